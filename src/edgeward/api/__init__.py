@@ -1,0 +1,1 @@
+"""The REST face: use cases over HTTP, never a store."""

@@ -1,0 +1,1 @@
+"""Which names may have certificates, and how these come about."""

@@ -1,0 +1,82 @@
+"""What may be served with which certificate, where certificates come from, and how long each tier keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from edgeward.parsing import HostPattern, Name, Value
+from edgeward.secret import Secret
+
+
+class LocalIssuer(Value):
+    """Certificates from this installation's own authority."""
+
+    lifetime_days: float = Field(default=7, gt=0.0005, le=397, allow_inf_nan=False)
+
+
+class Issuer(Value):
+    """A source of certificates; this version knows the kind ``local``."""
+
+    name: Name
+    project: Name = "default"
+    local: LocalIssuer
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_kind(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "acme" in data:
+            raise ValueError("acme issuers are not in this version; use local: {}")
+        return data
+
+
+class Domain(Value):
+    """A name that may be served: exact, or ``*.suffix`` for any single label below the suffix.
+
+    Eager (the default): the certificate exists soon after the declaration; a wildcard gets one
+    wildcard certificate. On demand: it exists after the first handshake; each name below a
+    wildcard gets its own.
+    """
+
+    name: HostPattern
+    project: Name = "default"
+    issuer: Name = "local"
+    on_demand: bool = False
+
+
+class Cache(Value):
+    """Bounds and durations of the tiers on every node; one object, named ``cache``."""
+
+    resident: int = Field(default=10_000, ge=10, le=1_000_000)
+    """Certificates in Envoy."""
+    spellings: int = Field(default=256, ge=1, le=100_000)
+    """Certificates in Envoy under non-canonical spellings, counted apart."""
+    memory: int = Field(default=20_000, ge=0, le=1_000_000)
+    """Certificates in the node's memory."""
+    memory_seconds: float = Field(default=3600, ge=1, le=86400 * 30)
+    misses: int = Field(default=50_000, ge=0, le=1_000_000)
+    """Names remembered as not to be had."""
+    miss_seconds: float = Field(default=5, ge=0, le=3600)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate with its key, as stored and as sent to nodes.
+
+    ``name`` is the canonical name it is looked up by (exact or ``*.suffix``); ``chain`` is PEM, leaf
+    first, without the root; ``key`` is PKCS#8 PEM. Times are aware, in UTC.
+    """
+
+    name: str
+    project: str
+    issuer: str
+    chain: str
+    key: Secret[str]
+    not_before: datetime
+    not_after: datetime
+    renew_at: datetime
+    fingerprint: str
+    """SHA-256 of the leaf's DER, lower-case hex."""

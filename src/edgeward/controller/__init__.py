@@ -1,0 +1,1 @@
+"""The program that says what should be."""

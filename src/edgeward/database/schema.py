@@ -1,0 +1,137 @@
+"""Every table, once, for SQLite and PostgreSQL; migrations build the same."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# Times are Unix seconds in UTC as floats: both databases compare and index them alike.
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("id", Integer, primary_key=True),  # always 1: updating the row puts writers in order
+    Column("store", String(36), nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column(
+        "floor", BigInteger, nullable=False
+    ),  # tombstones at or below were swept: older readers start over
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("kind", String(40), primary_key=True),
+    Column("project", String(100), primary_key=True),
+    Column("name", String(260), primary_key=True),
+    Column("source", String(300), nullable=False),
+    Column("value", Text, nullable=False),  # JSON
+    Column("revision", BigInteger, nullable=False),
+    Index("objects_by_revision", "revision"),
+    Index("objects_by_name", "kind", "name"),
+    Index("objects_by_source", "source"),
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("kind", String(40), primary_key=True),
+    Column("project", String(100), primary_key=True),
+    Column("name", String(260), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("tombstones_by_revision", "revision"),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("name", String(260), primary_key=True),  # canonical, exact or *.suffix
+    Column("project", String(100), nullable=False),
+    Column("issuer", String(100), nullable=False),
+    Column("chain", Text, nullable=False),
+    Column("sealed_key", LargeBinary, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("not_after", Float, nullable=False),
+    Column("renew_at", Float, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Index("certificates_by_revision", "revision"),
+    Index("certificates_by_renewal", "renew_at"),
+    Index("certificates_by_expiry", "not_after"),
+)
+
+expirations = Table(
+    "expirations",
+    metadata,
+    Column("name", String(260), primary_key=True),  # a name, or * for every name
+    Column("revision", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("expirations_by_revision", "revision"),
+)
+
+authorities = Table(
+    "authorities",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("role", String(20), nullable=False),  # root, intermediate
+    Column("parent", Integer),
+    Column("certificate", Text, nullable=False),
+    Column("sealed_key", LargeBinary, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("not_after", Float, nullable=False),
+    Column("signs_from", Float, nullable=False),  # a new root is published long before it signs
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("hash", String(64), nullable=False),  # SHA-256 of the secret part, hex
+    Column("role", String(20), nullable=False),
+    Column("project", String(100), nullable=False),  # or * for all
+    Column("node", String(100)),  # the node a node token is bound to
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    Column("revoked", Float),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("joined", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+    Column("report", Text, nullable=False),  # JSON of the last report
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("source", String(300), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("project", String(100), nullable=False),
+    Column("name", String(260), nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("revision", BigInteger, nullable=False),
+    Index("audit_by_object", "kind", "project", "name"),
+    Index("audit_by_time", "at"),
+)

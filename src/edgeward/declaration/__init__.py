@@ -1,0 +1,1 @@
+"""The declared state: parse it, compare it, change it, follow it."""

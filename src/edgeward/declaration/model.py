@@ -1,0 +1,75 @@
+"""The values of the declared state: objects with a key, a source and a revision, and changes between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from edgeward.parsing import Value
+
+DEFAULT_PROJECT = "default"
+SINGLETONS = ("listen", "cache")
+"""Kinds of which there is one object, named like its kind."""
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Which object: ``str()`` gives ``services/default/shop``."""
+
+    kind: str
+    project: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.project}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of object: its plural name in files and paths, and the value it holds.
+
+    ``unique_everywhere``: names are unique over all projects, as domain names are; otherwise within one.
+    """
+
+    name: str
+    model: type[Value]
+    unique_everywhere: bool = False
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One object somebody wants, not yet stored. ``line`` is where its file says it."""
+
+    key: Key
+    value: Value
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One object as the store holds it. ``revision`` is that of its last change, also its ETag."""
+
+    key: Key
+    value: Value
+    source: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step from what is to what should be."""
+
+    action: Literal["create", "change", "delete"]
+    key: Key
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    taken_from: str | None = None
+    """The source the object belonged to, where it changes hands."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply did: the revision that holds it and its changes, empty where nothing had to change."""
+
+    revision: int
+    changes: tuple[Change, ...] = field(default=())

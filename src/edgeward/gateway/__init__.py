@@ -1,0 +1,1 @@
+"""Listeners, services and routes, and their translation to Envoy's configuration."""

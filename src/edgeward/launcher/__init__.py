@@ -1,0 +1,1 @@
+"""The program that keeps Envoy running; standard library only."""

@@ -1,0 +1,1 @@
+"""The program that makes it so on one host."""

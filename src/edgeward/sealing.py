@@ -1,0 +1,75 @@
+"""Values sealed at rest: AES-256-GCM under a key whose id stands in every record."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from edgeward.errors import Invalid, Unavailable
+
+_VERSION = b"\x01"
+_KEY_ID_BYTES = 8
+_NONCE_BYTES = 12
+_HEADER_BYTES = 1 + _KEY_ID_BYTES + _NONCE_BYTES
+
+
+class Seal:
+    """Seals and opens byte strings; a record is version (1) | key id (8) | nonce (12) | ciphertext.
+
+    ``context`` is bound as associated data, so that a record copied to another place does not open.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._aead = AESGCM(key)
+        self.key_id = hashlib.sha256(b"edgeward seal key id\0" + key).digest()[:_KEY_ID_BYTES]
+
+    def seal(self, plain: bytes, context: str) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        box = self._aead.encrypt(nonce, plain, context.encode())
+        return b"".join((_VERSION, self.key_id, nonce, box))
+
+    def open(self, record: bytes, context: str) -> bytes:
+        """Give the plain bytes back; raises Invalid where the record is not ours or was changed."""
+        if len(record) < _HEADER_BYTES or record[:1] != _VERSION:
+            raise Invalid(f"{context}: not a sealed record")
+        if record[1 : 1 + _KEY_ID_BYTES] != self.key_id:
+            raise Invalid(f"{context}: sealed under another key")
+        nonce = record[1 + _KEY_ID_BYTES : _HEADER_BYTES]
+        try:
+            return self._aead.decrypt(nonce, record[_HEADER_BYTES:], context.encode())
+        except InvalidTag as error:
+            raise Invalid(f"{context}: the sealed record was changed") from error
+
+
+def load_or_create(path: Path) -> Seal:
+    """Give the seal under the key file (32 bytes, mode 0600), made on first use; safe against races."""
+    try:
+        if not path.exists():
+            _create(path)
+        key = path.read_bytes()
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}; make it readable for this user") from error
+    if len(key) != 32:
+        raise Invalid(f"{path} is not a seal key of 32 bytes; restore it from your backup")
+    return Seal(key)
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(AESGCM.generate_key(256))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # unlike rename, never replaces the key another process just made
+        except FileExistsError:
+            pass
+    finally:
+        os.unlink(draft)

@@ -1,0 +1,1 @@
+"""Envoy's delta discovery protocol; knows no feature."""
