@@ -1,0 +1,255 @@
+"""The one door to Envoy's protobuf messages: xds-protos, and the selector messages it lacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter, ExtensionFilter
+from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.cluster.v3.outlier_detection_pb2 import OutlierDetection
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
+from envoy.config.core.v3.address_pb2 import Address, CidrRange, Pipe, SocketAddress
+from envoy.config.core.v3.base_pb2 import (
+    DataSource,
+    HeaderValue,
+    HeaderValueOption,
+    Metadata,
+    TransportSocket,
+)
+from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.core.v3.health_check_pb2 import HealthCheck
+from envoy.config.core.v3.protocol_pb2 import (
+    Http1ProtocolOptions,
+    Http2ProtocolOptions,
+    HttpProtocolOptions,
+)
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
+from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoint, LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.listener.v3.listener_components_pb2 import (
+    Filter,
+    FilterChain,
+    FilterChainMatch,
+    ListenerFilter,
+)
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Policy, Principal
+from envoy.config.route.v3.route_components_pb2 import (
+    HeaderMatcher,
+    RedirectAction,
+    RetryPolicy,
+    Route,
+    RouteAction,
+    RouteMatch,
+    VirtualHost,
+)
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
+from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
+from envoy.extensions.filters.http.buffer.v3.buffer_pb2 import Buffer
+from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC as RBACFilter
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+    HttpFilter,
+    LocalReplyConfig,
+    Rds,
+    ResponseMapper,
+)
+from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import (
+    HeaderMutation as EarlyHeaderMutation,
+)
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
+    CertificateValidationContext,
+    SubjectAltNameMatcher,
+    TlsCertificate,
+    TlsParameters,
+)
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
+    CommonTlsContext,
+    DownstreamTlsContext,
+    UpstreamTlsContext,
+)
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import (
+    HttpProtocolOptions as UpstreamHttpOptions,
+)
+from envoy.service.discovery.v3.discovery_pb2 import (
+    DeltaDiscoveryRequest,
+    DeltaDiscoveryResponse,
+)
+from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
+from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from envoy.type.v3.range_pb2 import Int64Range
+from google.api.expr.v1alpha1.syntax_pb2 import Constant, Expr
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+_TLS = "envoy.extensions.transport_sockets.tls"
+_FIELD = descriptor_pb2.FieldDescriptorProto
+
+
+def _declare(package: str, name: str, fields: list[tuple[str, int, str | None, bool]]) -> Any:
+    """Make one message class: fields are (name, number, message type or None for a string, repeated).
+
+    Field numbers as in Envoy 1.40's API (on_demand_secret/v3/config.proto, cert_mappers/sni/v3/sni.proto).
+    """
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"edgeward/{package.replace('.', '/')}.proto", package=package, syntax="proto3"
+    )
+    file.dependency.extend(
+        ["envoy/config/core/v3/config_source.proto", "envoy/config/core/v3/extension.proto"]
+    )
+    message = file.message_type.add(name=name)
+    for field, number, type_name, repeated in fields:
+        message.field.add(
+            name=field,
+            number=number,
+            label=_FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL,
+            type=_FIELD.TYPE_MESSAGE if type_name else _FIELD.TYPE_STRING,
+            type_name=f".{type_name}" if type_name else None,
+        )
+    pool = descriptor_pool.Default()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+
+
+OnDemandSecret = _declare(
+    f"{_TLS}.cert_selectors.on_demand_secret.v3",
+    "Config",
+    [
+        ("config_source", 1, "envoy.config.core.v3.ConfigSource", False),
+        ("certificate_mapper", 2, "envoy.config.core.v3.TypedExtensionConfig", False),
+        ("prefetch_secret_names", 3, None, True),
+    ],
+)
+SniMapper = _declare(f"{_TLS}.cert_mappers.sni.v3", "SNI", [("default_value", 1, None, False)])
+
+
+def type_url(message: Any) -> str:
+    """Give ``type.googleapis.com/…`` of a message or message class."""
+    return f"type.googleapis.com/{message.DESCRIPTOR.full_name}"
+
+
+def packed(message: Any) -> Any:
+    """Give the message in an Any, serialized deterministically so that equal means the same bytes."""
+    return AnyMessage(type_url=type_url(message), value=message.SerializeToString(deterministic=True))
+
+
+def extension(name: str, message: Any) -> Any:
+    return TypedExtensionConfig(name=name, typed_config=packed(message))
+
+
+def seconds(value: float) -> Any:
+    """Give a Duration of nanosecond precision; ``seconds(0)`` says "off" in most Envoy timeouts."""
+    nanos = round(value * 1_000_000_000)
+    return Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)
+
+
+LISTENER = type_url(Listener)
+CLUSTER = type_url(Cluster)
+ROUTES = type_url(RouteConfiguration)
+ENDPOINTS = type_url(ClusterLoadAssignment)
+SECRET = type_url(Secret)
+
+__all__ = [
+    "CLUSTER",
+    "ENDPOINTS",
+    "LISTENER",
+    "RBAC",
+    "ROUTES",
+    "SECRET",
+    "AccessLog",
+    "AccessLogFilter",
+    "Address",
+    "AggregatedConfigSource",
+    "AnyMessage",
+    "ApiVersion",
+    "BoolValue",
+    "Buffer",
+    "CertificateValidationContext",
+    "CidrRange",
+    "CircuitBreakers",
+    "Cluster",
+    "ClusterLoadAssignment",
+    "CommonTlsContext",
+    "ConfigSource",
+    "Constant",
+    "DataSource",
+    "DeltaDiscoveryRequest",
+    "DeltaDiscoveryResponse",
+    "DiscoveryResource",
+    "DownstreamTlsContext",
+    "EarlyHeaderMutation",
+    "Endpoint",
+    "Expr",
+    "ExpressionFilter",
+    "ExtensionFilter",
+    "FileAccessLog",
+    "Filter",
+    "FilterChain",
+    "FilterChainMatch",
+    "HeaderMatcher",
+    "HeaderMutation",
+    "HeaderValue",
+    "HeaderValueOption",
+    "HealthCheck",
+    "Http1ProtocolOptions",
+    "Http2ProtocolOptions",
+    "HttpConnectionManager",
+    "HttpFilter",
+    "HttpProtocolOptions",
+    "Int64Range",
+    "LbEndpoint",
+    "Listener",
+    "ListenerFilter",
+    "LocalReplyConfig",
+    "LocalityLbEndpoints",
+    "Metadata",
+    "OnDemandSecret",
+    "OutlierDetection",
+    "Permission",
+    "Pipe",
+    "Policy",
+    "Principal",
+    "RBACFilter",
+    "Rds",
+    "RedirectAction",
+    "RegexMatchAndSubstitute",
+    "RegexMatcher",
+    "ResponseMapper",
+    "RetryPolicy",
+    "Route",
+    "RouteAction",
+    "RouteConfiguration",
+    "RouteMatch",
+    "Router",
+    "Secret",
+    "SniMapper",
+    "SocketAddress",
+    "StdoutAccessLog",
+    "StringMatcher",
+    "Struct",
+    "SubjectAltNameMatcher",
+    "SubstitutionFormatString",
+    "TlsCertificate",
+    "TlsInspector",
+    "TlsParameters",
+    "TransportSocket",
+    "UInt32Value",
+    "UpstreamHttpOptions",
+    "UpstreamTlsContext",
+    "VirtualHost",
+    "extension",
+    "packed",
+    "seconds",
+    "type_url",
+]
