@@ -327,7 +327,8 @@ class Timeouts(Value):
 
 
 class Retries(Value):
-    """Bounded retries of requests that had no effect: connect failures, refused streams, resets before a byte of response."""
+    """Bounded retries of requests that had no effect: connect failures, refused streams, resets
+    before the request was sent."""
 
     attempts: int = Field(default=1, ge=0, le=5)
     statuses: tuple[Annotated[int, Field(ge=500, le=599)], ...] = ()

@@ -1,0 +1,145 @@
+"""What Envoy does not refuse by itself: misdirected requests, two Hosts, TRACE, forged forwarding headers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeward.xds import messages as m
+
+_MISDIRECTED, _TWO_HOSTS, _METHOD = "misdirected", "two-hosts", "method"
+_FORGEABLE = (
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-client-cert",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-envoy-external-address",
+    "x-envoy-internal",
+    "x-envoy-original-path",
+    "x-envoy-original-host",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-attempt-count",
+)
+
+
+def denials(*, secure: bool, default_domain: str | None) -> Any:
+    """Give the HTTP filter that denies what must never be routed."""
+    policies = {
+        _TWO_HOSTS: _policy(_header(":authority", m.StringMatcher(contains=","))),
+        _METHOD: _policy(
+            _header(":method", m.StringMatcher(safe_regex=m.RegexMatcher(regex="TRACE|TRACK|CONNECT")))
+        ),
+    }
+    if secure:
+        policies[_MISDIRECTED] = _misdirected(default_domain)
+    rules = m.RBAC(action=m.RBAC.DENY, policies=policies)
+    return m.HttpFilter(
+        name="envoy.filters.http.rbac",
+        typed_config=m.packed(m.RbacFilter(rules=rules, rules_stat_prefix="edge_")),
+    )
+
+
+def _header(name: str, match: Any) -> Any:
+    return m.Permission(header=m.HeaderMatcher(name=name, string_match=match))
+
+
+def _policy(permission: Any, condition: Any = None) -> Any:
+    return m.Policy(permissions=[permission], principals=[m.Principal(any=True)], condition=condition)
+
+
+def _misdirected(default_domain: str | None) -> Any:
+    """Deny where SNI and Host differ (RFC 9110 7.4), so that no certificate vouches for another's site.
+
+    Port and trailing dot of the Host are stripped before; an SNI may have the dot that RFC 6066 3
+    forbids. Without SNI only the default domain may be asked for.
+    """
+    host = _call("lowerAscii", _select("request", "host"), member=True)
+    name = _call("lowerAscii", _select("connection", "requested_server_name"), member=True)
+    differs = _call(
+        "_&&_",
+        _call("_!=_", host, name),
+        _call("_!=_", _call("_+_", host, _text(".")), name),
+    )
+    if default_domain is not None:
+        bare = _call("_&&_", _call("_==_", name, _text("")), _call("_==_", host, _text(default_domain)))
+        differs = _call("_&&_", differs, _call("!_", bare))
+    policy = _policy(m.Permission(any=True), differs)
+    policy.cel_config.enable_string_functions = True
+    policy.cel_config.enable_string_concat = True
+    return policy
+
+
+def _select(root: str, field: str) -> Any:
+    operand = m.Expr(ident_expr=m.Expr.Ident(name=root))
+    return m.Expr(select_expr=m.Expr.Select(operand=operand, field=field))
+
+
+def _text(value: str) -> Any:
+    return m.Expr(const_expr=m.Constant(string_value=value))
+
+
+def _call(function: str, *arguments: Any, member: bool = False) -> Any:
+    if member:
+        return m.Expr(call_expr=m.Expr.Call(target=arguments[0], function=function, args=list(arguments[1:])))
+    return m.Expr(call_expr=m.Expr.Call(function=function, args=list(arguments)))
+
+
+def forget_forged_headers() -> Any:
+    """Remove what a stranger says of where the request comes from, before anything reads it."""
+    return m.extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        m.EarlyHeaderMutation(mutations=[m.HeaderMutation(remove=name) for name in _FORGEABLE]),
+    )
+
+
+# --- plain pages -------------------------------------------------------------------------------
+
+
+def local_replies() -> Any:
+    """Give short plain pages for what Envoy itself answers; a denial gets the status it deserves."""
+    return m.LocalReplyConfig(
+        mappers=[
+            _denied(_MISDIRECTED, 421, "Misdirected Request: this connection is for another host name."),
+            _denied(_TWO_HOSTS, 400, "Bad Request: say one host."),
+            _denied(_METHOD, 405, "Method Not Allowed."),
+            _page(404, "Not Found: there is no such page here."),
+            _page(503, "Service Unavailable: the site's server does not answer. Please try again soon."),
+            _page(504, "Gateway Timeout: the site's server took too long."),
+        ],
+        body_format=_text_body("%RESPONSE_CODE% %LOCAL_REPLY_BODY%\n"),
+    )
+
+
+def _denied(policy: str, status: int, page: str) -> Any:
+    return m.ResponseMapper(
+        filter=_expression(f"response.code_details == 'rbac_access_denied_matched_policy[{policy}]'"),
+        status_code=m.UInt32Value(value=status),
+        body_format_override=_text_body(f"{status} {page}\n"),
+    )
+
+
+def _page(status: int, page: str) -> Any:
+    return m.ResponseMapper(
+        filter=_expression(f"response.code == {status}"),
+        body_format_override=_text_body(f"{status} {page}\n"),
+    )
+
+
+def _expression(text: str) -> Any:
+    return m.AccessLogFilter(
+        extension_filter=m.ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel",
+            typed_config=m.packed(m.ExpressionFilter(expression=text)),
+        )
+    )
+
+
+def _text_body(text: str) -> Any:
+    return m.SubstitutionFormatString(text_format_source=m.DataSource(inline_string=text))

@@ -1,0 +1,207 @@
+"""Listeners: TLS with certificates picked at the handshake, HTTP with the edge's limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeward.gateway.envoy import hardening
+from edgeward.gateway.envoy.cluster import ads
+from edgeward.gateway.envoy.gateway import Gateway
+from edgeward.gateway.envoy.routes import HTTP_ROUTES, HTTPS_ROUTES
+from edgeward.gateway.model import Address, Listen
+from edgeward.xds import messages as m
+from edgeward.xds.resource import Resource, resource
+
+NO_SNI = "edgeward:no-sni"
+"""The secret Envoy asks for when a visitor names no host; no domain name has a colon."""
+
+_OWNER = "listen/default/listen"
+_BUFFER_BYTES = 32 * 1024
+# Mozilla's "intermediate" (version 5.7); TLS 1.3 suites are fixed in BoringSSL
+_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+)
+
+
+def listeners(gateway: Gateway) -> tuple[Resource, ...]:
+    """Give one listener for each address of ``listen.http`` and ``listen.https``."""
+    listen = gateway.listen
+    return (
+        *(_listener(listen, text, secure=True) for text in listen.https),
+        *(_listener(listen, text, secure=False) for text in listen.http),
+    )
+
+
+def _listener(listen: Listen, text: str, *, secure: bool) -> Resource:
+    address = Address.parse(text)
+    name = f"{'https' if secure else 'http'} {address}"
+    message = m.Listener(
+        name=name,
+        address=m.Address(socket_address=m.SocketAddress(address=address.host, port_value=address.port)),
+        stat_prefix="https" if secure else "http",
+        per_connection_buffer_limit_bytes=m.UInt32Value(value=_BUFFER_BYTES),
+        filter_chains=_filter_chains(listen, secure=secure),
+        listener_filters_timeout=m.seconds(listen.limits.header_timeout),
+    )
+    if secure:
+        message.listener_filters.append(
+            m.ListenerFilter(
+                name="envoy.filters.listener.tls_inspector", typed_config=m.packed(m.TlsInspector())
+            )
+        )
+    return resource(message, name, _OWNER)
+
+
+def _filter_chains(listen: Listen, *, secure: bool) -> list[Any]:
+    """Give a chain for strangers and, where proxies are trusted, one for these by their addresses."""
+    strangers = _filter_chain(listen, secure=secure, trusted=False)
+    if not listen.trusted_proxies:
+        return [strangers]
+    proxies = _filter_chain(listen, secure=secure, trusted=True)
+    proxies.filter_chain_match.source_prefix_ranges.extend(
+        _range(network) for network in sorted(set(listen.trusted_proxies))
+    )
+    return [proxies, strangers]
+
+
+def _range(network: str) -> Any:
+    prefix, _, bits = network.partition("/")
+    return m.CidrRange(address_prefix=prefix, prefix_len=m.UInt32Value(value=int(bits)))
+
+
+def _filter_chain(listen: Listen, *, secure: bool, trusted: bool) -> Any:
+    manager = _connection_manager(listen, secure=secure, trusted=trusted)
+    chain = m.FilterChain(
+        name="proxies" if trusted else "strangers",
+        filters=[
+            m.Filter(name="envoy.filters.network.http_connection_manager", typed_config=m.packed(manager))
+        ],
+    )
+    if secure:
+        chain.transport_socket.CopyFrom(
+            m.TransportSocket(name="envoy.transport_sockets.tls", typed_config=m.packed(_downstream_tls()))
+        )
+        chain.transport_socket_connect_timeout.CopyFrom(m.seconds(listen.limits.handshake_timeout))
+    return chain
+
+
+def _downstream_tls() -> Any:
+    selector = m.OnDemandSecret(
+        config_source=ads(),
+        certificate_mapper=m.extension(
+            "envoy.tls.certificate_mappers.sni", m.SniMapper(default_value=NO_SNI)
+        ),
+    )
+    return m.DownstreamTlsContext(
+        common_tls_context=m.CommonTlsContext(
+            tls_params=m.TlsParameters(
+                tls_minimum_protocol_version=m.TlsParameters.TLSv1_2,
+                tls_maximum_protocol_version=m.TlsParameters.TLSv1_3,
+                cipher_suites=_CIPHERS,
+            ),
+            alpn_protocols=["h2", "http/1.1"],
+            custom_tls_certificate_selector=m.extension(
+                "envoy.tls.certificate_selectors.on_demand_secret", selector
+            ),
+        ),
+        # the on-demand selector refuses listeners that resume sessions
+        disable_stateless_session_resumption=True,
+        disable_stateful_session_resumption=True,
+    )
+
+
+def _connection_manager(listen: Listen, *, secure: bool, trusted: bool) -> Any:
+    limits = listen.limits
+    denials = hardening.denials(secure=secure, default_domain=listen.default_domain)
+    router = m.HttpFilter(
+        name="envoy.filters.http.router",
+        typed_config=m.packed(m.Router(suppress_envoy_headers=True)),
+    )
+    body = [_body_limit(limits.request_body_bytes)] if limits.request_body_bytes else []
+    return m.HttpConnectionManager(
+        stat_prefix="https" if secure else "http",
+        rds=m.Rds(config_source=ads(), route_config_name=HTTPS_ROUTES if secure else HTTP_ROUTES),
+        http_filters=[denials, *body, router],
+        upgrade_configs=[
+            m.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket", filters=[denials, router])
+        ],
+        use_remote_address=m.BoolValue(value=True),
+        xff_num_trusted_hops=1 if trusted else 0,
+        internal_address_config=m.HttpConnectionManager.InternalAddressConfig(
+            cidr_ranges=[m.CidrRange(address_prefix="0.0.0.0", prefix_len=m.UInt32Value(value=32))]  # noqa: S104 - nobody's address
+        ),
+        early_header_mutation_extensions=[] if trusted else [hardening.forget_forged_headers()],
+        append_x_forwarded_port=True,
+        strip_any_host_port=True,
+        strip_trailing_host_dot=True,
+        normalize_path=m.BoolValue(value=True),
+        merge_slashes=True,
+        server_header_transformation=m.HttpConnectionManager.PASS_THROUGH,
+        max_request_headers_kb=m.UInt32Value(value=max(1, limits.request_header_bytes // 1024)),
+        request_headers_timeout=m.seconds(limits.header_timeout),
+        request_timeout=m.seconds(limits.request_timeout),
+        stream_idle_timeout=m.seconds(limits.idle_timeout),
+        common_http_protocol_options=m.HttpProtocolOptions(
+            idle_timeout=m.seconds(limits.idle_timeout),
+            max_headers_count=m.UInt32Value(value=limits.request_headers),
+            headers_with_underscores_action=m.HttpProtocolOptions.REJECT_REQUEST,
+        ),
+        http2_protocol_options=m.Http2ProtocolOptions(
+            max_concurrent_streams=m.UInt32Value(value=limits.concurrent_streams),
+            initial_stream_window_size=m.UInt32Value(value=64 * 1024),
+            initial_connection_window_size=m.UInt32Value(value=1024 * 1024),
+        ),
+        local_reply_config=hardening.local_replies(),
+        access_log=_access_log(listen.access_log),
+    )
+
+
+def _body_limit(most: int) -> Any:
+    """A bounded body is held until it is whole: that is how Envoy can answer 413 before forwarding."""
+    return m.HttpFilter(
+        name="envoy.filters.http.buffer",
+        typed_config=m.packed(m.Buffer(max_request_bytes=m.UInt32Value(value=min(most, 2**32 - 1)))),
+    )
+
+
+# --- access log --------------------------------------------------------------------------------
+
+_FIELDS = {
+    "time": "%START_TIME%",
+    "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "method": "%REQ(:METHOD)%",
+    "host": "%REQ(:AUTHORITY)%",
+    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "protocol": "%PROTOCOL%",
+    "sni": "%REQUESTED_SERVER_NAME%",
+    "status": "%RESPONSE_CODE%",
+    "detail": "%RESPONSE_CODE_DETAILS%",
+    "flags": "%RESPONSE_FLAGS%",
+    "bytes_in": "%BYTES_RECEIVED%",
+    "bytes_out": "%BYTES_SENT%",
+    "milliseconds": "%DURATION%",
+    "route": "%ROUTE_NAME%",
+    "service": "%UPSTREAM_CLUSTER%",
+    "backend": "%UPSTREAM_HOST%",
+    "user_agent": "%REQ(USER-AGENT)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+}
+
+
+def _access_log(where: str) -> list[Any]:
+    """One JSON object a line; Envoy escapes every value, so that no request can forge a line."""
+    if where == "off":
+        return []
+    fields = m.Struct()
+    fields.update({"log": "access", **_FIELDS})
+    form = m.SubstitutionFormatString(json_format=fields, omit_empty_values=True)
+    if where == "stdout":
+        log, name = m.StdoutAccessLog(log_format=form), "envoy.access_loggers.stdout"
+    else:
+        log, name = m.FileAccessLog(path=where, log_format=form), "envoy.access_loggers.file"
+    return [m.AccessLog(name=name, typed_config=m.packed(log))]
