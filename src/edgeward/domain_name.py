@@ -9,35 +9,47 @@ import idna
 
 from edgeward.errors import Invalid
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _MOST_NAME = 253
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_PLAIN = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)++[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII
+).fullmatch
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
 
 def normalise(name: str) -> str:
     """Give the canonical spelling of an exact host name: lower-case A-labels, no trailing dot.
 
-    Raises Invalid for anything that no public certificate could carry: an IP address, a single
-    label, a wildcard, an empty or over-long (63) label, a name over 253 bytes, NUL or any byte
-    outside letters, digits and hyphens, and A-labels that do not survive the round trip through
-    Unicode (RFC 5891 4.4). Idempotent.
+    Raises Invalid for anything that no public certificate could carry: an IP address or what
+    browsers read as one (WHATWG URL, ends in a number), a single label, a wildcard, an empty or
+    over-long (63) label, a name over 253 bytes, NUL or any byte outside letters, digits and hyphens,
+    reserved labels such as ``aa--b``, and A-labels that do not survive the round trip through
+    Unicode (RFC 5891 4.4). Letters beyond ASCII are mapped as UTS 46 says, so that full-width
+    dots and digits become plain ones. Idempotent.
     """
-    if len(name) > 4 * _MOST_NAME:
-        raise Invalid(f"a domain name has at most {_MOST_NAME} bytes, this has {len(name)}")
-    candidate = name[:-1] if name.endswith(".") else name
-    if not candidate:
+    if name.isascii():
+        # Only plain ASCII is lowered before it is judged: the Kelvin sign lowers to a plain k.
+        plain = name.lower().removesuffix(".")
+        if len(plain) <= _MOST_NAME and "--" not in plain and _PLAIN(plain):
+            return plain  # nearly every handshake ends here: one pass, no split
+    elif len(name) > 2 * _MOST_NAME:
+        raise Invalid(f"a domain name has at most {_MOST_NAME} bytes, this has more")
+    else:
+        plain = _to_ascii(name).removesuffix(".")
+    if not plain:
         raise Invalid("a domain name is not empty")
-    if not candidate.isascii():
-        candidate = _to_ascii(candidate)
-    candidate = candidate.lower()
-    _check_shape(candidate)
-    return candidate
+    _check_shape(plain)
+    return plain
 
 
 def normalise_pattern(name: str) -> str:
     """Give the canonical spelling of an exact name or of ``*.suffix`` (any single label below it)."""
-    if name.startswith("*."):
-        return "*." + normalise(name[2:])
-    return normalise(name)
+    if not name.startswith("*."):
+        return normalise(name)
+    pattern = "*." + normalise(name[2:])
+    if len(pattern) > _MOST_NAME:
+        raise Invalid(f"a domain name has at most {_MOST_NAME} bytes, this has {len(pattern)}")
+    return pattern
 
 
 def wildcard_of(name: str) -> str | None:
@@ -48,7 +60,7 @@ def wildcard_of(name: str) -> str | None:
 
 def _to_ascii(name: str) -> str:
     try:
-        return idna.encode(name, uts46=True, transitional=False).decode("ascii")
+        return idna.encode(name, uts46=True, transitional=False).decode("ascii").lower()
     except (idna.IDNAError, UnicodeError) as error:
         raise Invalid(f"'{printable(name)}' is not a valid international domain name") from error
 
@@ -63,7 +75,7 @@ def _check_shape(name: str) -> None:
         raise Invalid(f"'{printable(name)}' has one label only; a domain name has at least two")
     for label in labels:
         _check_label(name, label)
-    if labels[-1].isdigit():
+    if _NUMBER.fullmatch(labels[-1]):
         raise Invalid(f"'{printable(name)}' ends in a number, which no domain name does")
 
 
@@ -73,8 +85,12 @@ def _check_label(name: str, label: str) -> None:
             f"'{printable(name)}' is not a domain name: labels are 1 to 63 letters, digits and"
             " inner hyphens, separated by dots"
         )
-    if label[2:4] == "--":
+    if label.startswith("xn--"):
         _check_a_label(name, label)
+    elif label[2:4] == "--":
+        raise Invalid(
+            f"'{printable(name)}' has the label '{label}'; labels with -- in third place are reserved"
+        )
 
 
 def _check_a_label(name: str, label: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -45,14 +45,52 @@ def parse(model: type[V], data: object, where: str = "") -> V:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise Invalid(*problems_of(error, where)) from error
+        raise Invalid(*problems_of(error, where, data)) from error
 
 
-def problems_of(error: ValidationError, where: str = "") -> list[Problem]:
-    return [
-        Problem(field=join(where, detail["loc"]), message=_sentence(detail))
-        for detail in error.errors(include_url=False)
-    ]
+_UNSEEN = object()
+
+
+def problems_of(error: ValidationError, where: str = "", data: object = _UNSEEN) -> list[Problem]:
+    """Give one Problem per wrong field; with ``data`` fields are named as its writer wrote them.
+
+    Without it, pydantic's own path stands, which also names the branches of unions and the insides
+    of values that a validator built from a shorter spelling.
+    """
+    problems = []
+    details = error.errors(include_url=False)
+    for detail in details:
+        if detail["type"] == "too_short" and _fails_inside(detail["loc"], details):
+            continue  # pydantic counts only the items that were right
+        path = detail["loc"] if data is _UNSEEN else _written(detail, data)
+        problems.append(Problem(field=join(where, path), message=_sentence(detail)))
+    return list(dict.fromkeys(problems))
+
+
+def _fails_inside(path: tuple[int | str, ...], details: Sequence[ErrorDetails]) -> bool:
+    return any(len(d["loc"]) > len(path) and d["loc"][: len(path)] == path for d in details)
+
+
+def _written(detail: ErrorDetails, data: object) -> list[int | str]:
+    """Keep those steps of the error's path that lead through the data as it was given."""
+    path: list[int | str] = []
+    missing = detail["loc"][-1] if detail["type"] == "missing" else None
+    for step in detail["loc"]:
+        found = _inside(data, step)
+        if found is not _UNSEEN:
+            data = found
+            path.append(step)
+        elif step is missing and isinstance(data, Mapping):
+            path.append(step)
+    return path
+
+
+def _inside(data: object, step: int | str) -> object:
+    if isinstance(data, Mapping):
+        return data.get(step, _UNSEEN)
+    if isinstance(data, (list, tuple)) and isinstance(step, int) and step < len(data):
+        return data[step]
+    return _UNSEEN
 
 
 def join(where: str, path: Sequence[Any]) -> str:
@@ -62,7 +100,8 @@ def join(where: str, path: Sequence[Any]) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += f".{step}" if text else str(step)
+            name = domain_name.printable(str(step))
+            text += f".{name}" if text else name
     return text
 
 
@@ -72,7 +111,11 @@ def _sentence(detail: ErrorDetails) -> str:
         return "there is no such field; check its spelling or remove it"
     if kind == "missing":
         return "this field is required"
+    if kind == "model_type":
+        return "give a mapping of fields here"
     if kind == "string_pattern_mismatch" and "[A-Za-z0-9._-]" in str(detail.get("ctx")):
         return "a name has 1 to 100 letters, digits, dots, hyphens and underscores"
-    message = detail["msg"].removeprefix("Value error, ")
+    if kind == "too_short":
+        return f"give at least {detail['ctx']['min_length']}"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return message[:1].lower() + message[1:] if message[:2].istitle() else message

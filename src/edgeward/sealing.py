@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_or_create(path: Path) -> Seal:
             _create(path)
         key = path.read_bytes()
     except OSError as error:
-        raise Unavailable(f"{path}: {error.strerror}; make it readable for this user") from error
+        raise Unavailable(f"{path}: {error.strerror}; make it usable for this user") from error
     if len(key) != 32:
         raise Invalid(f"{path} is not a seal key of 32 bytes; restore it from your backup")
     return Seal(key)
@@ -67,9 +68,17 @@ def _create(path: Path) -> None:
             file.write(AESGCM.generate_key(256))
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # unlike rename, never replaces the key another process just made
-        except FileExistsError:
-            pass
     finally:
-        os.unlink(draft)
+        draft.unlink()
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    """Keep the key's name through a power cut: what is sealed next is worth nothing without it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
