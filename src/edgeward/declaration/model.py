@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from edgeward.errors import Conflict
 from edgeward.parsing import Value
 
 DEFAULT_PROJECT = "default"
@@ -73,3 +74,7 @@ class Applied:
 
     revision: int
     changes: tuple[Change, ...] = field(default=())
+
+
+class Outdated(Conflict):
+    """What the writer had read was changed in the meantime: HTTP 412 (RFC 9110 13.1.1)."""

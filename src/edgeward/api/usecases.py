@@ -1,0 +1,135 @@
+"""What the API is given to work with: use cases put together by the controller, no store in sight."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgeward.access.model import Principal, Role, Token
+from edgeward.declaration.feed import Answer, Identity, Report
+from edgeward.declaration.model import Applied, Key, Stored
+
+if TYPE_CHECKING:
+    from edgeward.api.certificates import Certificates
+    from edgeward.api.explain import Explaining
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which objects of a kind are asked for; None means any. ``name`` may end in ``*``."""
+
+    project: str | None = None
+    source: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    limit: int = 100
+    after: tuple[str, ...] | None = None
+    """Sort key of the last item of the page before."""
+
+
+@dataclass(frozen=True)
+class Precondition:
+    """If-Match and If-None-Match: ``match`` lists acceptable revisions; None where not given."""
+
+    match: tuple[int, ...] | None = None
+    exists: bool = False
+    """If-Match: * was given."""
+    absent: bool = False
+    """If-None-Match: * was given."""
+
+
+@dataclass(frozen=True)
+class ApplyRequest:
+    source: str
+    document: str | Mapping[str, Any]
+    keep: bool = False
+    take_over: bool = False
+    dry_run: bool = False
+    match: tuple[int, ...] | None = None
+
+
+class Authenticator(Protocol):
+    async def authenticate(self, token: str | None, client: str) -> Principal:
+        """Give whose token it is; raises Unauthenticated or Throttled."""
+        ...
+
+
+class Declarations(Protocol):
+    async def listed(self, who: Principal, kind: str, where: Filter, page: Page) -> Sequence[Stored]: ...
+
+    async def found(self, who: Principal, kind: str, name: str, project: str | None) -> Stored: ...
+
+    async def put(
+        self, who: Principal, key: Key, value: object, expected: Precondition, take_over: bool
+    ) -> tuple[Stored, bool]:
+        """Give the object as it is now and whether it was made; raises every kind of error."""
+        ...
+
+    async def deleted(self, who: Principal, key: Key, expected: Precondition, take_over: bool) -> None: ...
+
+    async def applied(self, who: Principal, request: ApplyRequest) -> Applied: ...
+
+    async def exported(
+        self, who: Principal, project: str | None, source: str | None
+    ) -> tuple[Mapping[str, Any], int]: ...
+
+    async def audited(
+        self, who: Principal, where: Filter, kind: str | None, page: Page
+    ) -> Sequence[Mapping[str, Any]]: ...
+
+
+class Tokens(Protocol):
+    async def minted(
+        self, who: Principal, name: str, role: Role, project: str, expires_in: float | None
+    ) -> tuple[Token, str]: ...
+
+    async def listed(self, who: Principal, page: Page) -> Sequence[Token]: ...
+
+    async def revoked(self, who: Principal, id_or_name: str) -> None: ...
+
+
+class Nodes(Protocol):
+    async def listed(self, who: Principal) -> Sequence[Mapping[str, Any]]: ...
+
+    async def found(self, who: Principal, name: str) -> Mapping[str, Any]: ...
+
+    async def forgotten(self, who: Principal, name: str) -> None: ...
+
+    async def joined(self, who: Principal, name: str, controller: str) -> Identity: ...
+
+    def watched(self, who: Principal, since: int, store: str) -> AsyncIterator[bytes]:
+        """Give the feed of the node ``who`` is, line by line, until the client or the program goes."""
+        ...
+
+    async def reported(self, who: Principal, report: Report) -> None: ...
+
+    async def answered(self, who: Principal, answer: Answer) -> None: ...
+
+    async def waited(self, who: Principal, revision: int, timeout: float) -> Mapping[str, Any]: ...
+
+
+class Seeing(Protocol):
+    async def status(self, who: Principal) -> Mapping[str, Any]: ...
+
+    async def ready(self) -> str | None:
+        """Give None when ready, else the reason why not."""
+        ...
+
+    async def metrics(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class UseCases:
+    """Everything the routes call; ``certificates`` and ``explain`` are declared beside their routes."""
+
+    access: Authenticator
+    declarations: Declarations
+    tokens: Tokens
+    nodes: Nodes
+    seeing: Seeing
+    certificates: Certificates
+    explain: Explaining
