@@ -376,6 +376,8 @@ def _changeable_header(text: str) -> str:
 
 _FIXED_HEADERS = frozenset(
     ("host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive")
+    + tuple(f"x-forwarded-{what}" for what in ("for", "host", "port", "proto"))
+    + ("x-real-ip",)
 )
 
 

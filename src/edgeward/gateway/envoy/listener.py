@@ -136,6 +136,8 @@ def _connection_manager(listen: Listen, *, secure: bool, trusted: bool) -> Any:
             cidr_ranges=[m.CidrRange(address_prefix="0.0.0.0", prefix_len=m.UInt32Value(value=32))]  # noqa: S104 - nobody's address
         ),
         early_header_mutation_extensions=[] if trusted else [hardening.forget_forged_headers()],
+        # the route configuration appends it: for loopback Envoy would put the host's own address
+        skip_xff_append=True,
         append_x_forwarded_port=True,
         strip_any_host_port=True,
         strip_trailing_host_dot=True,

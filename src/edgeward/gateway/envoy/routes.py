@@ -53,7 +53,9 @@ def _configuration(name: str, virtual_hosts: list[Any]) -> Resource:
     message = m.RouteConfiguration(
         name=name,
         virtual_hosts=virtual_hosts,
+        request_headers_to_remove=["x-envoy-external-address"],
         request_headers_to_add=[
+            _option("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", _ADD),
             _option("x-forwarded-host", "%REQ(:AUTHORITY)%", _SET),
             _option("x-real-ip", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", _SET),
         ],
