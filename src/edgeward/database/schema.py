@@ -39,7 +39,7 @@ objects = Table(
     Column("source", String(300), nullable=False),
     Column("value", Text, nullable=False),  # JSON
     Column("revision", BigInteger, nullable=False),
-    Index("objects_by_revision", "revision"),
+    Index("objects_by_revision", "revision", "kind", "project", "name"),
     Index("objects_by_name", "kind", "name"),
     Index("objects_by_source", "source"),
 )
@@ -52,7 +52,7 @@ tombstones = Table(
     Column("name", String(260), primary_key=True),
     Column("revision", BigInteger, nullable=False),
     Column("at", Float, nullable=False),
-    Index("tombstones_by_revision", "revision"),
+    Index("tombstones_by_revision", "revision", "kind", "project", "name"),
 )
 
 certificates = Table(
@@ -68,7 +68,7 @@ certificates = Table(
     Column("not_after", Float, nullable=False),
     Column("renew_at", Float, nullable=False),
     Column("revision", BigInteger, nullable=False),
-    Index("certificates_by_revision", "revision"),
+    Index("certificates_by_revision", "revision", "name"),
     Index("certificates_by_renewal", "renew_at"),
     Index("certificates_by_expiry", "not_after"),
 )
@@ -79,7 +79,7 @@ expirations = Table(
     Column("name", String(260), primary_key=True),  # a name, or * for every name
     Column("revision", BigInteger, nullable=False),
     Column("at", Float, nullable=False),
-    Index("expirations_by_revision", "revision"),
+    Index("expirations_by_revision", "revision", "name"),
 )
 
 authorities = Table(

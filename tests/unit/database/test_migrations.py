@@ -1,0 +1,76 @@
+"""The migrated schema is the declared one, and nothing but a newer database stops a migration."""
+
+import asyncio
+import sqlite3
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select
+
+from edgeward.database import schema
+from edgeward.database.engine import Database, current_revision, open_engine
+from edgeward.database.migrations import migrate
+from edgeward.errors import Unavailable
+
+
+def url(path) -> str:
+    return f"sqlite+aiosqlite:///{path}/edgeward.db"
+
+
+async def test_the_migrated_schema_equals_the_declared_one(tmp_path):
+    engine = open_engine(url(tmp_path))
+    await migrate(engine)
+
+    def differences(connection):
+        return compare_metadata(MigrationContext.configure(connection), schema.metadata)
+
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
+
+
+async def test_migrating_twice_keeps_the_store_and_its_identity(tmp_path):
+    engine = open_engine(url(tmp_path))
+    identities = []
+    for _ in range(2):
+        await migrate(engine)
+        async with engine.connect() as connection:
+            identities.append((await connection.execute(select(schema.counter))).all())
+    await engine.dispose()
+
+    assert len(identities[0]) == 1
+    assert identities[0] == identities[1]
+
+
+async def test_two_controllers_that_start_at_once_migrate_once(tmp_path):
+    engines = [open_engine(url(tmp_path)) for _ in range(3)]
+    await asyncio.gather(*(migrate(engine) for engine in engines))
+
+    async with Database(engines[0]).reading() as connection:
+        assert await current_revision(connection) == 0
+        assert len((await connection.execute(select(schema.counter))).all()) == 1
+    for engine in engines:
+        await engine.dispose()
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(tmp_path):
+    engine = open_engine(url(tmp_path))
+    await migrate(engine)
+    await engine.dispose()
+    with sqlite3.connect(tmp_path / "edgeward.db") as raw:
+        raw.execute("UPDATE alembic_version SET version_num='9999'")
+
+    engine = open_engine(url(tmp_path))
+    with pytest.raises(Unavailable, match="newer Edgeward"):
+        await migrate(engine)
+    await engine.dispose()
+
+
+async def test_a_file_that_is_no_database_is_named_as_such(tmp_path):
+    (tmp_path / "edgeward.db").write_bytes(b"not a database" * 100)
+
+    engine = open_engine(url(tmp_path))
+    with pytest.raises(Unavailable, match="not a database"):
+        await migrate(engine)
+    await engine.dispose()
