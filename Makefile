@@ -1,0 +1,56 @@
+# `make demo` and `make test` set everything up by themselves on Debian 12, as root or not.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PROGRAM := $(VENV)/.program-is-set-up
+TOOLS   := $(VENV)/.tools-are-set-up
+LOCK   := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-options \
+          --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test test-all check bench lock setup clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo [ONCE=1]  see it work on loopback; with ONCE=1 end after one round'
+	@echo 'make test           checks, and all tests but the slow ones'
+	@echo 'make test-all       checks, and all tests'
+	@echo 'make check          lint, format, types, import rules'
+	@echo 'make bench          speed and memory beside nginx, HAProxy, Caddy and bare Envoy'
+	@echo 'make lock           pin the newest versions of what we depend on'
+
+demo: $(PROGRAM)
+	$(BIN)/edgeward demo $(if $(ONCE),--once)
+
+test: check
+	$(BIN)/pytest -m 'not slow' $(ARGS)
+
+test-all: check
+	$(BIN)/pytest $(ARGS)
+
+check: $(TOOLS)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(TOOLS)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(TOOLS)
+	$(LOCK) --upgrade --output-file requirements.lock pyproject.toml
+	$(LOCK) --upgrade --output-file requirements-dev.lock requirements-dev.in
+
+setup: $(TOOLS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(PROGRAM): requirements.lock requirements-dev.lock pyproject.toml .ci/set-up
+	.ci/set-up program '$(PYTHON)' $(VENV)
+	@touch $@
+
+$(TOOLS): $(PROGRAM) apt-packages.txt
+	.ci/set-up tools
+	@touch $@
