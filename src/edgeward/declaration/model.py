@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -35,6 +36,14 @@ class Kind:
     name: str
     model: type[Value]
     unique_everywhere: bool = False
+    references: tuple[tuple[str, ...], ...] = ()
+    """Fields that may say ``{file: PATH}`` or ``{env: NAME}`` instead of a text; ``*`` is any item."""
+    spelling: Callable[[str], str] = str
+    """Gives the canonical spelling of a name; raises Invalid where no object can have it."""
+
+    @property
+    def single(self) -> bool:
+        return self.name in SINGLETONS
 
 
 @dataclass(frozen=True)

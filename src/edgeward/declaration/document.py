@@ -1,0 +1,167 @@
+"""One document that declares everything: read with every problem at once, and written for export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edgeward.declaration import notation
+from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
+from edgeward.declaration.references import ReadReference, resolve
+from edgeward.domain_name import printable
+from edgeward.errors import Invalid, Problem
+from edgeward.parsing import Value, join
+from edgeward.parsing import parse as parse_value
+
+VERSION: Final = 1
+_MOST_PROBLEMS: Final = 1000
+
+Kinds = Mapping[str, Kind]
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a document declares, in its order."""
+
+    file: str
+    objects: tuple[Declared, ...]
+
+
+def parse(text: bytes, file: str, kinds: Kinds, read_secret: ReadReference | None = None) -> Document:
+    """Read a YAML document; raises Invalid with every problem, each with file, line and field."""
+    return from_data(notation.read(text, file), file, kinds, read_secret)
+
+
+def from_data(data: Any, file: str, kinds: Kinds, read_secret: ReadReference | None = None) -> Document:
+    """Read a document from data (of ``notation.read``, or of JSON, which has no lines)."""
+    reading = _Reading(data, file, kinds, read_secret)
+    reading.read()
+    if reading.problems:
+        raise Invalid(*_bounded(reading.problems))
+    return Document(file, tuple(reading.found))
+
+
+def written(objects: Iterable[tuple[Key, Value]], kinds: Kinds) -> dict[str, Any]:
+    """Give the document that declares these objects, defaults left out; ``parse`` reads it back."""
+    document: dict[str, Any] = {"version": VERSION}
+    for key, value in sorted(objects, key=lambda o: (list(kinds).index(o[0].kind), o[0])):
+        if kinds[key.kind].single:
+            document[key.kind] = plain(value)
+        else:
+            document.setdefault(key.kind, []).append(plain(value))
+    return document
+
+
+def plain(value: Value) -> dict[str, Any]:
+    """Give a value as JSON data: its name, and whatever is not the default."""
+    data = value.model_dump(mode="json", exclude_defaults=True)
+    name = getattr(value, "name", None)
+    return data if name is None else {"name": name, **data}
+
+
+def read_object(data: Any, key: Key, kind: Kind) -> Declared:
+    """Read the value of one object, whose name and project the key says; raises Invalid."""
+    if isinstance(data, Mapping) and not kind.single:
+        _agree(data, key, kind)
+        data = {**data, "name": key.name, "project": key.project}
+    data, problems = resolve(data, kind.references, None)
+    if problems:
+        raise Invalid(*problems)
+    return Declared(key, parse_value(kind.model, data))
+
+
+def _agree(data: Mapping[str, Any], key: Key, kind: Kind) -> None:
+    said = {field: data[field] for field in ("name", "project") if field in data}
+    if isinstance(said.get("name"), str):
+        said["name"] = kind.spelling(said["name"])
+    for field, wanted in (("name", key.name), ("project", key.project)):
+        if said.get(field, wanted) != wanted:
+            raise Invalid(Problem(field, f"the address of the object says '{wanted}'; leave this field out"))
+
+
+class _Reading:
+    def __init__(self, data: Any, file: str, kinds: Kinds, read_secret: ReadReference | None) -> None:
+        self._data = data
+        self._file = file
+        self._kinds = kinds
+        self._read_secret = read_secret
+        self._lines: dict[tuple[str, ...], int | None] = {}
+        self.found: list[Declared] = []
+        self.problems: list[Problem] = []
+
+    def read(self) -> None:
+        if self._data is None:
+            self._add("", "the document is empty; begin with version: 1")
+        elif not isinstance(self._data, Mapping):
+            self._add("", "a document is a mapping; begin with version: 1")
+        else:
+            self._version()
+            for key in self._data:
+                self._section(key)
+
+    def _version(self) -> None:
+        if "version" not in self._data:
+            self._add("version", "this field is required; write version: 1")
+        elif self._data["version"] != VERSION or isinstance(self._data["version"], (bool, float)):
+            self._add("version", f"this Edgeward reads version {VERSION}; write version: 1")
+
+    def _section(self, key: Any) -> None:
+        content = self._data[key]
+        if key == "version":
+            return
+        if key not in self._kinds:
+            known = ", ".join(["version", *self._kinds])
+            self._add(printable(str(key)), f"there is no such field; a document has {known}")
+        elif content is None:
+            return
+        elif self._kinds[key].single:
+            self._item(self._kinds[key], content, key)
+        elif not isinstance(content, list):
+            self._add(key, f"give a list of {key}, each beginning with a hyphen")
+        else:
+            for index, item in enumerate(content):
+                self._item(self._kinds[key], item, f"{key}[{index}]")
+
+    def _item(self, kind: Kind, item: Any, where: str) -> None:
+        item, problems = resolve(item, kind.references, self._read_secret)
+        for problem in problems:
+            self._add(join(where, (problem.field,)), problem.message)
+        if problems:
+            return
+        try:
+            value = parse_value(kind.model, item, where)
+        except Invalid as error:
+            for problem in error.problems:
+                self._add(problem.field, problem.message)
+            return
+        self._declare(kind, value, where)
+
+    def _declare(self, kind: Kind, value: Value, where: str) -> None:
+        key = key_of(kind, value)
+        line = notation.line_of(self._data, where)
+        identity = (kind.name, key.name) if kind.unique_everywhere else (kind.name, key.project, key.name)
+        if identity in self._lines:
+            first = self._lines[identity]
+            place = f", first in line {first}" if first else ""
+            self._add(where, f"'{key.name}' is declared twice{place}; keep one of them", str(key))
+            return
+        self._lines[identity] = line
+        self.found.append(Declared(key, value, line))
+
+    def _add(self, field: str, message: str, about: str | None = None) -> None:
+        line = notation.line_of(self._data, field)
+        self.problems.append(Problem(field, message, line, self._file, about))
+
+
+def key_of(kind: Kind, value: Value) -> Key:
+    if kind.single:
+        return Key(kind.name, DEFAULT_PROJECT, kind.name)
+    return Key(kind.name, value.project, value.name)  # type: ignore[attr-defined]
+
+
+def _bounded(problems: Sequence[Problem]) -> list[Problem]:
+    if len(problems) <= _MOST_PROBLEMS:
+        return list(problems)
+    more = len(problems) - _MOST_PROBLEMS
+    return [*problems[:_MOST_PROBLEMS], Problem("", f"and {more:,} more problems", None, problems[0].file)]

@@ -1,0 +1,227 @@
+"""The kinds of declared objects, and what must hold between objects of different kinds.
+
+``World`` holds every object with the lookups its checks need, so that a change of one object looks
+at what that change touches and not at everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from typing import Final
+
+from edgeward.certificates.model import Cache, Domain, Issuer
+from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
+from edgeward.domain_name import normalise_pattern, wildcard_of
+from edgeward.errors import Problem
+from edgeward.gateway.model import Listen, Route, Service
+from edgeward.parsing import Value
+
+KINDS: Final[Mapping[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        Kind("listen", Listen),
+        Kind("cache", Cache),
+        Kind("issuers", Issuer),
+        Kind("domains", Domain, unique_everywhere=True, spelling=normalise_pattern),
+        Kind("services", Service, references=(("backends", "*", "tls", "ca"),)),
+        Kind("routes", Route),
+    )
+}
+
+LOCAL_ISSUER: Final = "local"
+"""Exists in every project without being declared."""
+_Match = tuple[str, str, frozenset[str], frozenset[tuple[str, str]]]
+_LISTEN: Final = Key("listen", DEFAULT_PROJECT, "listen")
+
+
+def privileged(value: Value) -> tuple[str, ...]:
+    """Give the fields of a value that only admins may write: they reach into the host's own networks."""
+    if not isinstance(value, Service):
+        return ()
+    fields = [f"backends[{i}].url" for i, b in enumerate(value.backends) if b.literal]
+    return (*fields, "allow_networks") if value.allow_networks else tuple(fields)
+
+
+def check(objects: Iterable[Declared]) -> list[Problem]:
+    """Give everything that does not hold between these objects, taken as all there are."""
+    world = World()
+    keys = []
+    for declared in objects:
+        world.put(declared.key, declared.value)
+        keys.append(declared.key)
+    return [problem for key in keys for problem in world.problems(key)]
+
+
+class World:
+    """Every declared object; ``problems(key)`` says what does not hold for one of them."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Key, Value] = {}
+        self._domains = _Index()  # by name: more than one only until it is refused
+        self._below = _Index()  # domains by the wildcard over them
+        self._issued = _Index()  # domains by project and issuer
+        self._users = _Index()  # routes by project and service
+        self._hosted = _Index()  # routes by host, and by the wildcard over it
+        self._matches = _Index()  # routes by host, path, methods and headers
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def get(self, key: Key) -> Value | None:
+        return self._objects.get(key)
+
+    def items(self, kind: str | None = None) -> Iterator[tuple[Key, Value]]:
+        return ((k, v) for k, v in self._objects.items() if kind is None or k.kind == kind)
+
+    def put(self, key: Key, value: Value) -> None:
+        self.remove(key)
+        self._objects[key] = value
+        for index, place in self._places(key, value):
+            index.add(place, key)
+
+    def remove(self, key: Key) -> None:
+        value = self._objects.pop(key, None)
+        if value is None:
+            return
+        for index, place in self._places(key, value):
+            index.discard(place, key)
+
+    def problems(self, key: Key) -> list[Problem]:
+        """Give what does not hold for this object; nothing where it is not there."""
+        value = self._objects.get(key)
+        if isinstance(value, Domain):
+            return list(self._of_domain(key, value))
+        if isinstance(value, Route):
+            return list(self._of_route(key, value))
+        if isinstance(value, Listen):
+            return list(self._of_listen(key, value))
+        return []
+
+    def touched_by(self, key: Key, *values: Value | None) -> set[Key]:
+        """Give the other objects for which a change of ``key`` may matter; ``values``: before and after."""
+        touched: set[Key] = set()
+        for value in values:
+            if isinstance(value, Domain):
+                touched |= {_LISTEN, *self._domains[value.name], *self._below[value.name]}
+                touched.update(self._hosted[value.name], self._domains[_over(value.name)])
+            elif isinstance(value, Service):
+                touched |= set(self._users[key.project, key.name])
+            elif isinstance(value, Issuer):
+                touched |= set(self._issued[key.project, key.name])
+        return touched - {key}
+
+    def same_name(self, key: Key) -> Key | None:
+        """Give the domain of another project that has this name, if there is one."""
+        others = self._domains[key.name] if key.kind == "domains" else ()
+        return next((other for other in others if other != key), None)
+
+    def _places(self, key: Key, value: Value) -> Iterator[tuple[_Index, Hashable]]:
+        if isinstance(value, Domain):
+            yield self._domains, value.name
+            yield self._issued, (key.project, value.issuer)
+            if (over := _over(value.name)) is not None:
+                yield self._below, over
+        elif isinstance(value, Route):
+            if value.service is not None:
+                yield self._users, (key.project, value.service)
+            for host in value.hosts:
+                yield self._hosted, host
+                if (over := _over(host)) is not None:
+                    yield self._hosted, over
+            for match in _matches(value):
+                yield self._matches, match
+
+    def _of_domain(self, key: Key, domain: Domain) -> Iterator[Problem]:
+        def problem(field: str, message: str) -> Problem:
+            return Problem(field, message, object=str(key))
+
+        if domain.issuer != LOCAL_ISSUER and Key("issuers", key.project, domain.issuer) not in self._objects:
+            yield problem(
+                "issuer",
+                f"there is no issuer '{domain.issuer}' in project {key.project}; declare it, or use local",
+            )
+        if self.same_name(key) is not None:
+            yield problem("name", f"'{domain.name}' is declared in another project already")
+        elif self._foreign(_over(domain.name), key.project):
+            yield problem("name", f"'{domain.name}' is below the wildcard of another project")
+        elif domain.name.startswith("*.") and any(
+            other.project != key.project for other in self._below[domain.name]
+        ):
+            yield problem("name", f"'{domain.name}' is over a domain of another project")
+
+    def _of_route(self, key: Key, route: Route) -> Iterator[Problem]:
+        def problem(field: str, message: str) -> Problem:
+            return Problem(field, message, object=str(key))
+
+        if route.service is not None and Key("services", key.project, route.service) not in self._objects:
+            message = f"there is no service '{route.service}' in project {key.project}; declare it first"
+            yield problem("service", message)
+        for index, host in enumerate(route.hosts):
+            if not self._covered(host, key.project):
+                yield problem(
+                    f"hosts[{index}]",
+                    f"no domain of project {key.project} covers '{host}'; declare it under domains",
+                )
+        for match in _matches(route):
+            others = [other for other in self._matches[match] if other != key]
+            if others:
+                yield problem("", _overlap(match, key, min(others)))
+                return
+
+    def _of_listen(self, key: Key, listen: Listen) -> Iterator[Problem]:
+        name = listen.default_domain
+        if name is not None and not self._covered(name, None):
+            message = f"no domain covers '{name}'; declare it under domains"
+            yield Problem("default_domain", message, object=str(key))
+
+    def _covered(self, host: str, project: str | None) -> bool:
+        """Whether the domain that decides about ``host`` exists, and is this project's (None: anybody's)."""
+        for name in (host, _over(host)):
+            if name is not None and (domains := self._domains[name]):
+                return project is None or any(domain.project == project for domain in domains)
+        return False
+
+    def _foreign(self, name: str | None, project: str) -> bool:
+        return name is not None and any(d.project != project for d in self._domains[name])
+
+
+def _overlap(match: _Match, key: Key, other: Key) -> str:
+    whose = f"the route '{other.name}'" if other.project == key.project else "a route of another project"
+    return f"{whose} matches {match[0]}{match[1].removeprefix('=')} in the same way already; keep one of them"
+
+
+def _over(host: str) -> str | None:
+    return None if host.startswith("*.") else wildcard_of(host)
+
+
+def _matches(route: Route) -> Iterator[_Match]:
+    methods = frozenset(route.methods)
+    headers = frozenset(route.headers.items())
+    for host in dict.fromkeys(route.hosts):
+        for path in dict.fromkeys(route.paths):
+            yield host, path, methods, headers
+
+
+class _Index:
+    """Keys by something they have; most places hold one key, which is kept without a container."""
+
+    def __init__(self) -> None:
+        self._places: dict[Hashable, Key | dict[Key, None]] = {}
+
+    def __getitem__(self, place: Hashable) -> Collection[Key]:
+        found = self._places.get(place, ())
+        return (found,) if isinstance(found, Key) else found
+
+    def add(self, place: Hashable, key: Key) -> None:
+        found = self._places.setdefault(place, key)
+        if isinstance(found, dict):
+            found[key] = None
+        elif found != key:
+            self._places[place] = {found: None, key: None}
+
+    def discard(self, place: Hashable, key: Key) -> None:
+        found = self._places.get(place)
+        if isinstance(found, dict):
+            found.pop(key, None)
+        if found == key or not found:
+            self._places.pop(place, None)
