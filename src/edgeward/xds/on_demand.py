@@ -1,0 +1,125 @@
+"""Secrets on one stream: asked for by name at handshakes, answered one by one, evicted by removal.
+
+Envoy 1.40 keeps a pending handshake (8-15 KB) for each name that was not answered, so every name
+gets an answer: the secret, or its removal, which fails the handshake at once and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgeward.xds.blame import sentence
+from edgeward.xds.events import Ask, Dropped, Event, Refused
+from edgeward.xds.kind import MOST_BYTES
+from edgeward.xds.resource import Resource
+from edgeward.xds.wire import Request, size_of
+
+MOST_NAME_BYTES = 254
+"""253 for a domain name, 1 for a trailing dot."""
+MOST_PENDING = 20_000
+_MOST_ON_THEIR_WAY = 16
+_UNSURE = "?"
+
+
+@dataclass(slots=True)
+class OnDemand:
+    """``held``: what Envoy has; ``pending``: asked and not answered; ``answers``: to be sent."""
+
+    held: dict[str, str] = field(default_factory=dict)
+    pending: set[str] = field(default_factory=set)
+    answers: dict[str, Resource | None] = field(default_factory=dict)
+    alone: dict[str, Resource] = field(default_factory=dict)
+    waiting: dict[str, tuple[Resource, ...]] = field(default_factory=dict)
+
+    def subscribe(self, request: Request) -> list[Event]:
+        """Take in a request's names; gives an Ask for each that somebody must answer."""
+        events: list[Event] = []
+        for name in request.unsubscribe:
+            if self._forget(name):
+                events.append(Dropped(name))
+        for name in request.subscribe:
+            held = request.versions.get(name, "")
+            self._forget(name)
+            if not _sayable(name):
+                continue
+            if len(name) > MOST_NAME_BYTES or (not held and len(self.pending) >= MOST_PENDING):
+                self.answers[name] = None
+                continue
+            if held:
+                self.held[name] = held
+            self.pending.add(name)
+            events.append(Ask(name, held))
+        return events
+
+    def _forget(self, name: str) -> bool:
+        self.answers.pop(name, None)
+        self.alone.pop(name, None)
+        known = name in self.pending
+        self.pending.discard(name)
+        return self.held.pop(name, None) is not None or known
+
+    def answer(self, name: str, secret: Resource | None) -> bool:
+        """Answer a name, or push it anew, or take it away (None); False where Envoy lost interest."""
+        if name not in self.pending and name not in self.held:
+            return False
+        self.pending.discard(name)
+        self.alone.pop(name, None)
+        if secret is not None and self.held.get(name) == secret.version:
+            self.answers.pop(name, None)
+        else:
+            self.answers[name] = secret
+        return True
+
+    def settle(self, request: Request) -> list[Event]:
+        """Take in an ACK or NACK; a refused secret is taken away so that its handshakes do not hang."""
+        sent = self.waiting.pop(request.nonce, None)
+        if sent is None or request.error is None:
+            return []
+        current = [r for r in sent if self.held.get(r.name) == r.version]
+        for resource in current:
+            self.held[resource.name] = _UNSURE
+        if len(sent) > 1:
+            self.alone.update((r.name, r) for r in current if r.name not in self.answers)
+            return []
+        for resource in current:
+            self.answers.setdefault(resource.name, None)
+        only = sent[0]
+        return [Refused(only.type_url, only.name, only.version, only.owner, sentence(request.error))]
+
+    def send(self, nonce: str) -> tuple[list[Resource], list[str]] | None:
+        """Give secrets and removals for one response, or None where nothing is to be said now."""
+        if len(self.waiting) >= _MOST_ON_THEIR_WAY or not (self.answers or self.alone):
+            return None
+        secrets, removed = self._take()
+        for secret in secrets:
+            self.held[secret.name] = secret.version
+        for name in removed:
+            self.held.pop(name, None)
+        self.waiting[nonce] = tuple(secrets)
+        return secrets, removed
+
+    def _take(self) -> tuple[list[Resource], list[str]]:
+        if self.alone:
+            return [self.alone.pop(next(iter(self.alone)))], []
+        secrets: list[Resource] = []
+        removed: list[str] = []
+        size = 0
+        while self.answers and size < MOST_BYTES:
+            name = next(iter(self.answers))
+            secret = self.answers.pop(name)
+            if secret is None:
+                removed.append(name)
+                size += len(name) + 4
+            else:
+                secrets.append(secret)
+                size += size_of(secret)
+        return secrets, removed
+
+
+def _sayable(name: str) -> bool:
+    """Tell whether Envoy could read a response with this name.
+
+    A response with a string that is not UTF-8 ends Envoy's stream, and Envoy asks for the name again
+    on the next: no answer is the lesser evil. The listener turns such visitors away before.
+    """
+    return name.isascii() or not any("\udc80" <= c <= "\udcff" for c in name)
