@@ -1,4 +1,4 @@
-"""What may be served with which certificate, where certificates come from, and how long each tier keeps them."""
+"""What may be served with which certificate, where it comes from, and how long each tier keeps it."""
 
 from __future__ import annotations
 
@@ -80,3 +80,13 @@ class Certificate:
     renew_at: datetime
     fingerprint: str
     """SHA-256 of the leaf's DER, lower-case hex."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A certificate to be issued for one canonical name; ``lifetime`` is in seconds."""
+
+    name: str
+    project: str
+    issuer: str
+    lifetime: float

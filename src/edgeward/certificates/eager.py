@@ -1,0 +1,76 @@
+"""Certificates for eager domains: there before the first visitor, soon after the declaration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.certificates import store
+from edgeward.certificates.issue import Issuance, issue
+from edgeward.certificates.model import Domain, Order
+from edgeward.errors import EdgewardError, Refused
+from edgeward.log import logger
+
+_BATCH: Final = 32
+_LOOK_AGAIN: Final = 60.0
+_log = logger("edgeward.certificates.eager")
+
+
+async def run(issuance: Issuance, changed: asyncio.Event) -> None:
+    """Make what is missing at the start, after each ``changed``, and now and then; until cancelled."""
+    while True:
+        changed.clear()
+        try:
+            await make_missing(issuance)
+        except EdgewardError as error:
+            _log.warning("eager certificates wait", reason=str(error))
+        try:
+            async with asyncio.timeout(_LOOK_AGAIN):
+                await changed.wait()
+        except TimeoutError:
+            continue
+
+
+async def make_missing(issuance: Issuance) -> int:
+    """Issue for every eager domain without a certificate of its project and issuer; give how many.
+
+    In small transactions, so that visitors' names get their turn in between.
+    """
+    domains = list(issuance.policy().eager())
+    async with issuance.database.reading() as connection:
+        missing = await _missing(connection, domains, issuance.clock())
+    made = 0
+    for start in range(0, len(missing), _BATCH):
+        made += await _make(issuance, missing[start : start + _BATCH])
+        if len(missing) > _BATCH:
+            _log.info("eager certificates", made=made, missing=len(missing) - made)
+    return made
+
+
+async def _make(issuance: Issuance, domains: Sequence[Domain]) -> int:
+    now = issuance.clock()
+    async with issuance.database.writing() as writing:
+        missing = await _missing(writing.connection, domains, now)
+        orders = [order for domain in missing if (order := _ordered(issuance, domain)) is not None]
+        return len(await issue(issuance, writing, orders, now))
+
+
+async def _missing(connection: AsyncConnection, domains: Sequence[Domain], now: float) -> list[Domain]:
+    valid = await store.valid(connection, [domain.name for domain in domains], now)
+    return [d for d in domains if valid.get(d.name) != (d.project, d.issuer)]
+
+
+def _ordered(issuance: Issuance, domain: Domain) -> Order | None:
+    """Give the order as policy has it by now: the domain may have gone or changed since."""
+    policy = issuance.policy()
+    wanted = policy.wanted(domain.name)
+    if wanted is None or wanted.name != domain.name:
+        return None
+    try:
+        return policy.order(wanted.name, wanted)
+    except Refused as error:
+        _log.warning("eager certificate not made", name=domain.name, reason=str(error))
+        return None

@@ -1,0 +1,48 @@
+"""Issuing into the store: what obtaining, eager making and renewing have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from edgeward.certificates import store
+from edgeward.certificates.authority import Authority
+from edgeward.certificates.model import Certificate, Order
+from edgeward.certificates.policy import Policy
+from edgeward.database.engine import Database, Writing
+from edgeward.log import logger
+from edgeward.sealing import Seal
+
+_log = logger("edgeward.certificates.issue")
+
+
+@dataclass(frozen=True)
+class Issuance:
+    """What issuing needs; the program puts it together.
+
+    ``authority`` and ``policy`` give those of this moment, ``clock`` Unix seconds, ``spread`` a
+    number in [0, 1) that differs from one certificate to the next.
+    """
+
+    database: Database
+    seal: Seal
+    authority: Callable[[], Authority]
+    policy: Callable[[], Policy]
+    clock: Callable[[], float]
+    spread: Callable[[], float]
+
+
+async def issue(
+    issuance: Issuance, writing: Writing, orders: Iterable[Order], now: float
+) -> dict[str, Certificate]:
+    """Sign and store in one transaction; an order that cannot be signed is logged and left out."""
+    authority = issuance.authority()
+    signed: dict[str, Certificate] = {}
+    for order in orders:
+        try:
+            signed[order.name] = authority.issue(order, now, issuance.spread())
+        except ValueError as error:
+            _log.error("certificate not issued", name=order.name, reason=str(error))
+    if signed:
+        await store.put(writing, issuance.seal, signed.values())
+    return signed

@@ -1,0 +1,140 @@
+"""A certificate for a name a visitor asks for: the stored one, or a new one where policy allows it.
+
+One worker serves all waiting names in batches: a commit is a disk flush, so a hundred names that
+arrive while one is being flushed share the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from edgeward.certificates import store
+from edgeward.certificates.issue import Issuance, issue
+from edgeward.certificates.model import Certificate, Order
+from edgeward.certificates.policy import certificate_for
+from edgeward.domain_name import normalise
+from edgeward.errors import EdgewardError, NotFound, Refused, Unavailable
+from edgeward.log import logger
+
+_MOST_IN_BATCH: Final = 64
+_BATCH_SECONDS: Final = 15.0
+_log = logger("edgeward.certificates.obtain")
+
+Outcome = Certificate | EdgewardError
+
+
+class Obtainer:
+    """Answers ``obtain``; each name is worked on once, however many ask. ``run`` is its worker."""
+
+    def __init__(self, issuance: Issuance, most_waiting: int = 1000) -> None:
+        self._issuance = issuance
+        self._most_waiting = most_waiting
+        self._flights: dict[str, asyncio.Future[Outcome]] = {}
+        self._queue: list[str] = []
+        self._arrived = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many names are being worked on or wait for it."""
+        return len(self._flights)
+
+    async def obtain(self, name: str, timeout: float = 8.0) -> Certificate:
+        """Give the certificate that serves ``name``, in any spelling.
+
+        Raises Invalid for what is no domain name, NotFound where no domain covers it, Refused where
+        its domain allows none, Unavailable where it cannot be had now.
+        """
+        canonical = normalise(name)
+        if self._issuance.policy().covering(canonical) is None:
+            raise _uncovered(canonical)
+        flight = self._flights.get(canonical) or self._departure(canonical)
+        try:
+            async with asyncio.timeout(timeout):
+                outcome = await asyncio.shield(flight)  # who stops waiting takes nobody else along
+        except TimeoutError as error:
+            raise Unavailable(f"no certificate for {canonical} within {timeout:g} s") from error
+        if isinstance(outcome, EdgewardError):
+            raise type(outcome)(*outcome.args) from outcome
+        return outcome
+
+    def _departure(self, name: str) -> asyncio.Future[Outcome]:
+        if len(self._flights) >= self._most_waiting:
+            raise Unavailable(f"{self._most_waiting} names are being obtained already; try again soon")
+        flight: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._flights[name] = flight
+        self._queue.append(name)
+        self._arrived.set()
+        return flight
+
+    async def run(self) -> None:
+        """Work until cancelled; whoever still waits then hears that the controller stops."""
+        try:
+            while True:
+                await self._arrived.wait()
+                batch, self._queue = self._queue[:_MOST_IN_BATCH], self._queue[_MOST_IN_BATCH:]
+                if not self._queue:
+                    self._arrived.clear()
+                self._land(batch, await self._outcomes(batch))
+        finally:
+            self._queue.clear()
+            self._land(list(self._flights), {})
+
+    def _land(self, names: Sequence[str], outcomes: Mapping[str, Outcome]) -> None:
+        for name in names:
+            flight = self._flights.pop(name)
+            flight.set_result(outcomes.get(name) or Unavailable("the controller is stopping; try again"))
+
+    async def _outcomes(self, names: Sequence[str]) -> Mapping[str, Outcome]:
+        """Give one outcome a name, whatever happens: this worker must outlive every bad name."""
+        try:
+            async with asyncio.timeout(_BATCH_SECONDS):
+                return await self._obtained(names)
+        except TimeoutError:
+            failure = Unavailable("the database took too long")
+        except EdgewardError as error:
+            failure = Unavailable(str(error))
+        except Exception:
+            _log.exception("obtaining failed", names=list(names))
+            failure = Unavailable("obtaining failed; the controller's log tells why")
+        return dict.fromkeys(names, failure)
+
+    async def _obtained(self, names: Sequence[str]) -> Mapping[str, Outcome]:
+        now = self._issuance.clock()
+        async with self._issuance.database.reading() as connection:
+            found = await store.find_all(connection, self._issuance.seal, names, now)
+        outcomes: dict[str, Outcome] = {name: kept.certificate for name, kept in found.items()}
+        ordered = {name: self._ordered(name) for name in names if name not in found}
+        outcomes.update((n, order) for n, order in ordered.items() if isinstance(order, EdgewardError))
+        orders = {name: order for name, order in ordered.items() if isinstance(order, Order)}
+        if orders:
+            outcomes.update(await self._issued(orders, now))
+        return outcomes
+
+    def _ordered(self, name: str) -> Order | EdgewardError:
+        policy = self._issuance.policy()
+        domain = policy.covering(name)
+        if domain is None:
+            return _uncovered(name)
+        try:
+            return policy.order(certificate_for(name, domain), domain)
+        except Refused as error:
+            return error
+
+    async def _issued(self, orders: Mapping[str, Order], now: float) -> Mapping[str, Outcome]:
+        """Issue what is still missing once we alone may write: another controller may have been faster."""
+        async with self._issuance.database.writing() as writing:
+            found = await store.find_all(writing.connection, self._issuance.seal, orders, now)
+            missing = {order.name: order for name, order in orders.items() if name not in found}
+            signed = await issue(self._issuance, writing, missing.values(), now)
+        have = {name: kept.certificate for name, kept in found.items()}
+        have.update((name, signed[o.name]) for name, o in orders.items() if o.name in signed)
+        for certificate in signed.values():
+            _log.info("certificate issued", name=certificate.name, until=certificate.not_after.isoformat())
+        unsigned = Unavailable("the certificate could not be signed; the controller's log tells why")
+        return {name: have.get(name, unsigned) for name in orders}
+
+
+def _uncovered(name: str) -> NotFound:
+    return NotFound(f"no domain covers {name}; declare it under domains to serve it")

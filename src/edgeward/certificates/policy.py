@@ -1,0 +1,58 @@
+"""Which names may be served, under which domain, and which certificate serves them: pure decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Order
+from edgeward.domain_name import wildcard_of
+from edgeward.errors import Refused
+
+_DAY_SECONDS: Final = 86400.0
+LOCAL: Final = Issuer(name="local", local=LocalIssuer())
+"""The issuer that is there without being declared."""
+
+
+class Policy:
+    """The domains and issuers of one moment; rebuilt when they change, looked up in constant time."""
+
+    def __init__(self, domains: Iterable[Domain] = (), issuers: Iterable[Issuer] = ()) -> None:
+        self._domains = {domain.name: domain for domain in domains}
+        self._issuers = {(issuer.project, issuer.name): issuer for issuer in issuers}
+
+    def covering(self, name: str) -> Domain | None:
+        """Give the domain that covers a canonical name: the one so named, else its wildcard."""
+        found = self._domains.get(name)
+        if found is None and (wildcard := wildcard_of(name)) is not None:
+            found = self._domains.get(wildcard)
+        return found
+
+    def eager(self) -> Iterator[Domain]:
+        """Give the domains whose certificate should exist now; it bears the domain's own name."""
+        return (domain for domain in self._domains.values() if not domain.on_demand)
+
+    def wanted(self, certificate_name: str) -> Domain | None:
+        """Give the domain for which a certificate so named should go on being renewed, if any.
+
+        None for the own certificate of a name that an eager wildcard serves, and for a wildcard
+        certificate whose domain now gives each name its own.
+        """
+        domain = self.covering(certificate_name)
+        if domain is None or not domain.name.startswith("*."):
+            return domain
+        of_one_name = domain.name != certificate_name
+        return domain if of_one_name == domain.on_demand else None
+
+    def order(self, name: str, domain: Domain) -> Order:
+        """Say what to issue; raises Refused where the domain's issuer is not declared in its project."""
+        issuer = self._issuers.get((domain.project, domain.issuer))
+        if issuer is None and domain.issuer != LOCAL.name:
+            raise Refused(f"domain {domain.name}: its issuer '{domain.issuer}' does not exist; declare it")
+        issuer = issuer or LOCAL
+        return Order(name, domain.project, issuer.name, issuer.local.lifetime_days * _DAY_SECONDS)
+
+
+def certificate_for(name: str, domain: Domain) -> str:
+    """Give the name of the certificate that serves a covered name: its own, or an eager domain's."""
+    return name if domain.on_demand else domain.name

@@ -1,0 +1,74 @@
+"""Renewal in time: batches of what is due, and one that fails waits without holding up the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from edgeward.certificates import store
+from edgeward.certificates.issue import Issuance, issue
+from edgeward.certificates.model import Order
+from edgeward.certificates.store import Summary
+from edgeward.errors import EdgewardError, Refused
+from edgeward.log import logger
+
+_BATCH: Final = 32
+_EVERY: Final = 10.0
+_ORDERS_KEPT: Final = 30 * 86400.0
+_SOONEST, _LATEST = 30.0, 6 * 3600.0
+_log = logger("edgeward.certificates.renew")
+
+
+async def run(issuance: Issuance) -> None:
+    """Renew what falls due, until cancelled."""
+    while True:
+        try:
+            looked_at = _BATCH
+            while looked_at == _BATCH:
+                looked_at = await renew_due(issuance, issuance.clock())
+        except EdgewardError as error:
+            _log.warning("renewals wait", reason=str(error))
+        await asyncio.sleep(_EVERY)
+
+
+async def renew_due(issuance: Issuance, now: float) -> int:
+    """Renew one batch and give how many certificates it looked at.
+
+    What no domain wants any more is not renewed, and forgotten once it has expired. What cannot be
+    renewed now is tried again after a sixteenth of the life it has left.
+    """
+    async with issuance.database.reading() as connection:
+        seen = await store.renewals_due(connection, now, _BATCH)
+    if not seen:
+        return 0
+    async with issuance.database.writing() as writing:
+        due = await store.still_due(writing.connection, [s.name for s in seen], now)
+        orders = _orders(issuance, due)
+        renewed = await issue(issuance, writing, orders, now)
+        left = [s for s in due if s.name not in renewed]
+        gone = {s.name for s in left if s.not_after <= now and issuance.policy().wanted(s.name) is None}
+        await store.forget(writing, gone)
+        await store.postpone(writing, {s.name: _next_try(s, now) for s in left if s.name not in gone})
+        await store.sweep_expirations(writing, now - _ORDERS_KEPT)
+    if renewed:
+        _log.info("certificates renewed", renewed=len(renewed), names=sorted(renewed)[:5])
+    return len(seen)
+
+
+def _orders(issuance: Issuance, due: Sequence[Summary]) -> list[Order]:
+    policy = issuance.policy()
+    orders = []
+    for summary in due:
+        domain = policy.wanted(summary.name)
+        if domain is None:
+            continue
+        try:
+            orders.append(policy.order(summary.name, domain))
+        except Refused as error:
+            _log.warning("certificate not renewed", name=summary.name, reason=str(error))
+    return orders
+
+
+def _next_try(summary: Summary, now: float) -> float:
+    return now + min(max((summary.not_after - now) / 16, _SOONEST), _LATEST)

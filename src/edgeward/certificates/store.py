@@ -1,0 +1,270 @@
+"""Certificates in the database; keys are sealed, bound to the name they belong to.
+
+A record that does not open (damaged, or sealed under another key) counts as missing, so that it is
+issued anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.certificates.model import Certificate
+from edgeward.certificates.signing import instant
+from edgeward.database.engine import Writing
+from edgeward.database.schema import certificates, expirations
+from edgeward.domain_name import wildcard_of
+from edgeward.errors import Invalid
+from edgeward.log import logger
+from edgeward.sealing import Seal
+from edgeward.secret import Secret
+
+EVERY_NAME: Final = "*"
+_DAY: Final = 86400.0
+_MOST_IN_ONE_QUESTION: Final = 500
+_log = logger("edgeward.certificates.store")
+_columns = certificates.c
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A certificate as the store holds it."""
+
+    certificate: Certificate
+    revision: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A certificate without its key, for people. Times are Unix seconds."""
+
+    name: str
+    project: str
+    issuer: str
+    chain: str
+    fingerprint: str
+    not_before: float
+    not_after: float
+    renew_at: float
+    revision: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which certificates are asked for; None means any. ``name`` may end in ``*``."""
+
+    project: str | None = None
+    issuer: str | None = None
+    name: str | None = None
+    ends_before: float | None = None
+
+
+@dataclass(frozen=True)
+class Expiration:
+    """An order to drop every copy of a name, or of all with ``*``."""
+
+    name: str
+    revision: int
+
+
+async def find(connection: AsyncConnection, seal: Seal, name: str, now: float) -> Kept | None:
+    """Give the valid certificate that serves a canonical name: its own, else its wildcard's."""
+    return (await find_all(connection, seal, [name], now)).get(name)
+
+
+async def find_all(
+    connection: AsyncConnection, seal: Seal, names: Collection[str], now: float
+) -> dict[str, Kept]:
+    """Give the valid certificates that serve these names, by the name asked for."""
+    asked = {n for name in names for n in (name, wildcard_of(name)) if n is not None}
+    valid: dict[str, Kept] = {}
+    for some in _in_parts(sorted(asked)):
+        rows = await connection.execute(
+            select(certificates).where(_columns.name.in_(some), _columns.not_after > now)
+        )
+        valid.update((kept.certificate.name, kept) for kept in _opened(seal, rows))
+    served = ((name, valid.get(name) or valid.get(wildcard_of(name) or "")) for name in names)
+    return {name: kept for name, kept in served if kept is not None}
+
+
+async def summary(connection: AsyncConnection, name: str) -> Summary | None:
+    """Give what may be shown of the certificate so named, expired or not."""
+    rows = await connection.execute(_summaries().where(_columns.name == name))
+    row = rows.first()
+    return None if row is None else Summary(**row._mapping)
+
+
+async def listed(
+    connection: AsyncConnection, wanted: Wanted, limit: int, after: str | None = None
+) -> list[Summary]:
+    """Give summaries in the order of names, those after ``after``."""
+    query = _summaries().order_by(_columns.name).limit(limit)
+    if after is not None:
+        query = query.where(_columns.name > after)
+    if wanted.project is not None:
+        query = query.where(_columns.project == wanted.project)
+    if wanted.issuer is not None:
+        query = query.where(_columns.issuer == wanted.issuer)
+    if wanted.ends_before is not None:
+        query = query.where(_columns.not_after < wanted.ends_before)
+    if wanted.name is not None:
+        query = _named(query, wanted.name)
+    return [Summary(**row._mapping) for row in await connection.execute(query)]
+
+
+async def changes_since(connection: AsyncConnection, seal: Seal, since: int, limit: int) -> list[Kept]:
+    """Give what changed after a revision, oldest first: about ``limit``, and whole revisions only."""
+    newer = _columns.revision > since
+    last = select(_columns.revision).where(newer).order_by(_columns.revision).offset(limit - 1).limit(1)
+    upto = (await connection.execute(last)).scalar_one_or_none()
+    query = select(certificates).where(newer).order_by(_columns.revision, _columns.name)
+    if upto is not None:
+        query = query.where(_columns.revision <= upto)
+    return _opened(seal, await connection.execute(query))
+
+
+async def expirations_since(connection: AsyncConnection, since: int) -> list[Expiration]:
+    """Give the orders to drop copies after a revision, oldest first."""
+    order = expirations.c
+    query = select(order.name, order.revision).where(order.revision > since).order_by(order.revision)
+    return [Expiration(row.name, row.revision) for row in await connection.execute(query)]
+
+
+async def renewals_due(connection: AsyncConnection, now: float, limit: int) -> list[Summary]:
+    """Give certificates whose renewal is due, the most urgent first."""
+    query = _summaries().where(_columns.renew_at <= now).order_by(_columns.renew_at).limit(limit)
+    return [Summary(**row._mapping) for row in await connection.execute(query)]
+
+
+async def still_due(connection: AsyncConnection, names: Collection[str], now: float) -> list[Summary]:
+    """Give those of some certificates that nobody renewed or postponed in the meantime."""
+    query = _summaries().where(_columns.name.in_(names), _columns.renew_at <= now)
+    return [Summary(**row._mapping) for row in await connection.execute(query)]
+
+
+async def valid(connection: AsyncConnection, names: Sequence[str], now: float) -> dict[str, tuple[str, str]]:
+    """Give project and issuer of the valid certificates that bear exactly these names."""
+    found: dict[str, tuple[str, str]] = {}
+    for some in _in_parts(names):
+        query = select(_columns.name, _columns.project, _columns.issuer)
+        query = query.where(_columns.name.in_(some), _columns.not_after > now)
+        found.update((row.name, (row.project, row.issuer)) for row in await connection.execute(query))
+    return found
+
+
+async def counts(connection: AsyncConnection, now: float) -> Mapping[str, int]:
+    """Count certificates: ``total``, ``expired``, and those that end within ``1d``, ``7d``, ``30d``."""
+    ends = _columns.not_after
+
+    async def number(*conditions: Any) -> int:
+        query = select(func.count()).select_from(certificates).where(*conditions)
+        return int((await connection.execute(query)).scalar_one())
+
+    found = {"total": await number(), "expired": await number(ends <= now)}
+    for days in (1, 7, 30):
+        found[f"{days}d"] = await number(ends > now, ends <= now + days * _DAY)
+    return found
+
+
+async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate]) -> int:
+    """Store or replace certificates, all under this transaction's revision."""
+    revision = await writing.next_revision()
+    rows = [_row(certificate, seal, revision) for certificate in fresh]
+    if rows:
+        named = delete(certificates).where(_columns.name == bindparam("stored"))
+        await writing.connection.execute(named, [{"stored": row["name"]} for row in rows])
+        await writing.connection.execute(insert(certificates), rows)
+    return revision
+
+
+async def postpone(writing: Writing, renewals: Mapping[str, float]) -> None:
+    """Move the next attempts at renewal; nodes need not hear of it."""
+    if renewals:
+        statement = update(certificates).where(_columns.name == bindparam("stored"))
+        statement = statement.values(renew_at=bindparam("later"))
+        rows = [{"stored": name, "later": at} for name, at in renewals.items()]
+        await writing.connection.execute(statement, rows)
+
+
+async def forget(writing: Writing, names: Iterable[str]) -> None:
+    """Delete certificates that have expired and that nobody wants again; nodes drop those by themselves."""
+    for some in _in_parts(sorted(names)):
+        await writing.connection.execute(delete(certificates).where(_columns.name.in_(some)))
+
+
+async def expire(writing: Writing, name: str, now: float) -> int:
+    """Order every copy of a name (or of all, ``*``) to be dropped, and give the order's revision."""
+    revision = await writing.next_revision()
+    await writing.connection.execute(delete(expirations).where(expirations.c.name == name))
+    await writing.connection.execute(insert(expirations).values(name=name, revision=revision, at=now))
+    return revision
+
+
+async def sweep_expirations(writing: Writing, before: float) -> None:
+    """Forget old orders: a node away for that long starts over anyway."""
+    await writing.connection.execute(delete(expirations).where(expirations.c.at < before))
+
+
+def _summaries() -> Select[Any]:
+    return select(*(_columns[field] for field in Summary.__dataclass_fields__))
+
+
+def _named(query: Select[Any], pattern: str) -> Select[Any]:
+    if not pattern.endswith("*"):
+        return query.where(_columns.name == pattern)
+    return query.where(_columns.name.startswith(pattern[:-1], autoescape=True))
+
+
+def _row(certificate: Certificate, seal: Seal, revision: int) -> dict[str, Any]:
+    return {
+        "name": certificate.name,
+        "project": certificate.project,
+        "issuer": certificate.issuer,
+        "chain": certificate.chain,
+        "sealed_key": seal.seal(certificate.key.reveal().encode(), _context(certificate.name)),
+        "fingerprint": certificate.fingerprint,
+        "not_before": certificate.not_before.timestamp(),
+        "not_after": certificate.not_after.timestamp(),
+        "renew_at": certificate.renew_at.timestamp(),
+        "revision": revision,
+    }
+
+
+def _opened(seal: Seal, rows: Iterable[Row[Any]]) -> list[Kept]:
+    kept = []
+    for row in rows:
+        try:
+            key = Secret(seal.open(row.sealed_key, _context(row.name)).decode())
+        except Invalid as error:
+            _log.error("a stored certificate cannot be opened; it counts as missing", reason=str(error))
+            continue
+        kept.append(Kept(_certificate(row, key), row.revision))
+    return kept
+
+
+def _certificate(row: Row[Any], key: Secret[str]) -> Certificate:
+    return Certificate(
+        name=row.name,
+        project=row.project,
+        issuer=row.issuer,
+        chain=row.chain,
+        key=key,
+        not_before=instant(row.not_before),
+        not_after=instant(row.not_after),
+        renew_at=instant(row.renew_at),
+        fingerprint=row.fingerprint,
+    )
+
+
+def _context(name: str) -> str:
+    return f"certificate:{name}"
+
+
+def _in_parts(names: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (
+        names[start : start + _MOST_IN_ONE_QUESTION] for start in range(0, len(names), _MOST_IN_ONE_QUESTION)
+    )

@@ -1,0 +1,55 @@
+"""What the tests of issuing share: a real database, an authority, and a clock that is set by hand."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from edgeward.certificates.authority import Authority, ensure
+from edgeward.certificates.issue import Issuance
+from edgeward.certificates.model import Domain, Issuer
+from edgeward.certificates.policy import Policy
+from edgeward.database.engine import Database, open_engine
+from edgeward.database.migrations import migrate
+from edgeward.sealing import Seal
+
+DAY = 86400.0
+START = 1_800_000_000.0
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Database]:
+    engine = open_engine(f"sqlite+aiosqlite:///{path}/edgeward.db")
+    await migrate(engine)
+    database = Database(engine)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+class Installation:
+    """One controller's view: what it issues with, its time and its policy, both changed at will."""
+
+    def __init__(self, database: Database, authority: Authority, seal: Seal) -> None:
+        self.database = database
+        self.seal = seal
+        self.authority = authority
+        self.now = START
+        self.policy = Policy()
+        spread = random.Random(7).random
+        self.issuance = Issuance(
+            database, seal, lambda: self.authority, lambda: self.policy, lambda: self.now, spread
+        )
+
+    def declare(self, domains: Iterable[Domain], issuers: Iterable[Issuer] = ()) -> None:
+        self.policy = Policy(domains, issuers)
+
+
+@asynccontextmanager
+async def installation(path: Path) -> AsyncIterator[Installation]:
+    async with opened(path) as database:
+        seal = Seal(bytes(32))
+        yield Installation(database, await ensure(database, seal, START), seal)

@@ -1,0 +1,192 @@
+"""Obtaining: one certificate a name however many ask, from however many controllers."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+
+import pytest
+from sqlalchemy import func, select
+
+from edgeward.certificates.model import Domain
+from edgeward.certificates.obtain import Obtainer
+from edgeward.database.engine import current_revision
+from edgeward.database.schema import certificates
+from edgeward.errors import Invalid, NotFound, Refused, Unavailable
+from tests.unit.certificates.issuing import DAY, START, Installation, installation
+
+DOMAINS = [
+    Domain(name="*.customers.example", on_demand=True),
+    Domain(name="*.wild.example"),
+    Domain(name="shop.example"),
+    Domain(name="lost.example", issuer="nobody"),
+]
+
+
+@pytest.fixture
+async def here(tmp_path):
+    async with installation(tmp_path) as made:
+        made.declare(DOMAINS)
+        yield made
+
+
+@pytest.fixture
+async def obtainer(here):
+    made = Obtainer(here.issuance, most_waiting=50)
+    worker = asyncio.create_task(made.run())
+    yield made
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
+async def revision(here: Installation) -> int:
+    async with here.database.reading() as connection:
+        return await current_revision(connection)
+
+
+async def test_a_new_name_gets_its_own_certificate_and_keeps_it(here, obtainer):
+    first = await obtainer.obtain("New.Customers.Example.")
+    written = await revision(here)
+    again = await obtainer.obtain("new.customers.example")
+
+    assert first.name == "new.customers.example"
+    assert first == again
+    assert await revision(here) == written, "a stored certificate is answered without writing"
+
+
+async def test_however_many_ask_at_once_one_is_issued(here, obtainer):
+    spellings = ["a.customers.example", "A.customers.example", "a.customers.example."] * 20
+    answers = await asyncio.gather(*(obtainer.obtain(name) for name in spellings))
+
+    assert len({c.fingerprint for c in answers}) == 1
+    assert await revision(here) == 1
+
+
+async def test_two_controllers_never_issue_twice(tmp_path, here, obtainer):
+    async with installation(tmp_path) as elsewhere:
+        elsewhere.declare(DOMAINS)
+        other = Obtainer(elsewhere.issuance)
+        worker = asyncio.create_task(other.run())
+        names = [f"n{i}.customers.example" for i in range(30)]
+        ours, theirs = await asyncio.gather(
+            asyncio.gather(*(obtainer.obtain(n) for n in names)),
+            asyncio.gather(*(other.obtain(n) for n in reversed(names))),
+        )
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+    assert {c.name: c.fingerprint for c in ours} == {c.name: c.fingerprint for c in theirs}
+    async with here.database.reading() as connection:
+        assert (await connection.execute(select(func.count()).select_from(certificates))).scalar_one() == 30
+
+
+async def test_names_that_wait_together_share_a_commit(here, obtainer):
+    await asyncio.gather(*(obtainer.obtain(f"n{i}.customers.example") for i in range(40)))
+
+    assert await revision(here) <= 3
+
+
+async def test_an_eager_name_whose_certificate_is_not_there_yet_gets_it_now(obtainer):
+    below = await asyncio.gather(obtainer.obtain("a.wild.example"), obtainer.obtain("b.wild.example"))
+
+    assert (await obtainer.obtain("shop.example")).name == "shop.example"
+    assert {c.name for c in below} == {"*.wild.example"}
+    assert len({c.fingerprint for c in below}) == 1
+
+
+async def test_an_expired_certificate_is_replaced(here, obtainer):
+    first = await obtainer.obtain("a.customers.example")
+    here.now = START + 8 * DAY
+    second = await obtainer.obtain("a.customers.example")
+
+    assert second.not_after.timestamp() > here.now > first.not_after.timestamp()
+
+
+async def test_every_refusal_says_which_kind_it_is(here, obtainer):
+    with pytest.raises(NotFound, match="declare it under domains"):
+        await obtainer.obtain("unknown.example")
+    with pytest.raises(NotFound):
+        await obtainer.obtain("a.b.customers.example")
+    with pytest.raises(NotFound):
+        await obtainer.obtain("customers.example")
+    with pytest.raises(Refused, match="'nobody' does not exist"):
+        await obtainer.obtain("lost.example")
+    for name in ("127.0.0.1", "*.customers.example", "a_b.customers.example", "\x00.customers.example"):
+        with pytest.raises(Invalid):
+            await obtainer.obtain(name)
+    assert await revision(here) == 0
+    assert obtainer.waiting == 0
+
+
+async def test_a_domain_deleted_meanwhile_yields_nothing(here):
+    obtainer = Obtainer(here.issuance)
+    asking = asyncio.create_task(obtainer.obtain("a.customers.example"))
+    await asyncio.sleep(0)
+    here.declare([])
+    worker = asyncio.create_task(obtainer.run())
+    with pytest.raises(NotFound):
+        await asking
+    worker.cancel()
+
+
+async def test_one_waiter_that_leaves_takes_nobody_along(here):
+    obtainer = Obtainer(here.issuance)
+    leaving, staying = (asyncio.create_task(obtainer.obtain("a.customers.example")) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    worker = asyncio.create_task(obtainer.run())
+
+    assert (await staying).name == "a.customers.example"
+    worker.cancel()
+
+
+async def test_the_number_that_waits_is_bounded_and_those_already_under_way_still_join(here):
+    obtainer = Obtainer(here.issuance, most_waiting=3)
+    waiting = [asyncio.create_task(obtainer.obtain(f"n{i}.customers.example")) for i in range(3)]
+    await asyncio.sleep(0)
+
+    with pytest.raises(Unavailable, match="try again"):
+        await obtainer.obtain("n9.customers.example")
+    joined = asyncio.create_task(obtainer.obtain("n0.customers.example"))
+    worker = asyncio.create_task(obtainer.run())
+    await asyncio.gather(*waiting, joined)
+    await obtainer.obtain("n9.customers.example")
+    worker.cancel()
+
+
+async def test_nobody_waits_for_ever(here):
+    obtainer = Obtainer(here.issuance)
+
+    with pytest.raises(Unavailable, match="within"):
+        await obtainer.obtain("a.customers.example", timeout=0.05)
+
+
+async def test_those_who_wait_hear_that_the_controller_stops(here):
+    obtainer = Obtainer(here.issuance)
+    worker = asyncio.create_task(obtainer.run())
+    async with here.database.writing():
+        asking = asyncio.create_task(obtainer.obtain("a.customers.example"))
+        await asyncio.sleep(0.05)
+        worker.cancel()
+        with pytest.raises(Unavailable, match="stopping"):
+            await asking
+
+
+async def test_a_database_in_trouble_is_unavailable_and_the_worker_lives_on(tmp_path, here, obtainer):
+    await obtainer.obtain("before.customers.example")
+    breaker = sqlite3.connect(tmp_path / "edgeward.db")
+    breaker.execute("ALTER TABLE certificates RENAME TO hidden")
+    with pytest.raises(Unavailable):
+        await obtainer.obtain("a.customers.example")
+    breaker.execute("ALTER TABLE hidden RENAME TO certificates")
+
+    assert (await obtainer.obtain("a.customers.example")).name == "a.customers.example"
+
+
+async def test_a_defect_is_logged_and_does_not_end_the_worker(here, obtainer):
+    authority, here.authority = here.authority, None
+    with pytest.raises(Unavailable, match="log tells why"):
+        await obtainer.obtain("a.customers.example")
+    here.authority = authority
+
+    assert (await obtainer.obtain("a.customers.example")).name == "a.customers.example"

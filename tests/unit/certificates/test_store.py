@@ -1,0 +1,162 @@
+"""Certificates in a real database: found by name or wildcard, followed by revision, never in the clear."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import update
+
+from edgeward.certificates import store
+from edgeward.certificates.model import Order
+from edgeward.certificates.store import Expiration, Wanted
+from edgeward.database.schema import certificates
+from tests.unit.certificates.issuing import DAY, START, Installation, installation
+
+
+@pytest.fixture
+async def here(tmp_path):
+    async with installation(tmp_path) as made:
+        yield made
+
+
+async def put(here: Installation, *names: str, life: float = 7 * DAY, project: str = "default") -> int:
+    fresh = [here.authority.issue(Order(n, project, "local", life), here.now, 0) for n in names]
+    async with here.database.writing() as writing:
+        return await store.put(writing, here.seal, fresh)
+
+
+async def test_a_name_is_served_by_its_own_certificate_else_by_its_wildcards(here):
+    await put(here, "*.a.example", "b.a.example")
+    async with here.database.reading() as connection:
+        own = await store.find(connection, here.seal, "b.a.example", START)
+        wild = await store.find(connection, here.seal, "c.a.example", START)
+
+        assert own is not None and own.certificate.name == "b.a.example"
+        assert wild is not None and wild.certificate.name == "*.a.example"
+        assert "PRIVATE KEY" in wild.certificate.key.reveal()
+        for name in ("a.example", "c.b.a.example", "d.example"):
+            assert await store.find(connection, here.seal, name, START) is None
+
+
+async def test_an_expired_certificate_is_a_missing_one(here):
+    await put(here, "a.b.example", life=DAY)
+    await put(here, "*.b.example", life=2 * DAY)
+    async with here.database.reading() as connection:
+        found = await store.find(connection, here.seal, "a.b.example", START + DAY)
+        assert found is not None and found.certificate.name == "*.b.example"
+        assert await store.find(connection, here.seal, "a.b.example", START + 2 * DAY) is None
+
+
+async def test_what_is_read_is_what_was_written(here):
+    made = here.authority.issue(Order("a.example", "p", "local", DAY), START, 0.5)
+    async with here.database.writing() as writing:
+        revision = await store.put(writing, here.seal, [made])
+    async with here.database.reading() as connection:
+        kept = await store.find(connection, here.seal, "a.example", START)
+
+    assert kept == store.Kept(made, revision)
+
+
+async def test_a_record_moved_to_another_name_or_damaged_counts_as_missing(here):
+    await put(here, "a.example", "b.example", "c.example")
+    async with here.database.writing() as writing:
+        columns = certificates.c
+        sealed_of_b = (
+            certificates.select().with_only_columns(columns.sealed_key).where(columns.name == "b.example")
+        ).scalar_subquery()
+        change = update(certificates).where(columns.name == "a.example").values(sealed_key=sealed_of_b)
+        await writing.connection.execute(change)
+    async with here.database.reading() as connection:
+        assert await store.find(connection, here.seal, "a.example", START) is None
+        changed = await store.changes_since(connection, here.seal, 0, 100)
+
+    assert {kept.certificate.name for kept in changed} == {"b.example", "c.example"}
+
+
+async def test_following_by_revision_misses_nothing_whatever_the_limit(here):
+    groups = [("a.example", "b.example", "c.example"), ("d.example",), ("a.example", "e.example")]
+    for group in groups:
+        await put(here, *group)
+    for limit in (1, 2, 3, 100):
+        since, seen = 0, []
+        async with here.database.reading() as connection:
+            while some := await store.changes_since(connection, here.seal, since, limit):
+                revisions = [kept.revision for kept in some]
+                assert revisions == sorted(revisions) and revisions[0] > since
+                since = revisions[-1]
+                seen += [kept.certificate.name for kept in some]
+
+        assert sorted(seen) == ["a.example", "b.example", "c.example", "d.example", "e.example"]
+        assert seen[-2:] == ["a.example", "e.example"]
+
+
+async def test_lists_are_paged_and_filtered_and_hold_no_key(here):
+    await put(here, "a.example", "b.example", "*.c.example")
+    await put(here, "c.example", project="p", life=DAY)
+    async with here.database.reading() as connection:
+        first = await store.listed(connection, Wanted(), 2)
+        rest = await store.listed(connection, Wanted(), 10, after=first[-1].name)
+        names = [s.name for s in [*first, *rest]]
+        by = {
+            "project": await store.listed(connection, Wanted(project="p"), 10),
+            "end": await store.listed(connection, Wanted(ends_before=START + 2 * DAY), 10),
+            "exact": await store.listed(connection, Wanted(name="c.example"), 10),
+            "start": await store.listed(connection, Wanted(name="b*"), 10),
+            "no pattern": await store.listed(connection, Wanted(name="%*"), 10),
+        }
+        one = await store.summary(connection, "*.c.example")
+
+    assert names == sorted(["a.example", "b.example", "*.c.example", "c.example"])
+    assert {k: [s.name for s in v] for k, v in by.items()} == {
+        "project": ["c.example"],
+        "end": ["c.example"],
+        "exact": ["c.example"],
+        "start": ["b.example"],
+        "no pattern": [],
+    }
+    assert one is not None and "PRIVATE" not in repr(one)
+
+
+async def test_an_order_to_expire_has_a_revision_of_its_own_and_replaces_the_one_before(here):
+    revision = await put(here, "a.example")
+    async with here.database.writing() as writing:
+        first = await store.expire(writing, "a.example", START)
+    async with here.database.writing() as writing:
+        second = await store.expire(writing, "*", START)
+    async with here.database.writing() as writing:
+        third = await store.expire(writing, "a.example", START)
+    async with here.database.reading() as connection:
+        orders = await store.expirations_since(connection, first)
+
+    assert revision < first < second < third
+    assert orders == [Expiration("*", second), Expiration("a.example", third)]
+
+
+async def test_certificates_are_counted_by_their_end(here):
+    await put(here, "a.example", life=DAY / 2)
+    await put(here, "b.example", "c.example", life=5 * DAY)
+    await put(here, "d.example", life=60 * DAY)
+    async with here.database.reading() as connection:
+        assert await store.counts(connection, START) == {"total": 4, "expired": 0, "1d": 1, "7d": 3, "30d": 3}
+        late = await store.counts(connection, START + 5 * DAY)
+
+    assert late == {"total": 4, "expired": 3, "1d": 0, "7d": 0, "30d": 0}
+
+
+async def test_a_replaced_certificate_moves_to_the_new_revision(here):
+    first = await put(here, "a.example")
+    here.now += DAY
+    second = await put(here, "a.example")
+    async with here.database.reading() as connection:
+        changed = await store.changes_since(connection, here.seal, 0, 10)
+        assert await store.changes_since(connection, here.seal, second, 10) == []
+
+    assert second > first
+    assert [kept.revision for kept in changed] == [second]
+
+
+async def test_a_secret_does_not_show_in_any_text(here):
+    made = here.authority.issue(Order("a.example", "p", "local", DAY), START, 0.5)
+
+    assert "PRIVATE" not in repr(made) + str(replace(made, name="b.example"))
