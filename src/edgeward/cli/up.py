@@ -1,0 +1,109 @@
+"""`edgeward up`: controller, node and Envoy as one supervised tree; and the commands for each one alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeward.cli.options import StateDir
+from edgeward.launcher.config import default_node_name
+
+if TYPE_CHECKING:
+    from edgeward.cli.supervisor import Program, Supervisor
+
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+_ALONE = {
+    "controller": ("edgeward.controller", "Run the controller alone: it says what should be."),
+    "node": ("edgeward.node", "Run a node alone: it makes it so on one host."),
+    "envoy": ("edgeward.launcher", "Run Envoy alone: start, restart, drain."),
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("up")(up)
+    for name, (module, text) in _ALONE.items():
+        app.command(name, help=text, context_settings=_PASSED_ON, add_help_option=False)(_alone(module))
+
+
+def up(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The file that declares everything.")] = Path(
+        "edgeward.yaml"
+    ),
+    state_dir: StateDir = None,
+    envoy: Annotated[Path | None, typer.Option(help="Envoy's binary instead of the packaged one.")] = None,
+    name: Annotated[str, typer.Option(help="The node's name.", show_default="the host's")] = "",
+    node: Annotated[bool, typer.Option("--node/--no-node", help="Serve visitors on this host.")] = True,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, max=3600, help="Longest wait for visitors to finish.")
+    ] = 5.0,
+) -> None:
+    """Run controller, node and Envoy on this host until SIGTERM or Ctrl-C; SIGHUP re-reads the file."""
+    from edgeward import log
+    from edgeward.cli import preflight
+    from edgeward.cli.options import resolve_state_dir
+    from edgeward.cli.supervisor import Supervisor
+
+    os.umask(0o077)
+    state = resolve_state_dir(state_dir)
+    listen = preflight.listen_of(preflight.read_declaration(config))
+    binary = preflight.find_envoy(envoy) if node else None
+    preflight.check_state_dir(state)
+    lock = preflight.take_lock(state)
+    preflight.check_addresses(listen, with_node=node)
+    log.set_up("up")
+    programs = _programs(config.absolute(), state, binary, name or default_node_name(), drain_seconds)
+    code = asyncio.run(supervise(Supervisor(programs, state)))
+    os.close(lock)
+    raise typer.Exit(code)
+
+
+async def supervise(supervisor: Supervisor) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.end)
+    loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
+    return await supervisor.run()
+
+
+def _programs(
+    config: Path, state_dir: Path, envoy: Path | None, name: str, drain_seconds: float
+) -> list[Program]:
+    """Give the programs in the order they start; without Envoy's binary the controller alone."""
+    from edgeward.cli.supervisor import Program
+
+    state = ("--state-dir", str(state_dir))
+    controller = (*_module("edgeward.controller"), *state, "--config", str(config))
+    if envoy is None:
+        return [Program("controller", controller, patience=10.0, reloads=True)]
+    launcher = (
+        *_module("edgeward.launcher"), *state, "--envoy", str(envoy), "--node-name", name,
+        "--drain-seconds", str(drain_seconds),
+    )  # fmt: skip
+    return [
+        Program("controller", (*controller, "--local-node", name), patience=10.0, reloads=True),
+        Program("node", (*_module("edgeward.node"), *state), patience=5.0, gives_up=False),
+        Program(
+            "envoy", launcher, patience=drain_seconds + 10.0,
+            orphaned=signal.SIGTERM, watched=False,
+        ),
+    ]  # fmt: skip
+
+
+def _alone(module: str) -> Callable[[typer.Context], None]:
+    def run(context: typer.Context) -> None:
+        argv = [*_module(module), *context.args]
+        os.execv(argv[0], argv)  # noqa: S606 - becomes that program, no shell
+
+    return run
+
+
+def _module(module: str) -> tuple[str, ...]:
+    """Give the command of one of our programs; -P: nothing in the current directory is ever imported."""
+    return (sys.executable, "-P", "-m", module)
