@@ -55,7 +55,10 @@ class Discovery:
         threading.Thread(target=self._read, args=(requests, inbox), daemon=True).start()
         subscribed: dict[str, set[str]] = {}
         while context.is_active():
-            request = inbox.get()
+            try:
+                request = inbox.get(timeout=0.2)
+            except queue.Empty:
+                continue
             if request is None:
                 for kind in (m.CLUSTER, m.ENDPOINTS, m.LISTENER, m.ROUTES):
                     if kind in subscribed:
@@ -193,7 +196,16 @@ class Rig:
         assert envoy_package is not None and envoy_package.submodule_search_locations
         binary = Path(next(iter(envoy_package.submodule_search_locations))) / "_bin" / "envoy"
         self.process = subprocess.Popen(
-            [binary, "-c", bootstrap, "--disable-hot-restart", "--concurrency", str(concurrency), "-l", "error"],
+            [
+                binary,
+                "-c",
+                bootstrap,
+                "--disable-hot-restart",
+                "--concurrency",
+                str(concurrency),
+                "-l",
+                "error",
+            ],
             stdout=self.access_log.open("wb"),
             stderr=self._log,
         )
@@ -213,9 +225,7 @@ class Rig:
 
     def show(self, gateway: Gateway, addresses: dict[str, list[str]] | None = None) -> None:
         """Hand Envoy a state and wait until its listeners accept."""
-        self.discovery.set(
-            (*translate(gateway), *(endpoints(s, addresses or {}) for s in gateway.services))
-        )
+        self.discovery.set((*translate(gateway), *(endpoints(s, addresses or {}) for s in gateway.services)))
         for text in (*gateway.listen.https, *gateway.listen.http):
             host, _, port = text.rpartition(":")
             wait_for_port(host.strip("[]"), int(port))
@@ -240,9 +250,7 @@ def _bootstrap(directory: Path) -> dict[str, Any]:
     cluster = {
         "name": "xds",
         "type": "STATIC",
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2
-        },
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
         "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
     source = {"ads": {}, "resource_api_version": "V3"}
@@ -310,4 +318,4 @@ def _whole(answer: bytes) -> bool:
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return len(body) >= int(line.partition(b":")[2])
-    return head.startswith(b"HTTP/1.1 101") or head.startswith(b"HTTP/1.1 204")
+    return head.startswith((b"HTTP/1.1 101", b"HTTP/1.1 204"))

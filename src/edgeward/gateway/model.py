@@ -374,11 +374,9 @@ def _changeable_header(text: str) -> str:
     return name
 
 
-_FIXED_HEADERS = frozenset(
-    ("host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive")
-    + tuple(f"x-forwarded-{what}" for what in ("for", "host", "port", "proto"))
-    + ("x-real-ip",)
-)
+_HOP_HEADERS = "host connection content-length transfer-encoding upgrade te trailer keep-alive"
+_VISITOR_HEADERS = "x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip"
+_FIXED_HEADERS = frozenset(f"{_HOP_HEADERS} {_VISITOR_HEADERS}".split())
 
 
 def _header_value(text: str) -> str:

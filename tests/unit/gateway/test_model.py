@@ -1,0 +1,92 @@
+"""What people may write about the gateway, and what they are told when it is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeward.errors import Invalid
+from edgeward.gateway.model import Backend, Listen, Route, Service
+from edgeward.parsing import Value, parse
+
+
+def complaint(model: type[Value], data: dict[str, Any]) -> str:
+    with pytest.raises(Invalid) as caught:
+        parse(model, data, "it")
+    return "\n".join(str(problem) for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("said", "canonical"),
+    [
+        ("http://Backend.Internal", "http://backend.internal:80"),
+        ("https://b.example/", "https://b.example:443"),
+        ("grpc://b.example:9", "h2c://b.example:9"),
+        ("grpcs://b.example", "h2://b.example:443"),
+        ("http://[2001:DB8::0:1]:8080", "http://[2001:db8::1]:8080"),
+        ("http://localhost.:1", "http://localhost:1"),
+        ("unix:/run/app.sock", "unix:/run/app.sock"),
+    ],
+)
+def test_backends_have_one_spelling(said: str, canonical: str) -> None:
+    assert parse(Backend, {"url": said}).url == canonical
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["b:80", "ftp://b", "http://", "http://u:p@b", "http://b/path", "http://b?q", "http://b#f", "http://b:0", "http://b:65536",
+     "http://0x7f.1", "http://127.1", "http://2130706433", "http://[::1%eth0]", "unix:run", "unix:/a/../b", "unix:/" + "x" * 107,
+     "http://b\n", "http://b b", "http://bü"],
+)  # fmt: skip
+def test_backends_that_could_mean_two_things_are_refused(said: str) -> None:
+    assert "it.url: " in complaint(Backend, {"url": said})
+
+
+def test_every_problem_is_told_with_its_field() -> None:
+    told = complaint(
+        Service,
+        {"name": "a b", "backends": ["http://b", "ftp://x"], "timeouts": {"connect": "x"}, "colour": 1},
+    )
+
+    for field in ("it.name", "it.backends[1]", "it.timeouts.connect", "it.colour"):
+        assert field in told
+
+
+def test_a_route_leads_to_exactly_one_place() -> None:
+    assert "exactly one of service and redirect" in complaint(Route, {"hosts": ["a.example"]})
+    both = {"hosts": ["a.example"], "service": "s", "redirect": {"path": "/x"}}
+    assert "exactly one of service and redirect" in complaint(Route, both)
+
+
+def test_regular_expressions_are_read_as_envoy_reads_them() -> None:
+    assert "RE2" in complaint(Route, {"hosts": ["a.example"], "paths": ["~(?=x)"], "service": "s"})
+
+
+def test_headers_of_the_connection_and_of_the_visitor_cannot_be_set() -> None:
+    for name in ("Host", "X-Forwarded-For", "Content-Length", "x-envoy-retry-on"):
+        told = complaint(
+            Route, {"hosts": ["a.example"], "service": "s", "request_headers": {"set": {name: "x"}}}
+        )
+        assert "cannot be set" in told
+
+
+def test_an_unnamed_route_is_named_after_what_it_matches() -> None:
+    said = {"hosts": ["*.Shop.example"], "service": "s"}
+    assert parse(Route, said).name == parse(Route, {**said, "service": "other"}).name
+    assert parse(Route, said).name != parse(Route, {**said, "paths": ["/x"]}).name
+
+
+@given(st.text(max_size=30))
+def test_an_address_is_refused_or_has_one_spelling(text: str) -> None:
+    try:
+        found = parse(Listen, {"http": text})
+    except Invalid:
+        return
+    assert parse(Listen, {"http": found.http[0]}).http == found.http
+
+
+def test_one_address_cannot_have_two_listeners() -> None:
+    assert "listed twice" in complaint(Listen, {"http": ":80", "https": "0.0.0.0:80"})

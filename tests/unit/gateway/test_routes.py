@@ -1,0 +1,66 @@
+"""How routes become virtual hosts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeward.gateway.envoy import Gateway, translate
+from edgeward.gateway.model import Listen, Route, Service
+from edgeward.parsing import parse
+from edgeward.xds import messages as m
+
+
+def virtual_hosts(*routes: dict[str, Any], listen: Listen | None = None) -> dict[str, Any]:
+    services = (
+        Service(name="a", backends=("http://b:1",)),
+        Service(name="a", project="p", backends=("http://b:1",)),
+    )
+    state = Gateway(listen or Listen(https=":443"), services, tuple(parse(Route, r) for r in routes))
+    found = next(r for r in translate(state) if r.type_url == m.ROUTES and r.name == "https")
+    message = m.RouteConfiguration.FromString(found.body)
+    return {host: virtual for virtual in message.virtual_hosts for host in virtual.domains}
+
+
+def names(virtual: Any) -> list[str]:
+    return [route.name.partition("/")[2] for route in virtual.routes]
+
+
+def test_hosts_with_equal_routes_share_one_virtual_host() -> None:
+    hosts = [f"h{i}.example" for i in range(50)]
+    found = virtual_hosts({"hosts": hosts, "service": "a"}, {"hosts": ["other.example"], "service": "a"})
+
+    assert len({virtual.name for virtual in found.values()}) == 2
+    assert sorted(found["h7.example"].domains) == sorted(hosts)
+
+
+def test_an_exact_host_falls_back_to_the_wildcard_of_its_project_only() -> None:
+    found = virtual_hosts(
+        {"name": "wild", "hosts": ["*.x.example"], "service": "a"},
+        {"name": "own", "hosts": ["s.x.example"], "paths": ["/own"], "service": "a"},
+        {"name": "other", "hosts": ["t.x.example"], "paths": ["/t"], "service": "a", "project": "p"},
+    )
+
+    assert names(found["s.x.example"]) == ["own", "wild"]
+    assert names(found["t.x.example"]) == ["other"]
+
+
+def test_the_order_of_declaration_changes_nothing() -> None:
+    routes = [
+        {"name": "prefix", "hosts": ["a.example"], "service": "a"},
+        {"name": "exact", "hosts": ["a.example"], "paths": ["=/x"], "service": "a"},
+        {"name": "regex", "hosts": ["a.example"], "paths": ["~/x.*"], "service": "a"},
+        {"name": "longer", "hosts": ["a.example"], "paths": ["/x"], "service": "a"},
+        {"name": "methods", "hosts": ["a.example"], "paths": ["/x"], "methods": ["GET"], "service": "a"},
+    ]
+
+    expected = ["exact", "regex", "methods", "longer", "prefix"]
+    assert names(virtual_hosts(*routes)["a.example"]) == expected
+    assert names(virtual_hosts(*reversed(routes))["a.example"]) == expected
+
+
+def test_equal_states_give_equal_bytes() -> None:
+    state = Gateway(
+        Listen(https=":443"), (), (parse(Route, {"hosts": ["a.example"], "redirect": {"path": "/"}}),)
+    )
+
+    assert [r.version for r in translate(state)] == [r.version for r in translate(state)]
