@@ -171,7 +171,7 @@ class _Builder:
             self._take_key(event.value, line)
             return
         value: Any = event.value
-        if event.tag is None and event.style is None:
+        if event.tag is None and not event.style:  # libyaml says "" where plain
             value = scalar(event.value)
         elif event.tag is not None and event.tag not in _STRING_TAGS:
             self.problem(line, f"tags such as {printable(event.tag)} are not read here; leave it out")
