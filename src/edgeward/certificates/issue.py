@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgeward.certificates import store
 from edgeward.certificates.authority import Authority
-from edgeward.certificates.model import Certificate, Order
+from edgeward.certificates.model import Certificate, Kept, Order
 from edgeward.certificates.policy import Policy
 from edgeward.database.engine import Database, Writing
 from edgeward.log import logger
@@ -32,9 +32,7 @@ class Issuance:
     spread: Callable[[], float]
 
 
-async def issue(
-    issuance: Issuance, writing: Writing, orders: Iterable[Order], now: float
-) -> dict[str, Certificate]:
+async def issue(issuance: Issuance, writing: Writing, orders: Iterable[Order], now: float) -> dict[str, Kept]:
     """Sign and store in one transaction; an order that cannot be signed is logged and left out."""
     authority = issuance.authority()
     signed: dict[str, Certificate] = {}
@@ -43,6 +41,7 @@ async def issue(
             signed[order.name] = authority.issue(order, now, issuance.spread())
         except ValueError as error:
             _log.error("certificate not issued", name=order.name, reason=str(error))
-    if signed:
-        await store.put(writing, issuance.seal, signed.values())
-    return signed
+    if not signed:
+        return {}
+    revision = await store.put(writing, issuance.seal, signed.values())
+    return {name: Kept(certificate, revision) for name, certificate in signed.items()}

@@ -90,3 +90,36 @@ class Order:
     project: str
     issuer: str
     lifetime: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A certificate as the store holds it."""
+
+    certificate: Certificate
+    revision: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A certificate without its key, for people. Times are Unix seconds."""
+
+    name: str
+    project: str
+    issuer: str
+    chain: str
+    fingerprint: str
+    not_before: float
+    not_after: float
+    renew_at: float
+    revision: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which certificates are asked for; None means any. ``name`` may end in ``*``."""
+
+    project: str | None = None
+    issuer: str | None = None
+    name: str | None = None
+    ends_before: float | None = None

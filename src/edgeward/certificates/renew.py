@@ -8,8 +8,7 @@ from typing import Final
 
 from edgeward.certificates import store
 from edgeward.certificates.issue import Issuance, issue
-from edgeward.certificates.model import Order
-from edgeward.certificates.store import Summary
+from edgeward.certificates.model import Order, Summary
 from edgeward.errors import EdgewardError, Refused
 from edgeward.log import logger
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates.model import Certificate
+from edgeward.certificates.model import Certificate, Kept, Summary, Wanted
 from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
 from edgeward.database.schema import certificates, expirations
@@ -28,39 +28,6 @@ _DAY: Final = 86400.0
 _MOST_IN_ONE_QUESTION: Final = 500
 _log = logger("edgeward.certificates.store")
 _columns = certificates.c
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A certificate as the store holds it."""
-
-    certificate: Certificate
-    revision: int
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A certificate without its key, for people. Times are Unix seconds."""
-
-    name: str
-    project: str
-    issuer: str
-    chain: str
-    fingerprint: str
-    not_before: float
-    not_after: float
-    renew_at: float
-    revision: int
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which certificates are asked for; None means any. ``name`` may end in ``*``."""
-
-    project: str | None = None
-    issuer: str | None = None
-    name: str | None = None
-    ends_before: float | None = None
 
 
 @dataclass(frozen=True)

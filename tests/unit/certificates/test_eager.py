@@ -8,8 +8,7 @@ import pytest
 
 from edgeward.certificates import eager, store
 from edgeward.certificates.eager import make_missing
-from edgeward.certificates.model import Domain, Issuer, LocalIssuer
-from edgeward.certificates.store import Wanted
+from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Summary, Wanted
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
 
@@ -19,7 +18,7 @@ async def here(tmp_path):
         yield made
 
 
-async def summaries(here: Installation) -> dict[str, store.Summary]:
+async def summaries(here: Installation) -> dict[str, Summary]:
     async with here.database.reading() as connection:
         return {s.name: s for s in await store.listed(connection, Wanted(), 1000)}
 

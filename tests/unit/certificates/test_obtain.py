@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from sqlalchemy import func, select
 
-from edgeward.certificates.model import Domain
+from edgeward.certificates.model import Domain, Kept
 from edgeward.certificates.obtain import Obtainer
 from edgeward.database.engine import current_revision
 from edgeward.database.schema import certificates
@@ -39,6 +39,10 @@ async def obtainer(here):
     await asyncio.gather(worker, return_exceptions=True)
 
 
+def fingerprint(kept: Kept) -> tuple[str, str]:
+    return kept.certificate.name, kept.certificate.fingerprint
+
+
 async def revision(here: Installation) -> int:
     async with here.database.reading() as connection:
         return await current_revision(connection)
@@ -49,7 +53,7 @@ async def test_a_new_name_gets_its_own_certificate_and_keeps_it(here, obtainer):
     written = await revision(here)
     again = await obtainer.obtain("new.customers.example")
 
-    assert first.name == "new.customers.example"
+    assert first.certificate.name == "new.customers.example"
     assert first == again
     assert await revision(here) == written, "a stored certificate is answered without writing"
 
@@ -58,7 +62,7 @@ async def test_however_many_ask_at_once_one_is_issued(here, obtainer):
     spellings = ["a.customers.example", "A.customers.example", "a.customers.example."] * 20
     answers = await asyncio.gather(*(obtainer.obtain(name) for name in spellings))
 
-    assert len({c.fingerprint for c in answers}) == 1
+    assert len({c.certificate.fingerprint for c in answers}) == 1
     assert await revision(here) == 1
 
 
@@ -75,7 +79,7 @@ async def test_two_controllers_never_issue_twice(tmp_path, here, obtainer):
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
 
-    assert {c.name: c.fingerprint for c in ours} == {c.name: c.fingerprint for c in theirs}
+    assert set(map(fingerprint, ours)) == set(map(fingerprint, theirs))
     async with here.database.reading() as connection:
         assert (await connection.execute(select(func.count()).select_from(certificates))).scalar_one() == 30
 
@@ -89,9 +93,9 @@ async def test_names_that_wait_together_share_a_commit(here, obtainer):
 async def test_an_eager_name_whose_certificate_is_not_there_yet_gets_it_now(obtainer):
     below = await asyncio.gather(obtainer.obtain("a.wild.example"), obtainer.obtain("b.wild.example"))
 
-    assert (await obtainer.obtain("shop.example")).name == "shop.example"
-    assert {c.name for c in below} == {"*.wild.example"}
-    assert len({c.fingerprint for c in below}) == 1
+    assert (await obtainer.obtain("shop.example")).certificate.name == "shop.example"
+    assert {c.certificate.name for c in below} == {"*.wild.example"}
+    assert len(set(map(fingerprint, below))) == 1
 
 
 async def test_an_expired_certificate_is_replaced(here, obtainer):
@@ -99,7 +103,7 @@ async def test_an_expired_certificate_is_replaced(here, obtainer):
     here.now = START + 8 * DAY
     second = await obtainer.obtain("a.customers.example")
 
-    assert second.not_after.timestamp() > here.now > first.not_after.timestamp()
+    assert second.certificate.not_after.timestamp() > here.now > first.certificate.not_after.timestamp()
 
 
 async def test_every_refusal_says_which_kind_it_is(here, obtainer):
@@ -136,7 +140,7 @@ async def test_one_waiter_that_leaves_takes_nobody_along(here):
     leaving.cancel()
     worker = asyncio.create_task(obtainer.run())
 
-    assert (await staying).name == "a.customers.example"
+    assert (await staying).certificate.name == "a.customers.example"
     worker.cancel()
 
 
@@ -180,7 +184,7 @@ async def test_a_database_in_trouble_is_unavailable_and_the_worker_lives_on(tmp_
         await obtainer.obtain("a.customers.example")
     breaker.execute("ALTER TABLE hidden RENAME TO certificates")
 
-    assert (await obtainer.obtain("a.customers.example")).name == "a.customers.example"
+    assert (await obtainer.obtain("a.customers.example")).certificate.name == "a.customers.example"
 
 
 async def test_a_defect_is_logged_and_does_not_end_the_worker(here, obtainer):
@@ -189,4 +193,4 @@ async def test_a_defect_is_logged_and_does_not_end_the_worker(here, obtainer):
         await obtainer.obtain("a.customers.example")
     here.authority = authority
 
-    assert (await obtainer.obtain("a.customers.example")).name == "a.customers.example"
+    assert (await obtainer.obtain("a.customers.example")).certificate.name == "a.customers.example"

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from edgeward.certificates import store
 from edgeward.certificates.authority import renewal
 from edgeward.certificates.eager import make_missing
-from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Order
+from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Order, Summary, Wanted
 from edgeward.certificates.renew import renew_due
-from edgeward.certificates.store import Wanted
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
 
@@ -21,7 +20,7 @@ async def here(tmp_path):
         yield made
 
 
-async def summaries(here: Installation) -> dict[str, store.Summary]:
+async def summaries(here: Installation) -> dict[str, Summary]:
     async with here.database.reading() as connection:
         return {s.name: s for s in await store.listed(connection, Wanted(), 1000)}
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from edgeward.certificates import store
-from edgeward.certificates.model import Order
-from edgeward.certificates.store import Expiration, Wanted
+from edgeward.certificates.model import Kept, Order, Wanted
+from edgeward.certificates.store import Expiration
 from edgeward.database.schema import certificates
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
@@ -55,7 +55,7 @@ async def test_what_is_read_is_what_was_written(here):
     async with here.database.reading() as connection:
         kept = await store.find(connection, here.seal, "a.example", START)
 
-    assert kept == store.Kept(made, revision)
+    assert kept == Kept(made, revision)
 
 
 async def test_a_record_moved_to_another_name_or_damaged_counts_as_missing(here):
