@@ -16,7 +16,7 @@ from edgeward.api.pages import Filtering, Paging, Text, cursor
 from edgeward.api.principal import Cases, Changer, Reader, Who
 from edgeward.api.usecases import Page
 from edgeward.certificates.model import Kept, Summary, Wanted
-from edgeward.parsing import duration
+from edgeward.gateway.model import duration
 
 router = APIRouter(prefix="/v1", tags=["certificates"])
 
@@ -71,7 +71,7 @@ async def expire_all(cases: Cases, who: Changer) -> JSONResponse:
 
 @router.get("/certificates/{name}")
 async def found(cases: Cases, who: Reader, name: CertificateName) -> JSONResponse:
-    """Give the certificate that serves a name: its own, else its wildcard's; with its chain, without its key."""
+    """Give the certificate that serves a name, its own or its wildcard's: the chain, not the key."""
     summary = await cases.certificates.found(who, name)
     return JSONResponse({**_shown(summary), "chain": summary.chain})
 
