@@ -12,9 +12,8 @@ from pydantic import BeforeValidator
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
-from edgeward.api.pages import Filtering, Paging, Text, cursor
+from edgeward.api.pages import Paging, Text, cursor, words
 from edgeward.api.principal import Cases, Changer, Reader, Who
-from edgeward.api.usecases import Page
 from edgeward.certificates.model import Kept, Summary, Wanted
 from edgeward.gateway.model import duration
 
@@ -32,9 +31,9 @@ class Certificates(Protocol):
     """The use cases behind these routes; every one decides for itself what ``who`` may see."""
 
     async def listed(
-        self, who: Principal, where: Wanted, expiring: float | None, page: Page
+        self, who: Principal, where: Wanted, expiring: float | None, limit: int, after: str | None
     ) -> Sequence[Summary]:
-        """Give certificates by name; ``expiring``: those that end within so many seconds."""
+        """Give certificates by name, those after ``after``; ``expiring``: that end within so many seconds."""
         ...
 
     async def found(self, who: Principal, name: str) -> Summary:
@@ -54,11 +53,19 @@ class Certificates(Protocol):
 
 @router.get("/certificates")
 async def listed(
-    cases: Cases, who: Reader, where: Filtering, page: Paging, expiring: Within = None, issuer: Text = None
+    cases: Cases,
+    who: Reader,
+    page: Paging,
+    project: Text = None,
+    issuer: Text = None,
+    name: Text = None,
+    expiring: Within = None,
 ) -> JSONResponse:
     """List certificates by name, never their keys; ``name`` may end in ``*``."""
-    wanted = Wanted(project=where.project, issuer=issuer, name=where.name)
-    found = await cases.certificates.listed(who, wanted, expiring, page)
+    place = words(page, 1)
+    after = None if place is None else place[0]
+    wanted = Wanted(project, issuer, name)
+    found = await cases.certificates.listed(who, wanted, expiring, page.limit, after)
     following = cursor(found[-1].name) if len(found) == page.limit else None
     return JSONResponse({"items": [_shown(s) for s in found], "next": following})
 
