@@ -7,6 +7,7 @@ at what that change touches and not at everything.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from edgeward.certificates.model import Cache, Domain, Issuer
@@ -49,7 +50,15 @@ def check(objects: Iterable[Declared]) -> list[Problem]:
     for declared in objects:
         world.put(declared.key, declared.value)
         keys.append(declared.key)
-    return [problem for key in keys for problem in world.problems(key)]
+    return [p for key in keys for p in (*world.problems(key), *(c.problem for c in world.conflicts(key)))]
+
+
+@dataclass(frozen=True)
+class Conflicting:
+    """A problem, and the object of another project that stands in the way."""
+
+    problem: Problem
+    other: Key
 
 
 class World:
@@ -110,10 +119,10 @@ class World:
                 touched |= set(self._issued[key.project, key.name])
         return touched - {key}
 
-    def same_name(self, key: Key) -> Key | None:
-        """Give the domain of another project that has this name, if there is one."""
-        others = self._domains[key.name] if key.kind == "domains" else ()
-        return next((other for other in others if other != key), None)
+    def conflicts(self, key: Key) -> list[Conflicting]:
+        """Give what another project's domains leave no room for; nothing where it is not there."""
+        value = self._objects.get(key)
+        return list(self._conflicts(key, value.name)) if isinstance(value, Domain) else []
 
     def _places(self, key: Key, value: Value) -> Iterator[tuple[_Index, Hashable]]:
         if isinstance(value, Domain):
@@ -140,14 +149,19 @@ class World:
                 "issuer",
                 f"there is no issuer '{domain.issuer}' in project {key.project}; declare it, or use local",
             )
-        if self.same_name(key) is not None:
-            yield problem("name", f"'{domain.name}' is declared in another project already")
-        elif self._foreign(_over(domain.name), key.project):
-            yield problem("name", f"'{domain.name}' is below the wildcard of another project")
-        elif domain.name.startswith("*.") and any(
-            other.project != key.project for other in self._below[domain.name]
-        ):
-            yield problem("name", f"'{domain.name}' is over a domain of another project")
+
+    def _conflicts(self, key: Key, name: str) -> Iterator[Conflicting]:
+        over = _over(name)
+        rivals = (
+            (self._domains[name], f"'{name}' is declared in another project already"),
+            (self._domains[over] if over else (), f"'{name}' is below the wildcard of another project"),
+            (self._below[name], f"'{name}' is over a domain of another project"),
+        )
+        for others, message in rivals:
+            other = next((o for o in others if o.project != key.project), None)
+            if other is not None:
+                yield Conflicting(Problem("name", message, object=str(key)), other)
+                return
 
     def _of_route(self, key: Key, route: Route) -> Iterator[Problem]:
         def problem(field: str, message: str) -> Problem:
@@ -180,9 +194,6 @@ class World:
             if name is not None and (domains := self._domains[name]):
                 return project is None or any(domain.project == project for domain in domains)
         return False
-
-    def _foreign(self, name: str | None, project: str) -> bool:
-        return name is not None and any(d.project != project for d in self._domains[name])
 
 
 def _overlap(match: _Match, key: Key, other: Key) -> str:

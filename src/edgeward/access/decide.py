@@ -8,6 +8,8 @@ from typing import Literal
 from edgeward.access.model import EVERY_PROJECT, Principal, Right, Role, Verdict
 from edgeward.errors import NotFound, Refused
 
+Action = Literal["create", "change", "delete"]
+
 _RANK: dict[Role, int] = {"node": 0, "viewer": 1, "operator": 2, "admin": 3}
 _LEAST: dict[Right, Role] = {
     Right.READ: "viewer",
@@ -51,7 +53,7 @@ def decide(who: Principal, right: Right, project: str | None = None, node: str |
 
 def decide_change(
     who: Principal,
-    action: Literal["create", "change", "delete"],
+    action: Action,
     kind: str,
     project: str,
     privileged: Sequence[str] = (),

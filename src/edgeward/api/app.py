@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
 
 from edgeward import __version__
-from edgeward.api import health, problems
+from edgeward.api import bodies, health, nodes, objects, problems, tokens, whole
+from edgeward.api.bounds import BoundedBodies, Observe, Observed
 from edgeward.api.usecases import UseCases
+from edgeward.declaration.model import Kind
 
 
-def create_app(cases: UseCases, extra: Sequence[APIRouter] = ()) -> FastAPI:
-    """Give the app over these use cases."""
+def create_app(
+    cases: UseCases,
+    kinds: Mapping[str, Kind],
+    observe: Observe = lambda *_: None,
+    extra: Sequence[APIRouter] = (),
+) -> FastAPI:
+    """Give the app over these use cases; ``observe`` is told of every answer."""
     app = FastAPI(
-        title="Edgeward", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json"
+        title="Edgeward",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={"default": {"description": "A problem document (RFC 9457)", "content": _PROBLEM}},
     )
     app.state.use_cases = cases
     problems.install(app)
-    for router in (health.router, *extra):
+    app.add_middleware(BoundedBodies)
+    app.add_middleware(Observed, observe=observe)
+    own = (health.router, whole.router, tokens.router, nodes.router, *objects.routers(kinds))
+    for router in (*own, *extra):
         app.include_router(router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+_PROBLEM = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(bodies.schemas(), Problem=problems.SCHEMA)
+        app.openapi_schema = document
+    return app.openapi_schema

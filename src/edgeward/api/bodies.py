@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from fastapi import Depends, Request
+from pydantic.json_schema import models_json_schema
 
 from edgeward.errors import Invalid, Problem
 from edgeward.parsing import Value, parse
 
 V = TypeVar("V", bound=Value)
+_REFERENCE = "#/components/schemas/{model}"
+_described: dict[str, type[Value]] = {}
 
 
 def body_of(model: type[V]) -> Any:
@@ -46,8 +49,17 @@ def read_json(data: bytes) -> Any:
 
 def described(model: type[Value]) -> dict[str, Any]:
     """Give the ``openapi_extra`` of a route whose body is read by ``body_of``."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    _described[model.__name__] = model
+    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def schemas() -> dict[str, Any]:
+    """Give the JSON schemas of everything ``described``, for the components of the OpenAPI document."""
+    models = [(model, "validation") for model in _described.values()]
+    _, definitions = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
+    found: dict[str, Any] = definitions.get("$defs", {})
+    return found
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:

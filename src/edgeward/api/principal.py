@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.api.usecases import UseCases
 
-_SCHEME = "bearer "
+_bearer = HTTPBearer(auto_error=False, description="a token of `edgeward token create`")
 
 
 def use_cases(request: Request) -> UseCases:
@@ -23,12 +24,14 @@ def use_cases(request: Request) -> UseCases:
 Cases = Annotated[UseCases, Depends(use_cases)]
 
 
-async def principal(request: Request, cases: Cases) -> Principal:
+async def principal(
+    request: Request, cases: Cases, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Principal:
     """Give whose bearer token the request carries; raises Unauthenticated or Throttled."""
-    header = request.headers.get("authorization", "")
-    token = header[len(_SCHEME) :].strip() if header[: len(_SCHEME)].lower() == _SCHEME else None
     client = request.client.host if request.client else ""
-    return await cases.access.authenticate(token, client)
+    who = await cases.access.authenticate(sent.credentials if sent is not None else None, client)
+    request.state.who = who
+    return who
 
 
 Who = Annotated[Principal, Depends(principal)]

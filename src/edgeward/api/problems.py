@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -14,9 +13,10 @@ from starlette.exceptions import HTTPException
 from edgeward.access.model import Throttled, Unauthenticated
 from edgeward.declaration.model import Outdated
 from edgeward.errors import Conflict, EdgewardError, Invalid, NotFound, Problem, Refused, Unavailable
+from edgeward.log import logger
 from edgeward.parsing import join
 
-_log = structlog.get_logger("edgeward.api")
+_log = logger("edgeward.api")
 
 _STATUS: tuple[tuple[type[EdgewardError], int, str], ...] = (
     (Unauthenticated, 401, "Log in"),
@@ -29,6 +29,28 @@ _STATUS: tuple[tuple[type[EdgewardError], int, str], ...] = (
     (Unavailable, 503, "Not available now"),
 )
 MEDIA_TYPE = "application/problem+json"
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "errors"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "field": {"type": "string"},
+                    "message": {"type": "string"},
+                    "line": {"type": ["integer", "null"]},
+                    "object": {"type": ["string", "null"]},
+                },
+            },
+        },
+    },
+}
 
 
 def problem(
@@ -79,7 +101,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        _log.error("api.failed", method=request.method, path=request.url.path, exc_info=error)
+        _log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
         return problem(500, "Internal error", "this is a defect of Edgeward; the controller's log tells more")
 
 

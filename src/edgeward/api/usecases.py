@@ -40,6 +40,8 @@ class Precondition:
     """If-Match: * was given."""
     absent: bool = False
     """If-None-Match: * was given."""
+    unless: tuple[int, ...] | None = None
+    """If-None-Match: revisions the reader holds already."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Authenticator(Protocol):
 
 
 class Declarations(Protocol):
-    async def listed(self, who: Principal, kind: str, where: Filter, page: Page) -> Sequence[Stored]: ...
+    async def listed(
+        self, who: Principal, kind: str, where: Filter, limit: int, after: tuple[str, ...] | None
+    ) -> Sequence[Stored]: ...
 
     async def found(self, who: Principal, kind: str, name: str, project: str | None) -> Stored: ...
 
@@ -69,16 +73,26 @@ class Declarations(Protocol):
         """Give the object as it is now and whether it was made; raises every kind of error."""
         ...
 
-    async def deleted(self, who: Principal, key: Key, expected: Precondition, take_over: bool) -> None: ...
+    async def deleted(
+        self,
+        who: Principal,
+        kind: str,
+        name: str,
+        project: str | None,
+        expected: Precondition,
+        take_over: bool,
+    ) -> None: ...
 
     async def applied(self, who: Principal, request: ApplyRequest) -> Applied: ...
 
     async def exported(
         self, who: Principal, project: str | None, source: str | None
-    ) -> tuple[Mapping[str, Any], int]: ...
+    ) -> tuple[Mapping[str, Any], int]:
+        """Give the document and the revision of the last change of anything declared."""
+        ...
 
     async def audited(
-        self, who: Principal, where: Filter, kind: str | None, page: Page
+        self, who: Principal, where: Filter, kind: str | None, limit: int, before: int | None
     ) -> Sequence[Mapping[str, Any]]: ...
 
 
@@ -87,7 +101,7 @@ class Tokens(Protocol):
         self, who: Principal, name: str, role: Role, project: str, expires_in: float | None
     ) -> tuple[Token, str]: ...
 
-    async def listed(self, who: Principal, page: Page) -> Sequence[Token]: ...
+    async def listed(self, who: Principal, limit: int, after: str | None) -> Sequence[Token]: ...
 
     async def revoked(self, who: Principal, id_or_name: str) -> None: ...
 
@@ -101,8 +115,8 @@ class Nodes(Protocol):
 
     async def joined(self, who: Principal, name: str, controller: str) -> Identity: ...
 
-    def watched(self, who: Principal, since: int, store: str) -> AsyncIterator[bytes]:
-        """Give the feed of the node ``who`` is, line by line, until the client or the program goes."""
+    async def watched(self, who: Principal, since: int, store: str) -> AsyncIterator[bytes]:
+        """Give the feed of the node ``who`` is, line by line, until its token or the program ends."""
         ...
 
     async def reported(self, who: Principal, report: Report) -> None: ...

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import RowMapping, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.database import schema
@@ -74,7 +75,12 @@ async def listed(
     ):
         if wanted is not None:
             query = query.where(column == wanted)
-    return [dict(row) for row in (await connection.execute(query)).mappings().all()]
+    return [_shown(row) for row in (await connection.execute(query)).mappings().all()]
+
+
+def _shown(row: RowMapping) -> dict[str, Any]:
+    texts = {name: row[name] for name in ("before", "after")}
+    return {**row, **{name: None if text is None else json.loads(text) for name, text in texts.items()}}
 
 
 def redacted(data: Any) -> Any:

@@ -66,7 +66,8 @@ def placed(problems: Iterable[Problem], desired: Iterable[Declared], file: str |
     problems = list(problems)
     mine = [p for p in problems if p.object in lines]
     if not mine:
-        return Conflict("; ".join(f"{p.object}: {p.message}" for p in problems[:5]))
+        named = "; ".join(f"{p.object}: {p.message}" for p in problems[:5])
+        return Conflict(f"something else still needs what this takes away: {named}")
     return Invalid(*(Problem(p.field, p.message, lines[str(p.object)], file, p.object) for p in mine[:1000]))
 
 

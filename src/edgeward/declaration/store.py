@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import ValidationError
 from sqlalchemy import (
     Row,
     Select,
@@ -26,6 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.database import schema
 from edgeward.database.engine import Writing
 from edgeward.declaration.model import Change, Key, Kind, Stored
+from edgeward.errors import Unavailable
+from edgeward.parsing import problems_of
 
 _objects = schema.objects
 _tombstones = schema.tombstones
@@ -222,7 +225,12 @@ def _filtered(query: Select[Any], project: str | None, source: str | None) -> Se
 
 def _stored(row: Row[Any], kind: Kind) -> Stored:
     key = Key(row.kind, row.project, row.name)
-    return Stored(key, kind.model.model_validate_json(row.value), row.source, row.revision)
+    try:
+        value = kind.model.model_validate_json(row.value)
+    except ValidationError as error:  # its rules got stricter since it was stored
+        reasons = "; ".join(str(problem) for problem in problems_of(error)[:3])
+        raise Unavailable(f"{key} as stored is not valid any more ({reasons}); put it anew") from error
+    return Stored(key, value, row.source, row.revision)
 
 
 def _followed(row: Row[Any], is_object: bool) -> Followed:

@@ -1,0 +1,83 @@
+"""Nodes: for people, how they are; for nodes, joining, following, reporting and answering."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from edgeward.api.bodies import body_of, described
+from edgeward.api.principal import Cases, FollowingNode, Governor, Joiner, Surveyor
+from edgeward.declaration.feed import Answer, Identity, Join, Report
+
+router = APIRouter(prefix="/v1/nodes", tags=["nodes"])
+
+NodeName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+@router.get("")
+async def listed(cases: Cases, who: Surveyor) -> JSONResponse:
+    """List every node that joined, with its last report."""
+    return JSONResponse({"items": list(await cases.nodes.listed(who)), "next": None})
+
+
+@router.post("/join", status_code=201, response_model=Identity, openapi_extra=described(Join))
+async def join(
+    request: Request, cases: Cases, who: Joiner, body: Annotated[Join, body_of(Join)]
+) -> JSONResponse:
+    """Give a node its identity; asked with a join token."""
+    identity = await cases.nodes.joined(who, body.name, str(request.base_url).rstrip("/"))
+    return JSONResponse(identity.model_dump(mode="json"), 201, {"Cache-Control": "no-store"})
+
+
+@router.get("/{name}")
+async def found(cases: Cases, who: Surveyor, name: NodeName) -> JSONResponse:
+    """Give one node with its last report."""
+    return JSONResponse(dict(await cases.nodes.found(who, name)))
+
+
+@router.get("/{name}/cache")
+async def cache(cases: Cases, who: Surveyor, name: NodeName) -> JSONResponse:
+    """Give size, bound, hits and misses of each tier of a node's certificates."""
+    node = await cases.nodes.found(who, name)
+    tiers = (node["report"] or {}).get("cache", {})
+    return JSONResponse({"name": name, "seen": node["seen"], "tiers": tiers})
+
+
+@router.delete("/{name}", status_code=204)
+async def forget(cases: Cases, who: Governor, name: NodeName) -> Response:
+    """Forget a node and revoke its token."""
+    await cases.nodes.forgotten(who, name)
+    return Response(status_code=204)
+
+
+@router.get("/{name}/watch", response_class=StreamingResponse)
+async def watch(
+    cases: Cases,
+    who: FollowingNode,
+    name: NodeName,
+    since: Annotated[int, Query(ge=0, le=10**15)] = 0,
+    store: Annotated[str, Query(max_length=36)] = "",
+) -> StreamingResponse:
+    """Follow the declared state: one JSON message a line, without end."""
+    lines = await cases.nodes.watched(who, since, store)
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+
+
+@router.post("/{name}/report", status_code=204, openapi_extra=described(Report))
+async def report(
+    cases: Cases, who: FollowingNode, name: NodeName, body: Annotated[Report, body_of(Report)]
+) -> Response:
+    """Take in what a node says of itself."""
+    await cases.nodes.reported(who, body)
+    return Response(status_code=204)
+
+
+@router.post("/{name}/answers", status_code=204, openapi_extra=described(Answer))
+async def answer(
+    cases: Cases, who: FollowingNode, name: NodeName, body: Annotated[Answer, body_of(Answer)]
+) -> Response:
+    """Take in a node's answer to a question of its feed."""
+    await cases.nodes.answered(who, body)
+    return Response(status_code=204)

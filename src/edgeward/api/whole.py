@@ -1,0 +1,93 @@
+"""The declared state as a whole: apply, export, the audit log, and waiting until nodes serve it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from edgeward.api.bodies import body_of, described
+from edgeward.api.pages import Filtering, Paging, Text, cursor, number
+from edgeward.api.preconditions import Expected, etag
+from edgeward.api.principal import Administrator, Cases, Changer, Reader
+from edgeward.api.usecases import ApplyRequest
+from edgeward.declaration.model import Change
+from edgeward.parsing import Value
+
+router = APIRouter(prefix="/v1", tags=["declaration"])
+
+
+class Apply(Value):
+    """A whole document to apply. ``document`` is YAML text, or the same as JSON."""
+
+    source: Annotated[str, Field(pattern=r"^(api|openstack|file:[^\x00-\x1f\x7f]{1,255})$")] = "api"
+    document: str | dict[str, Any]
+    keep: bool = False
+    take_over: bool = False
+    dry_run: bool = False
+
+
+@router.post("/apply", openapi_extra=described(Apply))
+async def apply(
+    cases: Cases, who: Changer, expected: Expected, body: Annotated[Apply, body_of(Apply)]
+) -> JSONResponse:
+    """Make the objects of ``source`` exactly those of the document, all or nothing.
+
+    ``keep`` prunes nothing, ``take_over`` takes objects from other sources, ``dry_run`` only says what would
+    change. ``If-Match`` with the ETag of an export refuses when anything changed since.
+    """
+    request = ApplyRequest(
+        body.source, body.document, body.keep, body.take_over, body.dry_run, expected.match
+    )
+    applied = await cases.declarations.applied(who, request)
+    content = {"revision": applied.revision, "changes": [_change(c) for c in applied.changes]}
+    return JSONResponse(content)
+
+
+@router.get("/export")
+async def export(cases: Cases, who: Reader, project: Text = None, source: Text = None) -> JSONResponse:
+    """Give everything you may see as one document; its ETag is that of the whole state."""
+    document, revision = await cases.declarations.exported(who, project, source)
+    return JSONResponse(document, headers={"ETag": etag(revision)})
+
+
+@router.get("/audit")
+async def audit(
+    cases: Cases, who: Administrator, where: Filtering, page: Paging, kind: Text = None
+) -> JSONResponse:
+    """Say who changed what, when, from what to what; the newest first."""
+    found = await cases.declarations.audited(who, where, kind, page.limit, number(page))
+    following = cursor(str(found[-1]["id"])) if len(found) == page.limit else None
+    return JSONResponse({"items": list(found), "next": following})
+
+
+@router.get("/wait")
+async def wait(
+    cases: Cases,
+    who: Reader,
+    revision: Annotated[int, Query(ge=0, le=10**15)],
+    timeout: Annotated[float, Query(ge=0, le=300, allow_inf_nan=False)] = 30.0,
+) -> JSONResponse:
+    """Wait until every node has this revision in force, one refuses it, or the time is over."""
+    return JSONResponse(dict(await cases.nodes.waited(who, revision, timeout)))
+
+
+@router.get("/status")
+async def status(cases: Cases, who: Reader) -> JSONResponse:
+    """Say how controller, nodes and programs are."""
+    return JSONResponse(dict(await cases.seeing.status(who)))
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "action": change.action,
+        "key": str(change.key),
+        "kind": change.key.kind,
+        "project": change.key.project,
+        "name": change.key.name,
+        "before": change.before,
+        "after": change.after,
+        "taken_from": change.taken_from,
+    }

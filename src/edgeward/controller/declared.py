@@ -1,0 +1,254 @@
+"""The use cases on declared objects: decide, plan, check and write in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.access.decide import Action, decide_change, enforce, require
+from edgeward.access.model import Principal, Right
+from edgeward.api.usecases import ApplyRequest, Filter, Precondition
+from edgeward.controller.state import State
+from edgeward.database.engine import Database, Writing, current_revision
+from edgeward.declaration import audit, document, store
+from edgeward.declaration.model import DEFAULT_PROJECT, Applied, Change, Key, Kind, Outdated, Stored
+from edgeward.declaration.plan import own, placed, plan, removal, step
+from edgeward.domain_name import printable
+from edgeward.errors import Conflict, Invalid, NotFound, Problem
+from edgeward.kinds import KINDS, Conflicting, privileged
+from edgeward.parsing import Value
+
+API_SOURCE: Final = "api"
+
+
+class Declarations:
+    """Every way to read and change what is declared, for people, programs and the watched file."""
+
+    def __init__(self, database: Database, state: State, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._state = state
+        self._clock = clock
+
+    # --- reading ---------------------------------------------------------------------------
+
+    async def listed(
+        self, who: Principal, kind: str, where: Filter, limit: int, after: tuple[str, ...] | None
+    ) -> Sequence[Stored]:
+        project = _visible(who, where.project)
+        place = None if after is None else (after[0], after[1])
+        async with self._database.reading() as connection:
+            return await store.listed(
+                connection,
+                KINDS[kind],
+                project=project,
+                source=where.source,
+                name=where.name,
+                limit=limit,
+                after=place,
+            )
+
+    async def found(self, who: Principal, kind: str, name: str, project: str | None) -> Stored:
+        async with self._database.reading() as connection:
+            return await self._found(connection, who, KINDS[kind], name, project)
+
+    async def exported(
+        self, who: Principal, project: str | None, source: str | None
+    ) -> tuple[Mapping[str, Any], int]:
+        project = _visible(who, project)
+        async with self._database.reading() as connection:
+            objects = await store.everything(connection, KINDS, project, source)
+            revision = await store.declared_revision(connection)
+        if not who.everywhere:
+            objects = [o for o in objects if not KINDS[o.key.kind].single]
+        pairs = [(o.key, o.value) for o in objects]
+        return await asyncio.to_thread(document.written, pairs, KINDS), revision
+
+    async def audited(
+        self, who: Principal, where: Filter, kind: str | None, limit: int, before: int | None
+    ) -> Sequence[Mapping[str, Any]]:
+        require(who, Right.ADMINISTER, where.project)
+        async with self._database.reading() as connection:
+            return await audit.listed(
+                connection,
+                limit=limit,
+                before_id=before,
+                project=_visible(who, where.project),
+                source=where.source,
+                kind=kind,
+                name=where.name,
+            )
+
+    # --- changing --------------------------------------------------------------------------
+
+    async def put(
+        self, who: Principal, key: Key, value: object, expected: Precondition, take_over: bool
+    ) -> tuple[Stored, bool]:
+        kind = KINDS[key.kind]
+        key = Key(key.kind, key.project, _spelled(kind, key.name))
+        declared = document.read_object(value, key, kind)
+        _allow(who, "change", key, privileged(declared.value))
+        async with self._database.writing() as writing:
+            await self._state.catch_up(writing.connection)
+            stored = self._state.stored.get(key)
+            _meet(expected, stored)
+            if stored is not None:
+                own(stored, API_SOURCE, take_over)
+            change = step(declared, stored, API_SOURCE)
+            if change is None and stored is not None:
+                return stored, False
+            assert change is not None
+            wanted = document.Document("", (declared,))
+            revision = await self._write(writing, who, API_SOURCE, (change,), wanted)
+        await self._state.take((change,), {key: declared.value}, API_SOURCE, revision)
+        return Stored(key, declared.value, API_SOURCE, revision), stored is None
+
+    async def deleted(
+        self,
+        who: Principal,
+        kind: str,
+        name: str,
+        project: str | None,
+        expected: Precondition,
+        take_over: bool,
+    ) -> None:
+        async with self._database.writing() as writing:
+            await self._state.catch_up(writing.connection)
+            stored = await self._found(writing.connection, who, KINDS[kind], name, project)
+            _allow(who, "delete", stored.key)
+            _meet(expected, stored)
+            own(stored, API_SOURCE, take_over)
+            change = removal(stored, API_SOURCE)
+            revision = await self._write(writing, who, API_SOURCE, (change,), _NOTHING)
+        await self._state.take((change,), {}, API_SOURCE, revision)
+
+    async def applied(self, who: Principal, request: ApplyRequest) -> Applied:
+        """Apply a document that came over the API: no references to this host's files."""
+        wanted = await asyncio.to_thread(_read, request.document)
+        return await self.apply(who, request, wanted)
+
+    async def apply(self, who: Principal, request: ApplyRequest, wanted: document.Document) -> Applied:
+        """Make what ``request.source`` declares exactly ``wanted``: all of it, or nothing and an error.
+
+        Raises Invalid with every problem, Conflict, Outdated, Refused or NotFound.
+        """
+        for declared in wanted.objects:
+            _allow(who, "change", declared.key, privileged(declared.value))
+        if request.dry_run:
+            async with self._database.reading() as connection:
+                changes = await self._planned(connection, who, request, wanted)
+                await self._check(who, changes, wanted)
+                return Applied(await current_revision(connection), changes)
+        async with self._database.writing() as writing:
+            changes = await self._planned(writing.connection, who, request, wanted)
+            if not changes:
+                return Applied(await current_revision(writing.connection))
+            revision = await self._write(writing, who, request.source, changes, wanted)
+        await self._state.take(changes, _values(wanted), request.source, revision)
+        return Applied(revision, changes)
+
+    async def _planned(
+        self, connection: AsyncConnection, who: Principal, request: ApplyRequest, wanted: document.Document
+    ) -> tuple[Change, ...]:
+        await self._state.catch_up(connection)
+        if request.match is not None:
+            revision = await store.declared_revision(connection)
+            if revision not in request.match:
+                raise Outdated(f"the declared state was changed since; its revision is {revision} now")
+        seen = {k: s for k, s in self._state.stored.items() if who.sees(k.project)}
+        options = {"keep": request.keep, "take_over": request.take_over}
+        changes = await asyncio.to_thread(plan, wanted.objects, seen, request.source, **options)
+        for change in changes:
+            if change.action == "delete":
+                _allow(who, "delete", change.key)
+        return changes
+
+    async def _write(
+        self,
+        writing: Writing,
+        who: Principal,
+        source: str,
+        changes: Sequence[Change],
+        wanted: document.Document,
+    ) -> int:
+        await self._check(who, changes, wanted)
+        now = self._clock()
+        revision = await store.write(writing, changes, source, now)
+        await audit.record(writing, audit.entries(changes, who.name, source), now)
+        return revision
+
+    async def _check(self, who: Principal, changes: Sequence[Change], wanted: document.Document) -> None:
+        problems, conflicts = await self._state.objections(changes, _values(wanted))
+        if problems:
+            raise placed(problems, wanted.objects, wanted.file or None)
+        if conflicts:
+            raise Conflict("; ".join(_of_conflict(who, c) for c in conflicts[:5]))
+
+    async def _found(
+        self, connection: AsyncConnection, who: Principal, kind: Kind, name: str, project: str | None
+    ) -> Stored:
+        stored = None
+        with suppress(Invalid):  # a name nothing can have is the name of nothing
+            name = kind.spelling(name)
+            if kind.unique_everywhere and project is None:
+                stored = await store.named(connection, name, kind)
+            else:
+                key = Key(kind.name, project or who.projects or DEFAULT_PROJECT, name)
+                stored = await store.find(connection, key, kind)
+        if stored is None or not _shows(who, stored.key):
+            raise NotFound(f"there is no {kind.name}/{printable(name)}")
+        return stored
+
+
+_NOTHING: Final = document.Document("", ())
+
+
+def _allow(who: Principal, action: Action, key: Key, fields: Sequence[str] = ()) -> None:
+    verdict = decide_change(who, action, key.kind, key.project, fields)
+    about = f": {', '.join(fields)} may be written by admins only" if fields else ""
+    enforce(verdict, who, f"{action} {key}{about}")
+
+
+def _visible(who: Principal, project: str | None) -> str | None:
+    """Give the project to look into, None for all; raises NotFound for one that is not theirs."""
+    if project is not None and not who.sees(project):
+        raise NotFound(f"there is no project '{printable(project)}'")
+    return project if project is not None else who.projects
+
+
+def _shows(who: Principal, key: Key) -> bool:
+    return who.sees(key.project) and (who.everywhere or not KINDS[key.kind].single)
+
+
+def _meet(expected: Precondition, stored: Stored | None) -> None:
+    if expected.absent and stored is not None:
+        raise Outdated(f"{stored.key} is there already, at revision {stored.revision}")
+    if (expected.match is not None or expected.exists) and stored is None:
+        raise Outdated("the object is not there any more")
+    if expected.match is not None and stored is not None and stored.revision not in expected.match:
+        raise Outdated(f"{stored.key} was changed since; its revision is {stored.revision} now")
+
+
+def _of_conflict(who: Principal, conflict: Conflicting) -> str:
+    where = f" ({conflict.other.project})" if who.everywhere else ""
+    return f"{conflict.problem.object}: {conflict.problem.message}{where}"
+
+
+def _values(wanted: document.Document) -> dict[Key, Value]:
+    return {declared.key: declared.value for declared in wanted.objects}
+
+
+def _spelled(kind: Kind, name: str) -> str:
+    try:
+        return kind.spelling(name)
+    except Invalid as error:
+        raise Invalid(Problem("name", str(error))) from error
+
+
+def _read(given: str | Mapping[str, Any]) -> document.Document:
+    if isinstance(given, str):
+        return document.parse(given.encode(errors="replace"), "", KINDS)
+    return document.from_data(given, "", KINDS)

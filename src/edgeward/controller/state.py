@@ -1,0 +1,175 @@
+"""Everything declared, in memory: brought up to date inside the transaction that relies on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.certificates.model import Cache, Domain, Issuer
+from edgeward.certificates.policy import Policy
+from edgeward.database.engine import Database
+from edgeward.declaration import store
+from edgeward.declaration.model import DEFAULT_PROJECT, Change, Key, Stored
+from edgeward.declaration.store import Followed, Position
+from edgeward.errors import EdgewardError, Problem
+from edgeward.gateway.model import Listen
+from edgeward.kinds import KINDS, Conflicting, World
+from edgeward.log import logger
+from edgeward.parsing import Value
+
+_PAGE: Final = 5000
+_SMALL: Final = 300
+_PAUSE: Final = 0.1
+_LOOK_AGAIN: Final = 5.0
+_log = logger("edgeward.controller.state")
+
+Values = Mapping[Key, Value]
+_Result = TypeVar("_Result")
+
+
+class State:
+    """The declared objects as of ``position``, which only moves on.
+
+    Whoever holds the one write transaction and has called ``catch_up`` sees exactly what is stored.
+    ``changed`` is called after every change.
+    """
+
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self.stored: dict[Key, Stored] = {}
+        self._world = World()
+        self._position = Position(0)
+        self._busy = asyncio.Lock()
+        self._policy: Policy | None = None
+        self._changed = changed
+
+    @property
+    def revision(self) -> int:
+        return self._position.revision
+
+    def policy(self) -> Policy:
+        """Give what domains and issuers allow now."""
+        if self._policy is None:
+            values = [s.value for s in self.stored.values()]
+            self._policy = Policy(
+                (v for v in values if isinstance(v, Domain)), (v for v in values if isinstance(v, Issuer))
+            )
+        return self._policy
+
+    def listen(self) -> Listen:
+        found = self.stored.get(Key("listen", DEFAULT_PROJECT, "listen"))
+        return found.value if found is not None and isinstance(found.value, Listen) else Listen()
+
+    def cache(self) -> Cache:
+        found = self.stored.get(Key("cache", DEFAULT_PROJECT, "cache"))
+        return found.value if found is not None and isinstance(found.value, Cache) else Cache()
+
+    async def catch_up(self, connection: AsyncConnection) -> None:
+        """Take in what was committed since, as this connection sees it."""
+        async with self._busy:
+            while page := await store.changes_since(connection, self._position, _PAGE):
+                await _aside(len(page), self._take_page, page)
+
+    async def take(self, changes: Sequence[Change], values: Values, source: str, revision: int) -> None:
+        """Take in one's own changes, just committed; does nothing where ``catch_up`` was faster."""
+        async with self._busy:
+            if revision > self._position.revision:
+                await _aside(len(changes), self._take_changes, changes, values, source, revision)
+
+    async def objections(
+        self, changes: Sequence[Change], values: Values
+    ) -> tuple[list[Problem], list[Conflicting]]:
+        """Say what would no longer hold after these changes and does hold now; nothing is changed."""
+        async with self._busy:
+            return await _aside(len(changes), self._objections, changes, values)
+
+    async def follow(self, database: Database) -> None:
+        """Keep up with what others commit, until cancelled."""
+        while True:
+            await database.changed_since(self._position.revision, _LOOK_AGAIN)
+            try:
+                async with database.reading() as connection:
+                    await self.catch_up(connection)
+            except EdgewardError as error:
+                _log.warning("the declared state cannot be read", reason=str(error))
+            await asyncio.sleep(_PAUSE)
+
+    def _take_page(self, page: Sequence[Followed]) -> None:
+        for followed in page:
+            self._take_one(followed)
+        self._position = Position(page[-1].revision, page[-1].key)
+        self._moved()
+
+    def _take_one(self, followed: Followed) -> None:
+        key = followed.key
+        if followed.value is None or key.kind not in KINDS:
+            self._forget(key)
+            return
+        try:
+            value = KINDS[key.kind].model.model_validate(followed.value)
+        except ValidationError as error:
+            _log.error("a stored object is not valid any more", object=str(key), reason=str(error))
+            self._forget(key)
+            return
+        self._keep(Stored(key, value, followed.source, followed.revision))
+
+    def _take_changes(self, changes: Sequence[Change], values: Values, source: str, revision: int) -> None:
+        for change in changes:
+            if change.action == "delete":
+                self._forget(change.key)
+            else:
+                self._keep(Stored(change.key, values[change.key], source, revision))
+        self._position = Position(revision, max(c.key for c in changes))
+        self._moved()
+
+    def _keep(self, stored: Stored) -> None:
+        self.stored[stored.key] = stored
+        self._world.put(stored.key, stored.value)
+
+    def _forget(self, key: Key) -> None:
+        self.stored.pop(key, None)
+        self._world.remove(key)
+
+    def _moved(self) -> None:
+        self._policy = None
+        self._changed()
+
+    def _objections(
+        self, changes: Sequence[Change], values: Values
+    ) -> tuple[list[Problem], list[Conflicting]]:
+        world = self._world
+        before = {c.key: world.get(c.key) for c in changes}
+        after = {c.key: None if c.action == "delete" else values[c.key] for c in changes}
+        _set(world, after)
+        touched = set(before).union(*(world.touched_by(k, before[k], after[k]) for k in before))
+        problems = [p for key in sorted(touched) for p in world.problems(key)]
+        conflicts = [c for key in sorted(touched) for c in world.conflicts(key)]
+        _set(world, before)
+        if problems or conflicts:  # what did not hold before must not stand in the way of everything else
+            known = {p for key in touched for p in world.problems(key)}
+            rivals = {c for key in touched for c in world.conflicts(key)}
+            return [p for p in problems if p not in known], [c for c in conflicts if c not in rivals]
+        return [], []
+
+
+def _set(world: World, values: Mapping[Key, Value | None]) -> None:
+    for key, value in values.items():
+        if value is None:
+            world.remove(key)
+        else:
+            world.put(key, value)
+
+
+async def _aside(size: int, work: Callable[..., _Result], *arguments: object) -> _Result:
+    """Do large work in a thread, so that requests are answered meanwhile; not left half done if cancelled."""
+    if size <= _SMALL:
+        return work(*arguments)
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
