@@ -19,16 +19,8 @@ _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child m
 class Child:
     """A running process, leader of a process group of its own. Start it from a single-threaded program."""
 
-    def __init__(
-        self, argv: Sequence[str], env: Mapping[str, str] | None, orphaned: signal.Signals, more_files: bool
-    ) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - fixed programs, no shell
-            argv,
-            env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL,
-            process_group=0,
-            preexec_fn=_prepare(os.getpid(), orphaned, more_files),
-        )
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
         self.pid = self._process.pid
         self.since = time.time()
         self._started = time.monotonic()
@@ -42,13 +34,23 @@ class Child:
         env: Mapping[str, str] | None = None,
         orphaned: signal.Signals = signal.SIGKILL,
         more_files: bool = False,
+        output: int | None = None,
     ) -> Child:
         """Start ``argv``; it gets the signal ``orphaned`` when this process dies, however that happens.
 
-        ``more_files`` raises its soft limit of open files to the hard one. Raises OSError where the
-        program cannot be run.
+        ``more_files`` raises its soft limit of open files to the hard one; ``output`` is a descriptor
+        for both its streams, ours otherwise. Raises OSError where the program cannot be run.
         """
-        return cls(argv, env, orphaned, more_files)
+        process = subprocess.Popen(  # noqa: S603 - fixed programs, no shell
+            argv,
+            env=None if env is None else dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+            preexec_fn=_prepare(os.getpid(), orphaned, more_files),
+        )
+        return cls(process)
 
     @property
     def ran_seconds(self) -> float:
