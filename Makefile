@@ -9,7 +9,7 @@ LOCK   := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-un
           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all check bench lock setup clean
+.PHONY: help reference demo test test-all check bench lock setup clean
 .DELETE_ON_ERROR:
 
 help:
@@ -37,6 +37,9 @@ check: $(TOOLS)
 
 bench: $(TOOLS)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+reference: $(TOOLS)
+	$(BIN)/python docs/generate_reference.py
 
 lock: $(TOOLS)
 	$(LOCK) --upgrade --output-file requirements.lock pyproject.toml

@@ -16,6 +16,7 @@ class LocalIssuer(Value):
     """Certificates from this installation's own authority."""
 
     lifetime_days: float = Field(default=7, gt=0.0005, le=397, allow_inf_nan=False)
+    """Validity of a certificate; it is renewed when a third is left."""
 
 
 class Issuer(Value):
@@ -24,6 +25,7 @@ class Issuer(Value):
     name: Name
     project: Name = "default"
     local: LocalIssuer
+    """This installation's own authority."""
 
     @model_validator(mode="before")
     @classmethod
@@ -42,9 +44,12 @@ class Domain(Value):
     """
 
     name: HostPattern
+    """An exact name or ``*.suffix``; unique over all projects."""
     project: Name = "default"
     issuer: Name = "local"
+    """Where its certificates come from; ``local`` always exists."""
     on_demand: bool = False
+    """Issue at the first handshake instead of at the declaration."""
 
 
 class Cache(Value):
@@ -57,9 +62,11 @@ class Cache(Value):
     memory: int = Field(default=20_000, ge=0, le=1_000_000)
     """Certificates in the node's memory."""
     memory_seconds: float = Field(default=3600, ge=1, le=86400 * 30)
+    """How long a certificate stays in memory at most."""
     misses: int = Field(default=50_000, ge=0, le=1_000_000)
     """Names remembered as not to be had."""
     miss_seconds: float = Field(default=5, ge=0, le=3600)
+    """How long a name is remembered as not to be had; any change of its domain forgets it."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""Writes docs/reference/configuration.md from the models: it cannot say anything else than the program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from edgeward.kinds import KINDS
+from edgeward.parsing import Value
+
+TARGET = Path(__file__).parent / "reference" / "configuration.md"
+SINGLE = ("listen", "cache")
+COMMON = {
+    "name": "1 to 100 letters, digits, dots, hyphens and underscores.",
+    "project": "Whose object it is; roles are given by project.",
+}
+HEAD = """# Configuration reference
+
+<!-- Written by docs/generate_reference.py (`make reference`); change the models, not this file. -->
+
+One YAML file declares everything; REST takes and gives the same fields as JSON under `/v1/KIND/NAME`.
+Durations are seconds as numbers or `500ms`, `30s`, `5m`, `1h`, `7d`; sizes are bytes or `64k`, `10m`, `1g`.
+`listen` and `cache` are one map each, all other kinds are lists of objects. Every object may name its
+`project` (default `default`); names of domains are unique over all projects, other names within one.
+The `ca` of a backend can be read from elsewhere: `{file: PATH}` or `{env: NAME}`.
+
+```yaml
+version: 1
+```
+"""
+
+
+def reference() -> str:
+    """Give the whole page."""
+    parts = [HEAD]
+    for name, kind in KINDS.items():
+        parts.append(f"## {name}\n\n{_prose(kind.model)}\n")
+        parts.append(_table(kind.model))
+        for nested in _nested(kind.model, {kind.model}):
+            parts.append(f"### {_title(nested)}\n\n{_prose(nested)}\n")
+            parts.append(_table(nested))
+    return "\n".join(parts)
+
+
+def _prose(model: type[Value]) -> str:
+    text = re.sub(r"``(.+?)``", r"`\1`", (model.__doc__ or "").strip())
+    return "\n".join(line.strip() for line in text.splitlines())
+
+
+def _title(model: type[Value]) -> str:
+    return model.__name__
+
+
+def _table(model: type[Value]) -> str:
+    schema = model.model_json_schema(ref_template="{model}")
+    required = set(schema.get("required", ()))
+    rows = ["| field | takes | default | |", "|---|---|---|---|"]
+    for name, field in schema["properties"].items():
+        default = "required" if name in required else _default(field.get("default"))
+        meaning = _one_line(field.get("description") or COMMON.get(name, ""))
+        rows.append(f"| `{name}` | {_takes(field)} | {default} | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"``(.+?)``", r"`\1`", " ".join(text.split())).replace("|", "\\|")
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "—"
+    if value in ([], {}, ""):
+        return "none"
+    if isinstance(value, dict):
+        return "see below"
+    return f"`{value}`" if not isinstance(value, list) else ", ".join(f"`{v}`" for v in value)
+
+
+def _takes(field: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        kinds = [_takes(f) for f in field["anyOf"] if f.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
+    if "$ref" in field:
+        return f"[{field['$ref']}](#{field['$ref'].lower()})"
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{v}`" for v in field.get("enum", [field.get("const")]))
+    if field.get("type") == "array":
+        return f"list of {_takes(field.get('items', {}))}"
+    if field.get("type") == "object" and "properties" not in field:
+        return "map of names to texts"
+    return _plain(field)
+
+
+def _plain(field: dict[str, Any]) -> str:
+    kind = {"string": "text", "integer": "integer", "number": "number", "boolean": "true, false"}.get(
+        str(field.get("type")), "object"
+    )
+    low, high = field.get("minimum", field.get("exclusiveMinimum")), field.get("maximum")
+    if low is not None and high is not None:
+        return f"{kind}, {low:g} to {high:g}" if high < 1e6 else f"{kind}, from {low:g} to {high:,.0f}"
+    return kind
+
+
+def _nested(model: type[Value], seen: set[type[Value]]) -> list[type[Value]]:
+    found: list[type[Value]] = []
+    for field in model.model_fields.values():
+        for candidate in _models_in(field.annotation):
+            if candidate not in seen:
+                seen.add(candidate)
+                found += [candidate, *_nested(candidate, seen)]
+    return found
+
+
+def _models_in(annotation: Any) -> list[type[Value]]:
+    if isinstance(annotation, type) and issubclass(annotation, Value):
+        return [annotation]
+    return [m for argument in getattr(annotation, "__args__", ()) for m in _models_in(argument)]
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference())

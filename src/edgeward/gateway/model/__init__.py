@@ -1,0 +1,39 @@
+"""What the gateway is told: where to listen, which services there are, which routes lead to them.
+
+Field names are the public surface (YAML and REST). Durations are seconds as numbers (fractions
+allowed) or strings such as ``500ms``, ``30s``, ``5m``, ``1h``; sizes are bytes or ``64k``, ``10m``.
+"""
+
+from edgeward.gateway.model.listen import Address, Limits, Listen
+from edgeward.gateway.model.route import HSTS, HeaderChange, Redirect, Route
+from edgeward.gateway.model.service import (
+    ActiveHealth,
+    Backend,
+    BackendTLS,
+    Health,
+    PassiveHealth,
+    Retries,
+    Service,
+    Timeouts,
+)
+from edgeward.gateway.model.units import duration, size
+
+__all__ = [
+    "HSTS",
+    "ActiveHealth",
+    "Address",
+    "Backend",
+    "BackendTLS",
+    "HeaderChange",
+    "Health",
+    "Limits",
+    "Listen",
+    "PassiveHealth",
+    "Redirect",
+    "Retries",
+    "Route",
+    "Service",
+    "Timeouts",
+    "duration",
+    "size",
+]

@@ -1,0 +1,102 @@
+"""Where the edge listens, and what one visitor may use up there."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from edgeward.errors import Invalid
+from edgeward.gateway.model.units import Bytes, ExactName, Network, Seconds
+from edgeward.parsing import Value, checked
+
+
+class Address(Value):
+    """An IP address and port; ``str()`` gives ``127.0.0.1:443`` or ``[::1]:443``."""
+
+    host: str
+    port: int = Field(ge=1, le=65535)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``IP:PORT``, ``[IPv6]:PORT`` or ``:PORT`` (all IPv4 addresses); raises Invalid."""
+        host, colon, port = text.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if not colon or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or (":" in host and bare == host):
+            raise Invalid(_ADDRESS_HINT)
+        try:
+            address = ipaddress.ip_address(bare or "0.0.0.0")  # noqa: S104 - what ':443' means
+        except ValueError as error:
+            raise Invalid(_ADDRESS_HINT) from error
+        if getattr(address, "scope_id", None) is not None or not 1 <= int(port) <= 65535:
+            raise Invalid(_ADDRESS_HINT)
+        return cls(host=str(address), port=int(port))
+
+
+_ADDRESS_HINT = "write an address as IP:PORT with a port from 1 to 65535, IPv6 as [IP]:PORT"
+
+
+def _addresses(value: Any) -> Any:
+    items = [value] if isinstance(value, (str, Address)) else value
+    if not isinstance(items, (list, tuple)):
+        raise ValueError("give one address or a list of addresses, such as 127.0.0.1:8443")
+    return tuple(items)
+
+
+AddressText = Annotated[str, checked(lambda text: str(Address.parse(text)))]
+Addresses = Annotated[tuple[AddressText, ...], BeforeValidator(_addresses), Field(max_length=32)]
+
+
+class Limits(Value):
+    """What one visitor may use up, after Envoy's edge best practice."""
+
+    request_header_bytes: Annotated[Bytes, Field(ge=1024, le=96 * 1024)] = 60 * 1024
+    """All headers of a request together; more gives 431."""
+    request_headers: int = Field(default=100, ge=10, le=1000)
+    """Number of headers; more gives 431."""
+    request_body_bytes: Bytes = 0
+    """0: unlimited; bodies are streamed, never kept."""
+    header_timeout: Seconds = 10.0
+    """Time for the first bytes of a connection, and for the headers of a request."""
+    request_timeout: Seconds = 300.0
+    """Time a visitor has to send a whole request, body included; WebSockets are not bound by it."""
+    idle_timeout: Seconds = 60.0
+    """Keep-alive connections and streams on which nothing moves."""
+    handshake_timeout: Seconds = 15.0
+    """Time for a TLS handshake, an issuance on demand included."""
+    concurrent_streams: int = Field(default=100, ge=1, le=1000)
+    """Requests at once on one HTTP/2 connection."""
+
+
+class Listen(Value):
+    """Where the edge listens; one object, named ``listen``."""
+
+    http: Addresses = ()
+    """Addresses for plain HTTP: redirects to HTTPS, and routes that say ``http: serve``."""
+    https: Addresses = ()
+    """Addresses for HTTPS, as ``IP:PORT``, ``[IPv6]:PORT`` or ``:PORT``; one or a list."""
+    api: Addresses = ("127.0.0.1:2443",)
+    """Addresses of the controller's API."""
+    metrics: Addresses = ()
+    """Plain HTTP addresses for the node's own Prometheus metrics; none by default."""
+    default_domain: ExactName | None = None
+    """Whose certificate a visitor without SNI gets; unset: such visitors are refused."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Whose X-Forwarded-For is believed; nobody's by default."""
+    access_log: Literal["stdout", "off"] | Annotated[str, Field(pattern=r"^/[^\x00-\x1f]+$")] = "stdout"
+    """One JSON line for each request, to standard output or an absolute file path."""
+    limits: Limits = Limits()
+    """What one visitor may use up."""
+
+    @model_validator(mode="after")
+    def _no_address_twice(self) -> Self:
+        every = [*self.http, *self.https, *self.api, *self.metrics]
+        twice = sorted({a for a in every if every.count(a) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]} is listed twice; give every listener its own address")
+        return self
