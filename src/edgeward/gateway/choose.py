@@ -1,0 +1,74 @@
+"""Which route a request takes: what Envoy does with our configuration, said in a few lines.
+
+The same order as ``gateway.envoy.routes``: the host's own routes and those of wildcards above it in
+the same projects, exact paths before regular expressions before longer prefixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import re2
+
+from edgeward.gateway.model import Route
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The route taken, with the host and path it matched by."""
+
+    route: Route
+    host: str
+    path: str
+
+
+def routes_of_host(routes: Iterable[Route], host: str) -> list[tuple[str, Route]]:
+    """Give the routes that may serve a host, each with the pattern it says, the nearest first."""
+    by_host: dict[str, list[Route]] = {}
+    patterns = [host, *_wildcards_over(host)]
+    for route in routes:
+        for pattern in route.hosts:
+            if pattern in patterns:
+                by_host.setdefault(pattern, []).append(route)
+    found: list[tuple[str, Route]] = []
+    for pattern in patterns:
+        projects = {route.project for _, route in found}
+        found += [(pattern, r) for r in by_host.get(pattern, ()) if not projects or r.project in projects]
+    return found
+
+
+def choose(routes: Iterable[Route], host: str, path: str, method: str = "GET") -> Choice | None:
+    """Give the route of a request without further headers, or None where it gets 404."""
+    ranked = [
+        (_rank(route, pattern), Choice(route, host_pattern, pattern))
+        for host_pattern, route in routes_of_host(routes, host)
+        for pattern in route.paths
+        if not route.headers and _has_method(route, method) and _matches(pattern, path)
+    ]
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+
+def _wildcards_over(host: str) -> Sequence[str]:
+    labels = host.split(".")
+    return ["*." + ".".join(labels[index:]) for index in range(1, len(labels) - 1)]
+
+
+def _has_method(route: Route, method: str) -> bool:
+    return not route.methods or method in route.methods
+
+
+def _matches(pattern: str, path: str) -> bool:
+    bare = path.partition("?")[0]
+    if pattern.startswith("="):
+        return bare == pattern[1:]
+    if pattern.startswith("~"):
+        return re2.fullmatch(pattern[1:], bare) is not None
+    if pattern.endswith("/"):
+        return bare.startswith(pattern)
+    return bare == pattern or bare.startswith(pattern + "/")
+
+
+def _rank(route: Route, path: str) -> tuple[object, ...]:
+    kind = {"=": 0, "~": 1}.get(path[0], 2)
+    return (kind, -len(path) if kind == 2 else 0, -len(route.headers), not route.methods, route.name, path)
