@@ -8,7 +8,7 @@ LOCK   := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-un
           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reference demo test test-all check bench lock setup clean
+.PHONY: help demo test test-all check bench reference lock setup tools clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-all       checks, and all tests'
 	@echo 'make check          lint, format, types, import rules'
 	@echo 'make bench          speed and memory beside nginx, HAProxy, Caddy and bare Envoy'
+	@echo 'make reference      write docs/ reference pages from the code'
 	@echo 'make lock           pin the newest versions of what we depend on'
 
 demo: $(STAMP)
@@ -37,7 +38,7 @@ check: $(STAMP)
 bench: $(STAMP) tools
 	$(BIN)/python -m benchmarks $(ARGS)
 
-reference: $(TOOLS)
+reference: $(STAMP)
 	$(BIN)/python docs/generate_reference.py
 
 lock: $(STAMP)
@@ -50,6 +51,8 @@ clean:
 $(STAMP): requirements.lock requirements-dev.lock pyproject.toml .ci/set-up
 	.ci/set-up program '$(PYTHON)' $(VENV)
 	@touch $@
+
+setup: $(STAMP) tools
 
 # What others are compared with; says what it has to leave out, each time.
 tools:
