@@ -58,11 +58,12 @@ async def find_all(
     return {name: kept for name, kept in served if kept is not None}
 
 
-async def summary(connection: AsyncConnection, name: str) -> Summary | None:
-    """Give what may be shown of the certificate so named, expired or not."""
-    rows = await connection.execute(_summaries().where(_columns.name == name))
-    row = rows.first()
-    return None if row is None else Summary(**row._mapping)
+async def serving(connection: AsyncConnection, name: str) -> Summary | None:
+    """Give what may be shown of a name's own certificate, else its wildcard's; expired ones too."""
+    names = [n for n in (name, wildcard_of(name)) if n is not None]
+    rows = await connection.execute(_summaries().where(_columns.name.in_(names)))
+    found = {row.name: Summary(**row._mapping) for row in rows}
+    return found.get(name) or found.get(names[-1])
 
 
 async def listed(
@@ -84,14 +85,22 @@ async def listed(
 
 
 async def changes_since(connection: AsyncConnection, seal: Seal, since: int, limit: int) -> list[Kept]:
-    """Give what changed after a revision, oldest first: about ``limit``, and whole revisions only."""
-    newer = _columns.revision > since
-    last = select(_columns.revision).where(newer).order_by(_columns.revision).offset(limit - 1).limit(1)
-    upto = (await connection.execute(last)).scalar_one_or_none()
-    query = select(certificates).where(newer).order_by(_columns.revision, _columns.name)
+    """Give what changed after a revision, oldest first: about ``limit``, and whole revisions only.
+
+    What cannot be opened is left out: ``changes_end`` says how far this went.
+    """
+    upto = await changes_end(connection, since, limit)
+    query = select(certificates).where(_columns.revision > since).order_by(_columns.revision, _columns.name)
     if upto is not None:
         query = query.where(_columns.revision <= upto)
     return _opened(seal, await connection.execute(query))
+
+
+async def changes_end(connection: AsyncConnection, since: int, limit: int) -> int | None:
+    """Give the last revision ``changes_since`` looks at; None where it looks at all there is."""
+    newer = _columns.revision > since
+    last = select(_columns.revision).where(newer).order_by(_columns.revision).offset(limit - 1).limit(1)
+    return (await connection.execute(last)).scalar_one_or_none()
 
 
 async def expirations_since(connection: AsyncConnection, since: int) -> list[Expiration]:

@@ -105,7 +105,8 @@ async def test_lists_are_paged_and_filtered_and_hold_no_key(here):
             "start": await store.listed(connection, Wanted(name="b*"), 10),
             "no pattern": await store.listed(connection, Wanted(name="%*"), 10),
         }
-        one = await store.summary(connection, "*.c.example")
+        one = await store.serving(connection, "*.c.example")
+        below = await store.serving(connection, "x.c.example")
 
     assert names == sorted(["a.example", "b.example", "*.c.example", "c.example"])
     assert {k: [s.name for s in v] for k, v in by.items()} == {
@@ -116,6 +117,7 @@ async def test_lists_are_paged_and_filtered_and_hold_no_key(here):
         "no pattern": [],
     }
     assert one is not None and "PRIVATE" not in repr(one)
+    assert one == below
 
 
 async def test_an_order_to_expire_has_a_revision_of_its_own_and_replaces_the_one_before(here):

@@ -1,0 +1,104 @@
+"""The use cases on certificates: who may see, expire and obtain which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from edgeward.access.decide import require
+from edgeward.access.model import Principal, Right
+from edgeward.certificates import store
+from edgeward.certificates.authority import Authority
+from edgeward.certificates.model import Kept, Summary, Wanted
+from edgeward.certificates.obtain import Obtainer
+from edgeward.certificates.policy import Policy
+from edgeward.database.engine import Database
+from edgeward.declaration import audit
+from edgeward.declaration.audit import Entry
+from edgeward.declaration.model import DEFAULT_PROJECT, Key
+from edgeward.domain_name import normalise_pattern, printable
+from edgeward.errors import Invalid, NotFound, Refused
+
+_SOURCE: Final = "api"
+
+
+class Certificates:
+    """What ``api.certificates`` calls. A certificate belongs to the project of the domain it serves."""
+
+    def __init__(
+        self,
+        database: Database,
+        obtainer: Obtainer,
+        policy: Callable[[], Policy],
+        authority: Callable[[], Authority],
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._obtainer = obtainer
+        self._policy = policy
+        self._authority = authority
+        self._clock = clock
+
+    async def listed(
+        self, who: Principal, where: Wanted, expiring: float | None, limit: int, after: str | None
+    ) -> Sequence[Summary]:
+        if where.project is not None:
+            require(who, Right.READ, where.project)
+        else:
+            where = replace(where, project=who.projects)
+        if expiring is not None:
+            where = replace(where, ends_before=self._clock() + expiring)
+        async with self._database.reading() as connection:
+            return await store.listed(connection, where, limit, after)
+
+    async def found(self, who: Principal, name: str) -> Summary:
+        canonical = _canonical(name)
+        async with self._database.reading() as connection:
+            found = await store.serving(connection, canonical)
+        if found is None or not who.sees(self._project(canonical) or found.project):
+            raise _missing(name)
+        return found
+
+    async def expired(self, who: Principal, name: str) -> int:
+        """Order the copies of the certificate that serves a name dropped, and write down who did."""
+        if name == store.EVERY_NAME:
+            self._allow_every(who)
+            project = DEFAULT_PROJECT
+        else:
+            summary = await self.found(who, name)
+            name, project = summary.name, self._project(summary.name) or summary.project
+            require(who, Right.CHANGE, project)
+        now = self._clock()
+        async with self._database.writing() as writing:
+            revision = await store.expire(writing, name, now)
+            entry = Entry(who.name, _SOURCE, "expire", Key("certificates", project, name))
+            await audit.record(writing, [entry], now)
+        return revision
+
+    async def obtained(self, who: Principal, name: str) -> Kept:
+        """Give a node its certificate; the face has seen that it is a node."""
+        return await self._obtainer.obtain(name)
+
+    def roots(self) -> str:
+        return self._authority().roots_pem()
+
+    def _allow_every(self, who: Principal) -> None:
+        require(who, Right.CHANGE)
+        if not who.everywhere:
+            raise Refused("expiring every certificate is for tokens of every project; name yours one by one")
+
+    def _project(self, name: str) -> str | None:
+        domain = self._policy().covering(name)
+        return None if domain is None else domain.project
+
+
+def _canonical(name: str) -> str:
+    try:
+        return normalise_pattern(name)
+    except Invalid as error:
+        raise _missing(name) from error
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"there is no certificate for {printable(name)}")

@@ -1,0 +1,300 @@
+"""Why a name is served or is not: plain facts in, the first thing in the way and its remedy out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from edgeward.certificates.model import Domain, Summary
+from edgeward.certificates.policy import certificate_for
+from edgeward.declaration.feed import Answer, Report
+from edgeward.domain_name import normalise, printable, wildcard_of
+from edgeward.errors import Invalid
+from edgeward.gateway.choose import Choice, choose, routes_of_host
+from edgeward.gateway.model import Listen, Route, Service
+
+NO_SNI: Final = "-"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What is in a visitor's way, and what to do about it, in one sentence each."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """What is known of a node; ``answer`` is None where it was asked and did not answer."""
+
+    name: str
+    connected: bool
+    report: Report | None = None
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that bears on one name, as far as the asker may see it. ``name`` is canonical."""
+
+    name: str
+    path: str
+    now: float
+    listen: Listen = field(default_factory=Listen)
+    domain: Domain | None = None
+    without_issuer: str | None = None
+    """Why nothing can be issued for the domain, where that is so."""
+    routes: Sequence[Route] = ()
+    services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
+    certificate: Summary | None = None
+    """The stored one that serves the name, expired or not."""
+    nodes: Sequence[NodeView] = ()
+
+
+def visited(asked: str, listen: Listen) -> str | Obstacle:
+    """Give the canonical name somebody asks about; ``-`` is whoever sends none."""
+    if asked == NO_SNI:
+        return listen.default_domain or Obstacle(
+            "visitors without SNI are refused: listen.default_domain is not set",
+            "set listen.default_domain to the domain whose certificate they are to get",
+        )
+    try:
+        return normalise(asked)
+    except Invalid as error:
+        return Obstacle(
+            str(error), "ask for a whole domain name such as shop.example, or - for visitors without SNI"
+        )
+
+
+def refused(asked: str, obstacle: Obstacle) -> dict[str, Any]:
+    """Explain a name about which nothing more is to be known."""
+    return {
+        "asked": printable(asked),
+        "name": None,
+        "served": False,
+        "reason": obstacle.reason,
+        "remedy": obstacle.remedy,
+        "domain": None,
+        "route": None,
+        "service": None,
+        "certificate": None,
+        "nodes": [],
+        "notes": [],
+    }
+
+
+def explain(asked: str, facts: Facts) -> dict[str, Any]:
+    """Join the facts; ``served`` with how, or the first ``reason`` why not and its ``remedy``."""
+    choice = choose(facts.routes, facts.name, facts.path)
+    obstacle = next(_obstacles(facts, choice), None)
+    return {
+        "asked": printable(asked),
+        "name": facts.name,
+        "served": obstacle is None,
+        "reason": obstacle.reason if obstacle else None,
+        "remedy": obstacle.remedy if obstacle else None,
+        "domain": _domain(facts.domain),
+        "route": _route(choice),
+        "service": _service(facts, choice),
+        "certificate": _certificate(facts),
+        "nodes": [_node(node) for node in facts.nodes],
+        "notes": list(_notes(asked, facts, choice)),
+    }
+
+
+# --- what is in the way -----------------------------------------------------------------------
+
+
+def _obstacles(facts: Facts, choice: Choice | None) -> Iterator[Obstacle]:
+    """Give what is in a visitor's way, in the order in which the visitor meets it."""
+    if not facts.listen.https:
+        yield Obstacle(
+            "nothing listens for HTTPS: listen.https is empty",
+            'set listen.https, for example to "0.0.0.0:8443"',
+        )
+    if facts.domain is None:
+        yield _uncovered(facts.name)
+    elif facts.without_issuer is not None:
+        yield Obstacle(facts.without_issuer, f"declare the issuer '{facts.domain.issuer}', or use local")
+    if choice is None:
+        yield _unrouted(facts)
+    elif choice.route.service is not None and _service_of(facts, choice) is None:
+        key = f"services/{choice.route.project}/{choice.route.service}"
+        yield Obstacle(f"{key} is not declared: visitors get 503", f"declare {key}")
+    yield from _on_nodes(facts, choice)
+
+
+def _uncovered(name: str) -> Obstacle:
+    wildcard = wildcard_of(name)
+    either = f", or {wildcard}," if wildcard else ""
+    return Obstacle(f"no domain covers {name}", f"declare {name}{either} under domains")
+
+
+def _unrouted(facts: Facts) -> Obstacle:
+    routes = routes_of_host(facts.routes, facts.name)
+    if not routes:
+        return Obstacle(
+            f"no route leads {facts.name} anywhere: visitors get 404",
+            f"declare a route with hosts: [{facts.name}] and a service",
+        )
+    _, first = routes[0]
+    return Obstacle(
+        f"no route of {facts.name} takes GET {printable(facts.path)}: visitors get 404 there",
+        f"let routes/{first.project}/{first.name} take it (paths now: {', '.join(first.paths[:5])})",
+    )
+
+
+def _on_nodes(facts: Facts, choice: Choice | None) -> Iterator[Obstacle]:
+    if not facts.nodes:
+        yield Obstacle("no node has joined", "start one with edgeward up, or edgeward node --join")
+    connected = [node for node in facts.nodes if node.connected]
+    if facts.nodes and not connected:
+        yield Obstacle(
+            "no node is connected: whether it is served from their own copies is not known here",
+            "see with edgeward status why, and that they reach this controller",
+        )
+    troubles = [next(_troubles(node, facts, choice), None) for node in connected]
+    if troubles and None not in troubles and troubles[0] is not None:
+        yield troubles[0]
+
+
+def _troubles(node: NodeView, facts: Facts, choice: Choice | None) -> Iterator[Obstacle]:
+    """Give what is in the way on one node."""
+    report = node.report
+    if report is None:
+        yield Obstacle(f"node {node.name} has not reported yet", "wait some seconds and ask again")
+        return
+    if report.envoy.state != "serving":
+        yield Obstacle(
+            f"Envoy is {report.envoy.state} on node {node.name}", "look at Envoy's log on that node"
+        )
+    keys = _keys(facts, choice)
+    for rejection in report.rejections:
+        if rejection.object in keys:
+            yield Obstacle(
+                f"node {node.name} refused {rejection.object}: {rejection.message}",
+                f"change {rejection.object} and apply again",
+            )
+    said = {**report.backends, **(node.answer.service if node.answer else {})}
+    for key, sentence in said.items():
+        if _same_service(key, choice):
+            yield Obstacle(
+                f"{key} has trouble on node {node.name}: {sentence}",
+                "see that its backends answer, and that their names resolve on that node",
+            )
+
+
+def _keys(facts: Facts, choice: Choice | None) -> set[str]:
+    keys = {"listen", "listen/default/listen"}
+    if facts.domain is not None:
+        keys.add(f"domains/{facts.domain.project}/{facts.domain.name}")
+    if choice is not None:
+        route = choice.route
+        keys |= {f"routes/{route.project}/{route.name}", f"services/{route.project}/{route.service}"}
+    return keys
+
+
+def _same_service(key: str, choice: Choice | None) -> bool:
+    if choice is None or choice.route.service is None:
+        return False
+    return key.removeprefix("services/") == f"{choice.route.project}/{choice.route.service}"
+
+
+# --- what is shown ----------------------------------------------------------------------------
+
+
+def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
+    if asked == NO_SNI:
+        yield f"visitors without SNI get the certificate of {facts.name} (listen.default_domain)"
+    if facts.domain is not None and not _valid(facts):
+        yield "its certificate is not there yet: it is made at the first handshake, or soon"
+    if choice is not None and choice.route.redirect is not None:
+        yield f"the route redirects, with status {choice.route.redirect.status}"
+    conditional = [r.name for _, r in routes_of_host(facts.routes, facts.name) if r.headers]
+    if conditional:
+        yield f"requests with certain headers take another route: {', '.join(conditional[:5])}"
+    connected = [node for node in facts.nodes if node.connected]
+    troubles = [trouble for node in connected if (trouble := next(_troubles(node, facts, choice), None))]
+    if len(troubles) < len(connected):
+        yield from (trouble.reason for trouble in troubles)
+    yield from (f"node {node.name} is not connected" for node in facts.nodes if not node.connected)
+    yield from (f"node {node.name} did not answer in time" for node in connected if node.answer is None)
+
+
+def _valid(facts: Facts) -> bool:
+    return facts.certificate is not None and facts.certificate.not_after > facts.now
+
+
+def _domain(domain: Domain | None) -> dict[str, Any] | None:
+    if domain is None:
+        return None
+    return {
+        "name": domain.name,
+        "project": domain.project,
+        "issuer": domain.issuer,
+        "on_demand": domain.on_demand,
+    }
+
+
+def _route(choice: Choice | None) -> dict[str, Any] | None:
+    if choice is None:
+        return None
+    route = choice.route
+    redirect = route.redirect.model_dump(mode="json", exclude_none=True) if route.redirect else None
+    return {
+        "name": route.name,
+        "project": route.project,
+        "host": choice.host,
+        "path": choice.path,
+        "service": route.service,
+        "redirect": redirect,
+    }
+
+
+def _service_of(facts: Facts, choice: Choice | None) -> Service | None:
+    if choice is None or choice.route.service is None:
+        return None
+    return facts.services.get((choice.route.project, choice.route.service))
+
+
+def _service(facts: Facts, choice: Choice | None) -> dict[str, Any] | None:
+    service = _service_of(facts, choice)
+    if service is None:
+        return None
+    backends = [backend.url for backend in service.backends[:20]]
+    return {"name": service.name, "project": service.project, "backends": backends}
+
+
+def _certificate(facts: Facts) -> dict[str, Any] | None:
+    if facts.domain is None:
+        return None
+    found = facts.certificate
+    if found is None or not _valid(facts):
+        return {"name": certificate_for(facts.name, facts.domain), "stored": False}
+    return {
+        "name": found.name,
+        "stored": True,
+        "issuer": found.issuer,
+        "not_after": _time(found.not_after),
+        "renew_at": _time(found.renew_at),
+        "fingerprint": found.fingerprint,
+    }
+
+
+def _node(node: NodeView) -> dict[str, Any]:
+    answer = node.answer
+    return {
+        "name": node.name,
+        "connected": node.connected,
+        "envoy": node.report.envoy.state if node.report else None,
+        "tier": answer.tier if answer else None,
+        "not_after": answer.not_after if answer else None,
+        "fingerprint": answer.fingerprint if answer else None,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

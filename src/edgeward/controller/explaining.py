@@ -1,0 +1,76 @@
+"""Gathers what bears on a name, and has it explained."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from edgeward.access.decide import require
+from edgeward.access.model import Principal, Right
+from edgeward.certificates import store
+from edgeward.certificates.model import Domain, Summary
+from edgeward.certificates.policy import certificate_for
+from edgeward.controller.explain import Facts, NodeView, Obstacle, explain, refused, visited
+from edgeward.controller.state import State
+from edgeward.database.engine import Database
+from edgeward.errors import Refused
+from edgeward.gateway.model import Route, Service
+
+AskNodes = Callable[[str], Awaitable[Sequence[NodeView]]]
+"""Asks every node about a canonical name; returns within some seconds whoever does not answer."""
+
+
+class Explainer:
+    """What ``api.explain`` calls. Other projects' objects are as if they were not there."""
+
+    def __init__(self, database: Database, state: State, ask: AskNodes, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._state = state
+        self._ask = ask
+        self._clock = clock
+
+    async def explained(self, who: Principal, name: str, path: str) -> Mapping[str, Any]:
+        require(who, Right.READ)
+        listen = self._state.listen()
+        canonical = visited(name, listen)
+        if isinstance(canonical, Obstacle):
+            return refused(name, canonical)
+        domain = self._visible_domain(who, canonical)
+        routes, services = self._visible_objects(who)
+        return explain(
+            name,
+            Facts(
+                name=canonical,
+                path=path,
+                now=self._clock(),
+                listen=listen,
+                domain=domain,
+                without_issuer=self._without_issuer(canonical, domain),
+                routes=routes,
+                services=services,
+                certificate=await self._certificate(canonical) if domain is not None else None,
+                nodes=await self._ask(canonical),
+            ),
+        )
+
+    def _visible_domain(self, who: Principal, name: str) -> Domain | None:
+        domain = self._state.policy().covering(name)
+        return domain if domain is not None and who.sees(domain.project) else None
+
+    def _visible_objects(self, who: Principal) -> tuple[list[Route], dict[tuple[str, str], Service]]:
+        seen = [s.value for s in self._state.stored.values() if who.sees(s.key.project)]
+        routes = [value for value in seen if isinstance(value, Route)]
+        return routes, {(v.project, v.name): v for v in seen if isinstance(v, Service)}
+
+    def _without_issuer(self, name: str, domain: Domain | None) -> str | None:
+        if domain is None:
+            return None
+        try:
+            self._state.policy().order(certificate_for(name, domain), domain)
+        except Refused as error:
+            return str(error)
+        return None
+
+    async def _certificate(self, name: str) -> Summary | None:
+        async with self._database.reading() as connection:
+            return await store.serving(connection, name)

@@ -1,0 +1,168 @@
+"""The first thing in a visitor's way is named, with its remedy; and nothing is, where all is well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeward.certificates.model import Domain, Summary
+from edgeward.controller.explain import Facts, NodeView, Obstacle, explain, refused, visited
+from edgeward.declaration.feed import Answer, EnvoyState, Rejection, Report
+from edgeward.gateway.model import Backend, Listen, Route, Service
+
+NOW = 1_800_000_000.0
+SHOP = Service(name="shop", backends=(Backend(url="http://backend.example:8080"),))
+STORED = Summary("shop.example", "default", "local", "", "ab" * 32, NOW - 9, NOW + 99, NOW + 66, 7)
+REPORT = Report(version="1", revision=9, received=9, envoy=EnvoyState(state="serving"))
+NODE = NodeView("edge1", True, REPORT, Answer(id="1", tier="memory"))
+WELL = Facts(
+    name="shop.example",
+    path="/",
+    now=NOW,
+    listen=Listen(https=("127.0.0.1:8443",)),
+    domain=Domain(name="shop.example"),
+    routes=(Route(name="shop", hosts=("shop.example",), service="shop"),),
+    services={("default", "shop"): SHOP},
+    certificate=STORED,
+    nodes=(NODE,),
+)
+
+
+def reported(**changes: Any) -> NodeView:
+    return replace(NODE, report=REPORT.model_copy(update=changes))
+
+
+def test_where_all_is_well_it_says_how_a_visitor_is_served():
+    found = explain("Shop.Example", WELL)
+
+    assert found["served"] and found["reason"] is None and found["notes"] == []
+    assert found["domain"]["name"] == "shop.example"
+    assert found["route"] == {
+        "name": "shop",
+        "project": "default",
+        "host": "shop.example",
+        "path": "/",
+        "service": "shop",
+        "redirect": None,
+    }
+    assert found["service"]["backends"] == ["http://backend.example:8080"]
+    assert found["certificate"]["stored"]
+    assert found["nodes"][0]["tier"] == "memory"
+
+
+OTHER_ROUTE = Route(name="api", hosts=("shop.example",), paths=("/api",), service="shop")
+OBSTACLES = [
+    ({"listen": Listen()}, "listen.https is empty", "listen.https"),
+    ({"domain": None}, "no domain covers shop.example", "under domains"),
+    ({"without_issuer": "the issuer is not there"}, "the issuer is not there", "'local'"),
+    ({"routes": ()}, "no route leads shop.example", "hosts: [shop.example]"),
+    ({"routes": (OTHER_ROUTE,)}, "takes GET /:", "routes/default/api"),
+    ({"services": {}}, "services/default/shop is not declared", "declare services/default/shop"),
+    ({"nodes": ()}, "no node has joined", "edgeward up"),
+    ({"nodes": (replace(NODE, connected=False),)}, "no node is connected", "edgeward status"),
+    ({"nodes": (replace(NODE, report=None),)}, "edge1 has not reported", "wait"),
+    ({"nodes": (reported(envoy=EnvoyState(state="down")),)}, "Envoy is down on node edge1", "log"),
+    (
+        {
+            "nodes": (
+                reported(rejections=(Rejection(object="services/default/shop", message="bad", revision=9),)),
+            )
+        },
+        "node edge1 refused services/default/shop: bad",
+        "change services/default/shop",
+    ),
+    (
+        {"nodes": (reported(backends={"services/default/shop": "does not resolve"}),)},
+        "services/default/shop has trouble on node edge1: does not resolve",
+        "backends",
+    ),
+    (
+        {"nodes": (replace(NODE, answer=Answer(id="1", tier="none", service={"default/shop": "down"})),)},
+        "default/shop has trouble on node edge1: down",
+        "backends",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "reason", "remedy"), OBSTACLES)
+def test_each_obstacle_is_named_with_its_remedy(change, reason, remedy):
+    found = explain("shop.example", replace(WELL, **change))
+
+    assert not found["served"]
+    assert reason in found["reason"]
+    assert remedy in found["remedy"]
+
+
+@given(st.sets(st.integers(0, len(OBSTACLES) - 1), min_size=1, max_size=4))
+def test_of_several_obstacles_the_first_a_visitor_meets_is_named(chosen):
+    facts = WELL
+    fields: set[str] = set()
+    for index in sorted(chosen):
+        change = OBSTACLES[index][0]
+        if fields & set(change):
+            continue
+        fields |= set(change)
+        facts = replace(facts, **change)
+
+    assert OBSTACLES[min(chosen)][1] in explain("shop.example", facts)["reason"]
+
+
+def test_trouble_on_one_of_two_nodes_is_a_note_and_not_the_verdict():
+    down = replace(reported(envoy=EnvoyState(state="down")), name="edge2")
+    gone = NodeView("edge3", False)
+    found = explain("shop.example", replace(WELL, nodes=(down, NODE, gone)))
+
+    assert found["served"]
+    assert found["notes"] == ["Envoy is down on node edge2", "node edge3 is not connected"]
+
+
+def test_trouble_of_another_service_is_not_ours():
+    other = Rejection(object="services/default/other", message="bad", revision=9)
+    node = reported(rejections=(other,), backends={"services/default/other": "down"})
+
+    assert explain("shop.example", replace(WELL, nodes=(node,)))["served"]
+
+
+def test_a_certificate_that_is_not_there_or_expired_is_made_at_the_handshake():
+    for certificate in (None, replace(STORED, not_after=NOW)):
+        found = explain("shop.example", replace(WELL, certificate=certificate))
+
+        assert found["served"]
+        assert found["certificate"] == {"name": "shop.example", "stored": False}
+        assert "first handshake" in found["notes"][0]
+
+
+def test_a_redirect_and_conditional_routes_are_noted():
+    routes = (
+        Route(name="away", hosts=("shop.example",), redirect={"host": "other.example"}),
+        Route(name="beta", hosts=("shop.example",), headers={"x-beta": "1"}, service="shop"),
+    )
+    found = explain("shop.example", replace(WELL, routes=routes))
+
+    assert found["served"]
+    assert found["route"]["redirect"] == {"host": "other.example", "status": 301}
+    assert found["notes"] == [
+        "the route redirects, with status 301",
+        "requests with certain headers take another route: beta",
+    ]
+
+
+def test_visitors_without_sni_get_the_default_domain_or_are_refused():
+    assert visited("-", Listen(default_domain="shop.example")) == "shop.example"
+    obstacle = visited("-", Listen())
+    assert isinstance(obstacle, Obstacle)
+    found = refused("-", obstacle)
+    assert not found["served"] and "listen.default_domain" in found["remedy"]
+    assert "without SNI" in explain("-", WELL)["notes"][0]
+
+
+@given(st.text(max_size=300))
+def test_whatever_is_asked_the_answer_is_printable(asked):
+    name = visited(asked, Listen())
+
+    if isinstance(name, Obstacle):
+        assert all(text.isprintable() for text in (name.reason, refused(asked, name)["asked"]))
