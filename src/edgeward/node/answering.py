@@ -1,0 +1,218 @@
+"""Answers every name Envoy asks for, at once or when obtaining it ends, with its secret or its removal."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+from edgeward.domain_name import normalise
+from edgeward.errors import Invalid
+from edgeward.node.obtaining import Obtaining, Outcome
+from edgeward.node.rejections import Rejections
+from edgeward.node.residency import NO_SNI, Residency
+from edgeward.node.resident import Resident
+from edgeward.node.secrets import Kept
+from edgeward.node.state import State, Touched
+from edgeward.node.tiers import Tiers
+from edgeward.xds import messages
+from edgeward.xds.events import Ask, Dropped, Event, Refused
+from edgeward.xds.server import Connection
+from edgeward.xds.snapshot import Snapshot
+
+_TROUBLE_SECONDS = 1.0
+_MOST_WAITING = 10_000
+
+
+class Answering:
+    """The program behind the xDS server.
+
+    ``fetch(name, timeout)`` asks the controller, ``keep(kept)`` puts what it gave on disk;
+    ``changed()`` is called when there is something to report.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        tiers: Tiers,
+        fetch: Callable[[str, float], Awaitable[Kept]],
+        keep: Callable[[Kept], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._tiers = tiers
+        self._keep = keep
+        self._changed = changed
+        self._obtaining = Obtaining(fetch, self._obtained)
+        self._waiting: dict[str, set[tuple[Connection, str]]] = {}
+        self._snapshot: Snapshot | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._ready = False
+        self.residency = Residency(self._judge)
+        self.rejections = Rejections()
+        self.handshakes: Counter[tuple[str, str]] = Counter()
+        """Names answered, by tier and outcome."""
+
+    # --- what Envoy says ----------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        self.residency.opened(connection)
+        if self._snapshot is not None:
+            connection.delta.offer(self._snapshot)
+        self._changed()
+
+    def closed(self, connection: Connection) -> None:
+        self.residency.closed(connection)
+        self._changed()
+
+    def told(self, connection: Connection, events: Sequence[Event]) -> None:
+        now = time.time()
+        for event in events:
+            if isinstance(event, Ask):
+                self._asked(connection, event, now)
+            elif isinstance(event, Dropped):
+                self.residency.of(connection).drop(event.name)
+            else:
+                self._refused(connection, event)
+
+    def settled(self, connection: Connection) -> None:
+        self._changed()
+
+    def _asked(self, connection: Connection, ask: Ask, now: float) -> None:
+        if ask.held:
+            self.residency.doubt(connection, ask.name)
+            return
+        name = self._canonical(ask.name)
+        if not self._ready or name is None or not self._state.covered(name):
+            self._deny(connection, ask.name, "none", "no name" if name is None else "not declared")
+            return
+        found = self._tiers.find(name, now)
+        if found is not None:
+            self.residency.serve(connection, ask.name, name, found.kept)
+            self.handshakes[found.tier, "served"] += 1
+        elif self._tiers.is_miss(name, now):
+            self._deny(connection, ask.name, "missed", "not to be had")
+        else:
+            self._obtain(connection, ask.name, name)
+
+    def _deny(self, connection: Connection, asked: str, tier: str, outcome: str) -> None:
+        connection.delta.answer(asked, None)
+        self.handshakes[tier, outcome] += 1
+
+    def _refused(self, connection: Connection, refused: Refused) -> None:
+        self.rejections.add(refused, self._state.revision)
+        if refused.type_url == messages.SECRET:
+            residents = self.residency.of(connection)
+            resident = residents.get(refused.name)
+            if resident is not None:
+                self._tiers.refuse(resident.digest, refused.message)
+            residents.drop(refused.name)
+        self._changed()
+
+    def _canonical(self, asked: str) -> str | None:
+        if asked == NO_SNI:
+            return self._state.listen.default_domain
+        if asked in self._state.domains and asked[0] != "*":
+            return asked
+        try:
+            return normalise(asked)
+        except Invalid:
+            return None
+
+    def _judge(self, asked: str, now: float) -> tuple[str, Kept] | None:
+        name = self._canonical(asked)
+        if name is None or not self._state.covered(name):
+            return None
+        kept = self._tiers.where(name, now)[1]
+        return None if kept is None else (name, kept)
+
+    # --- names no tier has --------------------------------------------------------------------
+
+    def _obtain(self, connection: Connection, asked: str, name: str) -> None:
+        waiting = self._waiting.get(name, set())
+        group = self._group
+        if group is None or len(waiting) >= _MOST_WAITING or not self._obtaining.start(name, group):
+            self._deny(connection, asked, "controller", "too many")
+            return
+        self._waiting.setdefault(name, waiting).add((connection, asked))
+
+    def _obtained(self, outcome: Outcome) -> None:
+        now, name, kept = time.time(), outcome.name, outcome.kept
+        if kept is not None and kept.revision <= self._state.revision:
+            found = self._tiers.find(name, now)  # the feed has said this, and maybe more since
+            kept = found.kept if found else None
+        elif kept is not None and kept.not_after > now:
+            self._keep(kept)
+            self._tiers.remember(name, kept, now)
+        if kept is None or kept.not_after <= now or not self._state.covered(name):
+            kept = None
+            self._tiers.miss(name, now, _TROUBLE_SECONDS if outcome.trouble else None)
+        self._answer_waiting(name, kept, "trouble" if outcome.trouble else "refused")
+
+    def _answer_waiting(self, name: str, kept: Kept | None, otherwise: str) -> None:
+        for connection, asked in self._waiting.pop(name, set()):
+            if connection not in self.residency:
+                continue
+            if kept is None:
+                self._deny(connection, asked, "controller", otherwise)
+            else:
+                self.residency.serve(connection, asked, name, kept)
+                self.handshakes["controller", "served"] += 1
+            connection.flush()
+
+    # --- what the controller says -------------------------------------------------------------
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """Have every Envoy take a new state."""
+        self._snapshot = snapshot
+        self.rejections.settle(snapshot)
+        for connection, _ in self.residency:
+            connection.delta.offer(snapshot)
+            connection.flush()
+        self._changed()
+
+    def touched(self, touched: Touched) -> None:
+        """Forget everywhere what a change makes doubtful."""
+        self._tiers.invalidate(touched)
+        if touched.cache:
+            self._tiers.resize(self._state.cache)
+            self.residency.resize(self._state.cache)
+        self.rejections.certificates_changed(touched)
+        self.residency.touched(touched)
+        now = time.time()
+        for name in [n for n in self._waiting if touched.hits(n)]:
+            found = self._tiers.find(name, now)
+            if found is not None or not self._state.covered(name):
+                self._answer_waiting(name, found.kept if found else None, "not declared")
+
+    def begin(self) -> None:
+        """There is a state now: names can be judged by it."""
+        self._ready = True
+        self.residency.begin()
+
+    async def run(self) -> None:
+        """Carry obtaining and looking again, for ever."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self.residency.run())
+
+    # --- what is told -------------------------------------------------------------------------
+
+    @property
+    def in_force(self) -> int | None:
+        """The revision every Envoy has taken in; None where none is there or one is not through."""
+        revisions = [connection.delta.in_force for connection, _ in self.residency]
+        known = [r for r in revisions if r is not None]
+        return min(known) if known and len(known) == len(revisions) else None
+
+    @property
+    def obtaining(self) -> int:
+        return len(self._obtaining)
+
+    def holds(self, name: str) -> Resident | None:
+        """Give what some Envoy holds under a canonical name."""
+        for _, residents in self.residency:
+            if (resident := residents.get(name)) is not None:
+                return resident
+        return None

@@ -1,0 +1,89 @@
+"""The node's settings, from its command line and the environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeward.errors import Invalid
+from edgeward.gateway.model import Address
+from edgeward.secret import Secret
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How to join a controller; ``ca_sha256`` pins its authority."""
+
+    controller: str
+    token: Secret[str]
+    ca_sha256: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Config:
+    state_dir: Path
+    joining: Joining | None = None
+    dns_servers: tuple[str, ...] = ()
+    """``IP:PORT`` instead of those in /etc/resolv.conf."""
+    log_level: str = "info"
+
+    @property
+    def node_dir(self) -> Path:
+        return self.state_dir / "node"
+
+    @property
+    def identity_file(self) -> Path:
+        return self.node_dir / "identity.json"
+
+
+def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
+    """Read settings; ``EDGEWARD_…`` stands in for an option not given. Raises Invalid."""
+    given = _parser().parse_args(arguments)
+
+    def value(name: str) -> str:
+        return getattr(given, name) or environment.get(f"EDGEWARD_{name.upper()}", "")
+
+    state_dir = value("state_dir")
+    if not state_dir:
+        raise Invalid("say where the state is kept: --state-dir DIR")
+    servers = tuple(s.strip() for s in environment.get("EDGEWARD_DNS_SERVERS", "").split(",") if s.strip())
+    for server in servers:
+        Address.parse(server)
+    return Config(
+        state_dir=Path(state_dir),
+        joining=_joining(value),
+        dns_servers=servers,
+        log_level=environment.get("EDGEWARD_LOG_LEVEL", "info"),
+    )
+
+
+def _joining(value: object) -> Joining | None:
+    assert callable(value)
+    token = value("join")
+    if not token:
+        return None
+    controller, pin, name = value("controller"), value("ca_sha256"), value("name") or os.uname().nodename
+    if not controller or not pin:
+        raise Invalid(
+            "joining needs --controller URL and --ca-sha256 HEX too; `edgeward token create --role node`"
+            " on the controller prints all three"
+        )
+    return Joining(controller, Secret(token), pin, name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgeward node", description="Serves Envoy on this host what the controller says should be."
+    )
+    parser.add_argument("--state-dir", help="where everything is kept (0700)")
+    parser.add_argument("--controller", metavar="URL", help="controller to join, https://HOST:PORT")
+    parser.add_argument("--join", metavar="TOKEN", help="join token; once joined it is not needed again")
+    parser.add_argument(
+        "--ca-sha256", metavar="HEX", help="SHA-256 of the controller's CA certificate (its DER)"
+    )
+    parser.add_argument("--name", help="this node's name; its host name by default")
+    return parser

@@ -1,0 +1,83 @@
+"""What Envoy says of itself over its admin socket, asked at most once a second."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from edgeward.declaration.feed import EnvoyState
+from edgeward.errors import Unavailable
+from edgeward.node.http import HttpClient
+
+_SECONDS = 1.0
+_STATES = {"LIVE": "serving", "DRAINING": "draining"}
+_STATS = (
+    r"^(server\.(memory_allocated|memory_heap_size|total_connections|uptime)"
+    r"|listener\.https?\.(downstream_cx_active|downstream_cx_total|ssl\.handshake|ssl\.connection_error)"
+    r"|http\.https?\.(downstream_rq_total|downstream_rq_[1-5]xx|downstream_rq_active)"
+    r"|listener\.https\.on_demand_secret\.cert_(active|requested))$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``stats``: by Envoy's own names; empty where Envoy does not answer."""
+
+    state: EnvoyState = field(default_factory=lambda: EnvoyState(state="down"))
+    stats: dict[str, int] = field(default_factory=dict)
+
+
+class EnvoyAdmin:
+    def __init__(self, path: Path) -> None:
+        self._client = HttpClient.over_socket(path)
+        self._seen = Seen()
+        self._at = float("-inf")
+
+    @property
+    def last(self) -> Seen:
+        return self._seen
+
+    async def seen(self) -> Seen:
+        """Give what Envoy says, at most a second old."""
+        if time.monotonic() - self._at > _SECONDS:
+            self._at = time.monotonic()
+            self._seen = await self._look()
+        return self._seen
+
+    async def _look(self) -> Seen:
+        try:
+            info = await self._json("/server_info")
+            stats = await self._json("/stats", format="json", filter=_STATS)
+        except Unavailable:
+            return Seen()
+        return Seen(_state(info), _numbers(stats))
+
+    async def _json(self, path: str, **query: str) -> dict[str, Any]:
+        reply = await self._client.ask("GET", path, _SECONDS, **query)
+        found = reply.json()
+        if reply.status != 200 or not isinstance(found, dict):
+            raise Unavailable(f"Envoy answers {reply.status} for {path}")
+        return found
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def _state(info: dict[str, Any]) -> EnvoyState:
+    version = re.search(r"/(\d+\.\d+\.\d+[^/]*)/", str(info.get("version", "")))
+    uptime = re.match(r"(\d+)s", str(info.get("uptime_current_epoch", "")))
+    since = datetime.now(UTC) - timedelta(seconds=int(uptime[1])) if uptime else None
+    return EnvoyState(
+        state=_STATES.get(str(info.get("state")), "starting"),  # type: ignore[arg-type]
+        version=version[1] if version else "",
+        since=since.isoformat(timespec="seconds") if since else "",
+    )
+
+
+def _numbers(stats: dict[str, Any]) -> dict[str, int]:
+    entries = stats.get("stats", [])
+    return {str(e["name"]): int(e["value"]) for e in entries if "value" in e and "name" in e}

@@ -1,0 +1,181 @@
+"""Takes in the feed: each transaction whole or not at all, first to the sealed copy, then into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from edgeward.declaration.feed import ChangeMessage, Hello, Put, Removed, Synced
+from edgeward.errors import Unavailable
+from edgeward.log import logger
+from edgeward.node.copying import Copying
+from edgeward.node.last_good import LastGood
+from edgeward.node.secrets import Kept, kept, tls_certificate
+from edgeward.node.state import State, Touched
+
+log = logger(__name__)
+_CERTIFICATES = "certificates"
+
+
+class Following:
+    """Between ``hello`` and ``ended`` one connection's messages, in order.
+
+    ``taken(touched)`` is called after each change of ``state``.
+    """
+
+    def __init__(self, copy: LastGood, state: State, taken: Callable[[Touched], None]) -> None:
+        self._copy = copy
+        self._state = state
+        self._taken = taken
+        self._store = ""
+        self._anew: State | None = None
+        self._open = False
+        self._changes: list[Put | Removed] = []
+        self._certificates: set[str] = set()
+        self._touched = Touched()
+        self._failed: Unavailable | None = None
+        self.synced = False
+        """All there was at the last connection's start is here."""
+
+    def load(self) -> None:
+        """Take what the sealed copy holds, before any controller is asked."""
+        touched = Touched(everything=True, gateway=True, cache=True, default_domain=True)
+        for kind, project, name, value in self._copy.objects():
+            self._state.put(kind, project, name, value, touched)
+        self._state.revision, self._store = self._copy.since()
+        self._state.complete = not self._copy.damaged
+        if self._copy.damaged:
+            self._state.revision = 0
+        self._taken(touched)
+
+    @property
+    def since(self) -> tuple[int, str]:
+        """What to ask the feed for."""
+        return self._copy.since()
+
+    async def hello(self, hello: Hello) -> None:
+        """Begin a connection; raises Unavailable where the controller speaks of another store's revisions."""
+        await self.ended()
+        revision, store = self._copy.since()
+        if hello.reset:
+            self._anew = State()
+            await self._begin()
+            log.info("taking the whole state anew", store=hello.store)
+        elif revision and hello.store != store:
+            raise Unavailable("the controller answers from another store without saying so")
+        self._store = hello.store
+
+    async def ended(self) -> None:
+        """Forget a transaction that was cut."""
+        if self._open:
+            await self._write(Copying.rollback)
+        self._open, self._anew, self._changes = False, None, []
+        self._certificates, self._touched = set(), Touched()
+
+    async def change(self, message: ChangeMessage) -> None:
+        """Take in a part of a transaction; with its last part it is in force on this node."""
+        certificates = [c for put in message.put if put.kind == _CERTIFICATES and (c := _kept(put))]
+        if not self._open:
+            await self._begin()
+        await self._write(lambda copying: _copy_change(copying, message, certificates))
+        self._remember(message)
+        if not message.more and self._anew is None:
+            await self._commit(message.revision)
+
+    async def completed(self, synced: Synced) -> None:
+        """Everything up to here was sent."""
+        if self._anew is not None:
+            await self._commit(synced.revision)
+            self._copy.damaged = False
+        elif synced.revision > self._state.revision:
+            await self._begin()
+            await self._commit(synced.revision)
+        self.synced = True
+
+    async def _begin(self) -> None:
+        self._open, self._failed = True, None
+        anew = self._anew is not None
+        await self._write(lambda copying: copying.begin(anew=anew))
+
+    async def _write(self, work: Callable[[Copying], None]) -> None:
+        if self._failed is None:
+            try:
+                await self._copy.write(work)
+            except Unavailable as error:
+                self._failed = error
+
+    def _remember(self, message: ChangeMessage) -> None:
+        self._changes += [r for r in message.remove if r.kind != _CERTIFICATES]
+        self._changes += [p for p in message.put if p.kind != _CERTIFICATES]
+        ours = {p.name for p in message.put if p.kind == _CERTIFICATES}
+        ours |= {r.name for r in message.remove if r.kind == _CERTIFICATES}
+        self._certificates |= ours
+        for name in ours:
+            self._touched.add(name)
+        self._touched.expired.update(message.expire)
+
+    async def _commit(self, revision: int) -> None:
+        """Put the transaction in force, whether the disk took it or not.
+
+        Where it did not, rows it would have replaced are hidden, and the connection begins again
+        from what the disk holds; raises Unavailable then.
+        """
+        store = self._store
+        await self._write(lambda copying: copying.commit(revision, store))
+        names, self._certificates = self._certificates, set()
+        if self._failed is None:
+            self._copy.hidden -= names
+        else:
+            self._copy.hidden |= names
+        self._apply(revision)
+        self._open = False
+        touched, self._touched = self._touched, Touched()
+        self._taken(touched)
+        if self._failed is not None:
+            raise self._failed
+
+    def _apply(self, revision: int) -> None:
+        state, touched = self._state, self._touched
+        if self._anew is not None:
+            state.forget()
+            touched.everything = touched.gateway = touched.cache = touched.default_domain = True
+            self._anew = None
+        for change in self._changes:
+            if isinstance(change, Put):
+                state.put(change.kind, change.project, change.name, change.value, touched)
+            else:
+                state.remove(change.kind, change.project, change.name, touched)
+        self._changes = []
+        state.revision = revision
+
+
+def _copy_change(copying: Copying, message: ChangeMessage, certificates: list[Kept]) -> None:
+    for removed in message.remove:
+        if removed.kind == _CERTIFICATES:
+            copying.remove_certificate(removed.name)
+        else:
+            copying.remove_object(removed.kind, removed.project, removed.name)
+    for put in message.put:
+        if put.kind != _CERTIFICATES:
+            copying.put_object(put.kind, put.project, put.name, put.value)
+    for certificate in certificates:
+        copying.put_certificate(certificate)
+
+
+def _kept(put: Put) -> Kept | None:
+    try:
+        return certificate_of(put.value, put.name, put.project, put.revision)
+    except Unavailable as error:
+        log.error("left out a certificate", name=put.name, problem=str(error))
+        return None
+
+
+def certificate_of(value: dict[str, Any], name: str, project: str, revision: int) -> Kept:
+    """Read a certificate as the feed and ``obtain`` give it; raises Unavailable where it is none."""
+    try:
+        not_after = datetime.fromisoformat(str(value["not_after"])).timestamp()
+        tls = tls_certificate(str(value["chain"]), str(value["key"]))
+        return kept(name, project, revision, not_after, str(value["fingerprint"]), tls)
+    except (KeyError, ValueError) as error:
+        raise Unavailable("the controller sends a certificate this node cannot read") from error

@@ -1,0 +1,207 @@
+"""The node as one running whole: what it is made of, the order it starts in, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+from edgeward import notify, sealing
+from edgeward.declaration import feed
+from edgeward.errors import Conflict, Invalid, Unavailable
+from edgeward.log import logger
+from edgeward.node import identity as identities
+from edgeward.node.answering import Answering
+from edgeward.node.backends import Backends
+from edgeward.node.config import Config
+from edgeward.node.copying import Copying
+from edgeward.node.envoy_admin import EnvoyAdmin
+from edgeward.node.following import Following
+from edgeward.node.last_good import LastGood
+from edgeward.node.link import Link
+from edgeward.node.metrics import Metrics
+from edgeward.node.publishing import Publishing
+from edgeward.node.reporting import Reporting
+from edgeward.node.resolver import Resolver
+from edgeward.node.secrets import Kept
+from edgeward.node.state import State, Touched
+from edgeward.node.tiers import Tiers
+from edgeward.node.web import Web
+from edgeward.xds.server import XdsServer
+
+log = logger(__name__)
+_IDENTITY_SECONDS = 30.0
+_KEEP_ADDRESSES_SECONDS = 5.0
+
+
+class Node:
+    """One host's node. Everything is made here, and nothing is shared beyond it."""
+
+    def __init__(self, config: Config, seal: sealing.Seal) -> None:
+        self._config = config
+        self._copy = LastGood(config.node_dir / "last-good.db", seal)
+        self._state = State()
+        self._tiers = Tiers(self._copy)
+        self._resolver = Resolver(config.dns_servers)
+        self._backends = Backends(self._resolver, self._copy.addresses())
+        self._envoy = EnvoyAdmin(config.node_dir / "admin.sock")
+        self._following = Following(self._copy, self._state, self._taken)
+        self._link = Link(config.identity_file, self._following, self._ask)
+        self._answering = Answering(self._state, self._tiers, self._link.obtain, self._keep, self._changed)
+        self._publishing = Publishing(self._state, self._backends, self._answering.offer)
+        self._reporting = Reporting(
+            self._state,
+            self._copy,
+            self._tiers,
+            self._answering,
+            self._publishing,
+            self._backends,
+            self._envoy,
+        )
+        self._metrics = Metrics(
+            self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected
+        )
+        self._web = Web(self._state, self._metrics, self._answering, self._envoy)
+        self._xds = XdsServer(config.node_dir / "xds.sock", self._answering)
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self, ended: asyncio.Event) -> None:
+        """Serve until ``ended`` is set: first what the sealed copy holds, then what the controller says."""
+        began = time.monotonic()
+        self._following.load()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                tasks = [group.create_task(work) for work in self._work()]
+                await self._xds.open()
+                log.info(
+                    "serving Envoy",
+                    revision=self._state.revision,
+                    certificates=self._copy.certificates(),
+                    domains=len(self._state.domains),
+                    seconds=round(time.monotonic() - began, 3),
+                )
+                notify.ready(f"serving revision {self._state.revision}")
+                await ended.wait()
+                notify.stopping()
+                log.info("ending")
+                await self._xds.close()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self._close()
+
+    def _work(self) -> list[Coroutine[Any, Any, None]]:
+        return [
+            self._answering.run(),
+            self._publishing.run(),
+            self._backends.run(),
+            self._link.run(),
+            self._reporting.run(self._link),
+            self._web.run(self._config.node_dir / "node.sock"),
+            self._keep_addresses(),
+            _watchdog(),
+        ]
+
+    async def _close(self) -> None:
+        await self._link.close()
+        await self._envoy.close()
+        await self._resolver.close()
+        await asyncio.to_thread(self._copy.close)
+
+    # --- what one part tells the others -------------------------------------------------------
+
+    def _taken(self, touched: Touched) -> None:
+        self._metrics.changed_at = time.time()
+        self._answering.touched(touched)
+        if self._state.revision or self._state.domains or self._state.routes:
+            self._answering.begin()
+            self._publishing.changed(gateway=touched.gateway)
+        if touched.gateway:
+            self._web.changed()
+        self._changed()
+
+    def _changed(self) -> None:
+        self._reporting.changed()
+
+    def _keep(self, kept: Kept) -> None:
+        if self._group is not None:
+            self._group.create_task(self._kept(kept))
+
+    async def _kept(self, kept: Kept) -> None:
+        try:
+            await self._copy.write(lambda copying: copying.keep_certificate(kept))
+        except Unavailable as error:
+            log.error("a certificate is not on disk yet", name=kept.name, problem=str(error))
+
+    async def _ask(self, ask: feed.Ask) -> None:
+        if self._group is not None:
+            self._group.create_task(self._reporting.answer(ask, time.time(), self._link.answer))
+
+    async def _keep_addresses(self) -> None:
+        """Keep good DNS answers, for a start with DNS dead."""
+        last: dict[str, list[str]] = self._copy.addresses()
+        while True:
+            await asyncio.sleep(_KEEP_ADDRESSES_SECONDS)
+            good = self._backends.good()
+            changes = {host: good.get(host) for host in last.keys() | good.keys()}
+            changes = {host: a for host, a in changes.items() if a != last.get(host)}
+            if changes:
+                try:
+                    await self._copy.write(partial(_keep_addresses, changes=changes))
+                    last = good
+                except Unavailable as error:
+                    log.error("backend addresses are not on disk", problem=str(error))
+
+
+def _keep_addresses(copying: Copying, changes: dict[str, list[str] | None]) -> None:
+    copying.keep_addresses(changes)
+
+
+async def _watchdog() -> None:
+    seconds = notify.watchdog_seconds()
+    while seconds is not None:
+        notify.watchdog()
+        await asyncio.sleep(seconds)
+
+
+async def become(config: Config) -> None:
+    """See to it that this node has an identity: join with a token, or wait for the controller to write it.
+
+    A node that has joined before does not wait for anything: it serves what it knows.
+    """
+    if identities.load(config.identity_file) is not None or (config.node_dir / "last-good.db").exists():
+        return
+    if config.joining is not None:
+        how = config.joining
+        identity = await identities.join(how.controller, how.token.reveal(), how.ca_sha256, how.name)
+        identities.save(config.identity_file, identity)
+        log.info("joined", controller=identity.controller, name=identity.name)
+        return
+    until = time.monotonic() + _IDENTITY_SECONDS
+    while identities.load(config.identity_file) is None:
+        if time.monotonic() > until:
+            raise Invalid(
+                f"{config.identity_file} is not there: join with --controller URL --join TOKEN"
+                " --ca-sha256 HEX, or start the controller of this host with --local-node"
+            )
+        await asyncio.sleep(0.1)
+
+
+def lock(directory: Path) -> int:
+    """Hold the directory for this process, until it ends; raises Conflict where another node has it."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        descriptor = os.open(directory / "node.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(f"{directory}: {error.strerror}; make it writable for this user") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Conflict(f"another node runs on {directory}; end it first") from error
+    return descriptor

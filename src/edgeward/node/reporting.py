@@ -1,0 +1,179 @@
+"""What this node says of itself: reports to the controller, and answers to its questions about names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from edgeward import __version__
+from edgeward.declaration.feed import Answer, Ask, Rejection, Report, TierFigures
+from edgeward.domain_name import normalise
+from edgeward.errors import EdgewardError, Invalid, Unavailable
+from edgeward.log import logger
+from edgeward.node.answering import Answering
+from edgeward.node.backends import Backends
+from edgeward.node.envoy_admin import EnvoyAdmin, Seen
+from edgeward.node.last_good import LastGood
+from edgeward.node.publishing import Publishing
+from edgeward.node.state import State
+from edgeward.node.tiers import Tiers
+
+log = logger(__name__)
+_EVERY_SECONDS = 10.0
+_GATHER_SECONDS = 0.05
+_MOST_REJECTIONS = 200
+
+
+class Line(Protocol):
+    """Where reports go."""
+
+    async def report(self, report: Report) -> None: ...
+
+    async def answer(self, answer: Answer) -> None: ...
+
+
+class Reporting:
+    """Gathers from every part of the node; ``changed()`` has a report go out soon."""
+
+    def __init__(
+        self,
+        state: State,
+        copy: LastGood,
+        tiers: Tiers,
+        answering: Answering,
+        publishing: Publishing,
+        backends: Backends,
+        envoy: EnvoyAdmin,
+    ) -> None:
+        self._state = state
+        self._copy = copy
+        self._tiers = tiers
+        self._answering = answering
+        self._publishing = publishing
+        self._backends = backends
+        self._envoy = envoy
+        self._due = asyncio.Event()
+        self._in_force = 0
+
+    def changed(self) -> None:
+        self._due.set()
+
+    async def run(self, line: Line) -> None:
+        """Report on each change and every 10 s, for ever."""
+        last: Report | None = None
+        while True:
+            try:
+                async with asyncio.timeout(_EVERY_SECONDS):
+                    await self._due.wait()
+                    await asyncio.sleep(_GATHER_SECONDS)
+            except TimeoutError:
+                last = None
+            self._due.clear()
+            report = self.report(await self._envoy.seen())
+            if report == last:
+                continue
+            try:
+                await line.report(report)
+                last = report
+            except EdgewardError as error:
+                log.debug("report not taken", problem=str(error))
+                last = None
+
+    def report(self, seen: Seen) -> Report:
+        in_force = self._answering.in_force
+        if in_force is not None:
+            self._in_force = in_force
+        return Report(
+            version=__version__,
+            revision=self._in_force,
+            received=self._state.revision,
+            rejections=self._rejections(),
+            envoy=seen.state,
+            cache=self.tiers(seen),
+            certificates=self._copy.certificates(),
+            backends=self._publishing.problems(),
+        )
+
+    def _rejections(self) -> tuple[Rejection, ...]:
+        ours = [
+            Rejection(object=key, message=text, revision=self._state.revision)
+            for key, text in self._state.problems.items()
+        ]
+        if self._publishing.failure is not None:
+            ours.append(self._publishing.failure)
+        return (*ours, *self._answering.rejections.all())[:_MOST_REJECTIONS]
+
+    def tiers(self, seen: Seen) -> dict[str, TierFigures]:
+        """Give every tier's size, bound, hits, misses and evictions.
+
+        Envoy does not count its own hits: they are the handshakes it made less those it asked for.
+        """
+        bounds, tiers = self._state.cache, self._tiers
+        canonical = spellings = evicted = evicted_spellings = 0
+        for _, residents in self._answering.residency:
+            canonical += residents.canonical
+            spellings += residents.spellings
+            evicted += residents.evicted
+            evicted_spellings += residents.evicted_spellings
+        made = seen.stats.get("listener.https.ssl.handshake", 0)
+        asked = seen.stats.get("listener.https.on_demand_secret.cert_requested", 0)
+        certificates = self._copy.certificates()
+        return {
+            "resident": TierFigures(
+                size=canonical,
+                bound=bounds.resident,
+                hits=max(0, made - asked),
+                misses=asked,
+                evictions=evicted,
+            ),
+            "spellings": TierFigures(
+                size=spellings, bound=bounds.spellings, hits=0, misses=0, evictions=evicted_spellings
+            ),
+            "memory": TierFigures(
+                size=tiers.memory_size,
+                bound=bounds.memory,
+                hits=tiers.memory.hits,
+                misses=tiers.memory.misses,
+                evictions=tiers.memory.evictions,
+            ),
+            "disk": TierFigures(
+                size=certificates, bound=certificates, hits=tiers.disk.hits, misses=tiers.disk.misses
+            ),
+            "misses": TierFigures(
+                size=tiers.misses_size,
+                bound=bounds.misses,
+                hits=tiers.missed.hits,
+                misses=tiers.missed.misses,
+                evictions=tiers.missed.evictions,
+            ),
+        }
+
+    # --- answers ------------------------------------------------------------------------------
+
+    async def answer(self, ask: Ask, now: float, send: Callable[[Answer], Awaitable[None]]) -> None:
+        """Answer a question about a name; one that cannot be sent is let go: it is asked again."""
+        try:
+            await send(self.answer_to(ask, now))
+        except Unavailable as error:
+            log.info("answer not taken", problem=str(error))
+
+    def answer_to(self, ask: Ask, now: float) -> Answer:
+        try:
+            name = normalise(ask.name)
+        except Invalid:
+            return Answer(id=ask.id, tier="none")
+        tier, kept = self._tiers.where(name, now) if self._state.covered(name) else ("none", None)
+        resident = self._answering.holds(name)
+        sentences = {
+            f"services/{s.project}/{s.name}": self._backends.problem(s) or "its backends' names resolve"
+            for s in self._state.services_of(name)
+        }
+        return Answer(
+            id=ask.id,
+            tier="resident" if resident is not None else tier,
+            not_after=datetime.fromtimestamp(kept.not_after, UTC).isoformat() if kept else None,
+            fingerprint=kept.fingerprint if kept else None,
+            service=sentences,
+        )

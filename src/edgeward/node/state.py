@@ -1,0 +1,124 @@
+"""The declared state as this node last heard it, and which names a change touches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeward.certificates.model import Cache
+from edgeward.domain_name import wildcard_of
+from edgeward.errors import Invalid
+from edgeward.gateway.model import Listen, Route, Service
+from edgeward.parsing import parse
+
+
+@dataclass(slots=True)
+class Touched:
+    """What a change makes doubtful: exact ``names``, every name below a ``*.suffix`` of ``suffixes``,
+    all of them (``everything``), Envoy's configuration (``gateway``), the tiers' bounds (``cache``).
+
+    ``expired``: names whose copies must go although they have not changed; ``*`` alone: all.
+    """
+
+    names: set[str] = field(default_factory=set)
+    suffixes: set[str] = field(default_factory=set)
+    everything: bool = False
+    gateway: bool = False
+    cache: bool = False
+    default_domain: bool = False
+    expired: set[str] = field(default_factory=set)
+
+    def add(self, pattern: str) -> None:
+        (self.suffixes if pattern.startswith("*.") else self.names).add(pattern)
+
+    def hits(self, name: str) -> bool:
+        """Tell whether a canonical name is touched."""
+        return (
+            self.everything
+            or name in self.names
+            or (bool(self.suffixes) and wildcard_of(name) in self.suffixes)
+        )
+
+    def expires(self, name: str) -> bool:
+        return bool(self.expired) and (
+            "*" in self.expired or name in self.expired or wildcard_of(name) in self.expired
+        )
+
+
+class State:
+    """Declared objects by kind. Values that do not parse are kept out and told in ``problems``."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with nothing."""
+        self.revision = 0
+        self.complete = True
+        """False where the sealed copy could not be read in whole."""
+        self.listen = Listen()
+        self.cache = Cache()
+        self.domains: dict[str, str] = {}
+        """Name or ``*.suffix`` → project."""
+        self.services: dict[tuple[str, str], Service] = {}
+        self.routes: dict[tuple[str, str], Route] = {}
+        self.problems: dict[str, str] = {}
+
+    def covered(self, name: str) -> bool:
+        """Tell whether a declared domain covers a canonical exact name."""
+        return name in self.domains or wildcard_of(name) in self.domains
+
+    def put(self, kind: str, project: str, name: str, value: dict[str, Any], touched: Touched) -> None:
+        key = f"{kind}/{project}/{name}"
+        try:
+            self._take(kind, project, name, value, touched)
+            self.problems.pop(key, None)
+        except Invalid as error:
+            self.problems[key] = f"this node does not understand it, is it older than the controller? {error}"
+
+    def _take(self, kind: str, project: str, name: str, value: dict[str, Any], touched: Touched) -> None:
+        if kind == "domains":
+            self.domains[name] = project
+            touched.add(name)
+        elif kind == "services":
+            self.services[project, name] = parse(Service, value)
+            touched.gateway = True
+        elif kind == "routes":
+            self.routes[project, name] = parse(Route, value)
+            touched.gateway = True
+        elif kind == "listen":
+            self._listen(parse(Listen, value), touched)
+        elif kind == "cache":
+            self.cache = parse(Cache, value)
+            touched.cache = True
+
+    def remove(self, kind: str, project: str, name: str, touched: Touched) -> None:
+        self.problems.pop(f"{kind}/{project}/{name}", None)
+        if kind == "domains":
+            if self.domains.pop(name, None) is not None:
+                touched.add(name)
+        elif kind == "services":
+            self.services.pop((project, name), None)
+            touched.gateway = True
+        elif kind == "routes":
+            self.routes.pop((project, name), None)
+            touched.gateway = True
+        elif kind == "listen":
+            self._listen(Listen(), touched)
+        elif kind == "cache":
+            self.cache = Cache()
+            touched.cache = True
+
+    def _listen(self, listen: Listen, touched: Touched) -> None:
+        touched.default_domain |= listen.default_domain != self.listen.default_domain
+        touched.gateway = True
+        self.listen = listen
+
+    def services_of(self, name: str) -> Iterable[Service]:
+        """Give the services that routes of a canonical name lead to."""
+        patterns = {name, wildcard_of(name)}
+        for route in self.routes.values():
+            service = self.services.get((route.project, route.service or ""))
+            if service is not None and not patterns.isdisjoint(route.hosts):
+                yield service
