@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from edgeward import notify, sealing
