@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeward.cli.options import StateDir
-from edgeward.launcher.config import default_node_name
+from edgeward.launcher.config import default_node_name, default_state_dir
 
 if TYPE_CHECKING:
     from edgeward.cli.supervisor import Program, Supervisor
@@ -57,7 +57,7 @@ def up(
     preflight.check_state_dir(state)
     lock = preflight.take_lock(state)
     preflight.check_addresses(listen, with_node=node)
-    log.set_up("up")
+    log.set_up("up", os.environ.get("EDGEWARD_LOG_LEVEL", "info").lower())
     programs = _programs(config.absolute(), state, binary, name or default_node_name(), drain_seconds)
     code = asyncio.run(supervise(Supervisor(programs, state)))
     os.close(lock)
@@ -99,7 +99,8 @@ def _programs(
 def _alone(module: str) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
         argv = [*_module(module), *context.args]
-        os.execv(argv[0], argv)  # noqa: S606 - becomes that program, no shell
+        environment = {"EDGEWARD_STATE_DIR": str(default_state_dir()), **os.environ}
+        os.execve(argv[0], argv, environment)  # noqa: S606 - becomes that program, no shell
 
     return run
 
