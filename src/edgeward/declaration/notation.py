@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import yaml
@@ -89,7 +90,8 @@ def line_of(data: Any, field: str) -> int | None:
         if step is None:
             break
         lines = getattr(data, "lines", None)
-        line = lines[step] if lines is not None else line
+        with suppress(KeyError, IndexError, TypeError):  # a part that came from elsewhere has no lines
+            line = lines[step]  # type: ignore[index]
         data = data[step]
     return line
 
@@ -254,3 +256,31 @@ class _Builder:
     def _stop(self, event: yaml.Event, message: str) -> NoReturn:
         self.problem(_line(event), message)
         raise Invalid(*self.problems)
+
+
+def write(data: Any) -> str:
+    """Give YAML text that ``read`` understands as exactly this data; keys stay in their order."""
+    text: str = yaml.dump(
+        data, Dumper=_Writer, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110
+    )
+    return text
+
+
+class _Writer(yaml.SafeDumper):
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def _represent_text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Quote what our core schema would read as something else than text; PyYAML quotes by YAML 1.1 only."""
+    style = None
+    if "\n" in text and text.replace("\n", "").isprintable() and text.isascii():
+        style = "|"
+    elif not text.isprintable():
+        style = '"'
+    elif not isinstance(scalar(text), str):
+        style = "'"
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Writer.add_representer(str, _represent_text)
