@@ -1,0 +1,161 @@
+"""The one door to the REST API: answers as data, every failure as one of our errors with a remedy."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import httpx
+
+from edgeward.cli.server import Server
+from edgeward.domain_name import printable
+from edgeward.errors import Conflict, EdgewardError, Invalid, NotFound, Problem, Refused, Unavailable
+
+_TIMEOUT: Final = 30.0
+_CONNECT_TIMEOUT: Final = 5.0
+_MOST_PAGES: Final = 10_000
+_KINDS: Final[Mapping[int, type[EdgewardError]]] = {
+    401: Refused,
+    403: Refused,
+    404: NotFound,
+    409: Conflict,
+    412: Conflict,
+    429: Refused,
+    503: Unavailable,
+}
+
+Parameters = Mapping[str, str | int | float | bool | None]
+
+
+class Client:
+    """Speaks with one server; use it with ``with``."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._http = httpx.Client(
+            base_url=server.url,
+            headers={"Authorization": f"Bearer {server.token.reveal()}", "User-Agent": "edgeward"},
+            verify=_trusting(server.ca),
+            timeout=httpx.Timeout(_TIMEOUT, connect=_CONNECT_TIMEOUT),
+            trust_env=False,  # no proxy between a token and its server
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, parameters: Parameters | None = None, timeout: float = _TIMEOUT) -> Any:
+        return self._asked("GET", path, parameters, timeout=timeout).json()
+
+    def text(self, path: str) -> str:
+        return self._asked("GET", path, None).text
+
+    def post(self, path: str, body: object = None, timeout: float = _TIMEOUT) -> Any:
+        return self._asked("POST", path, None, body, timeout).json()
+
+    def delete(self, path: str, parameters: Parameters | None = None) -> None:
+        self._asked("DELETE", path, parameters)
+
+    def items(
+        self, path: str, parameters: Parameters | None = None, most: int | None = None
+    ) -> Iterator[Any]:
+        """Give the items of a list, page by page, ``most`` of them at most."""
+        after: str | None = None
+        given = 0
+        for _ in range(_MOST_PAGES):
+            limit = 1000 if most is None else min(1000, most - given)
+            page = self.get(path, {**(parameters or {}), "limit": limit, "after": after})
+            yield from page["items"]
+            given += len(page["items"])
+            after = page.get("next")
+            if after is None or given == most:
+                return
+
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters | None,
+        body: object = None,
+        timeout: float = _TIMEOUT,
+    ) -> httpx.Response:
+        given = {name: _text(value) for name, value in (parameters or {}).items() if value is not None}
+        waits = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
+        try:
+            answer = self._http.request(method, path, params=given, json=body, timeout=waits)
+        except httpx.TimeoutException as error:
+            raise Unavailable(f"{self._server.url} does not answer in time; {_ELSEWHERE}") from error
+        except (httpx.HTTPError, ssl.SSLError) as error:
+            raise Unavailable(self._unreachable(error)) from error
+        if answer.is_success:
+            return answer
+        raise failure(answer.status_code, _data(answer))
+
+    def _unreachable(self, error: Exception) -> str:
+        reason = str(error) or type(error).__name__
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return (
+                f"the server at {self._server.url} is not the one expected:"
+                f" its certificate is not from the authority trusted here; {_ELSEWHERE}"
+            )
+        return f"no connection to {self._server.url}: {printable(reason)}; is it running? {_ELSEWHERE}"
+
+
+_ELSEWHERE: Final = "name another one with --api or EDGEWARD_API, or its directory with --state-dir"
+
+
+def segment(text: str) -> str:
+    """Give text as one segment of a path."""
+    if text in (".", ".."):
+        raise Invalid(f"'{text}' is not a name")
+    return quote(text, safe="*")
+
+
+def failure(status: int, problem: Mapping[str, Any]) -> EdgewardError:
+    """Turn a problem document (RFC 9457) back into the error it was."""
+    detail = str(problem.get("detail") or problem.get("title") or f"the server answered {status}")
+    errors = problem.get("errors")
+    if status in (400, 413, 415, 422):
+        entries = [e for e in errors if isinstance(e, dict)] if isinstance(errors, list) else []
+        return Invalid(*(_problem(entry) for entry in entries)) if entries else Invalid(detail)
+    if status == 401:
+        detail += "; set EDGEWARD_TOKEN to a valid token"
+    kind = _KINDS.get(status, Unavailable)
+    return kind(detail)
+
+
+def _problem(entry: Mapping[str, Any]) -> Problem:
+    line, about = entry.get("line"), entry.get("object")
+    return Problem(
+        field=str(entry.get("field") or ""),
+        message=str(entry.get("message") or "is wrong"),
+        line=line if isinstance(line, int) else None,
+        object=str(about) if about else None,
+    )
+
+
+def _data(answer: httpx.Response) -> Mapping[str, Any]:
+    try:
+        data = answer.json()
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _text(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=ca)
+    except (ssl.SSLError, ValueError) as error:
+        raise Invalid(
+            "the authority to trust (EDGEWARD_CA, or ca/root.pem) is not PEM certificates"
+        ) from error
+    return context

@@ -1,0 +1,31 @@
+"""From a command's options to a client, with the heavy imports only where a command needs them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeward.cli import options
+
+if TYPE_CHECKING:
+    from edgeward.cli.client import Client
+
+Api = Annotated[
+    str | None,
+    typer.Option(
+        "--api",
+        envvar="EDGEWARD_API",
+        help="The server; else the state directory's own, else port 2443 here.",
+    ),
+]
+
+
+def connect(api: str | None, state_dir: Path | None) -> Client:
+    """Give a client for the server these options, the environment and the state directory name."""
+    from edgeward.cli import server
+    from edgeward.cli.client import Client
+
+    return Client(server.find(api, options.resolve_state_dir(state_dir), os.environ))

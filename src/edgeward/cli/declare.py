@@ -1,0 +1,241 @@
+"""Commands about what is declared: validate, apply, diff, export, delete."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from edgeward.cli import show
+from edgeward.cli.connect import Api, connect
+from edgeward.cli.options import StateDir
+from edgeward.errors import Invalid, Problem
+
+if TYPE_CHECKING:
+    from edgeward.cli.client import Client
+    from edgeward.declaration.document import Document
+
+WOULD_CHANGE: Final = 3
+_SHOWN_CHANGES: Final = 100
+_LONGEST_WAIT: Final = 60.0
+_APPLY_SECONDS: Final = 120.0
+
+File = Annotated[str, typer.Option("--file", "-f", help="The file, or - for standard input.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Delete nothing that the file no longer says.")]
+TakeOver = Annotated[bool, typer.Option("--take-over", help="Take objects over from other sources.")]
+Project = Annotated[str | None, typer.Option("--project", help="Of this project only.")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (validate, apply, diff, export, delete):
+        app.command()(command)
+
+
+def validate(file: File) -> None:
+    """Check a file, all of it at once, without a server."""
+    from edgeward import kinds
+    from edgeward.declaration.model import Declared
+
+    document = _read(file)
+    problems = kinds.check(document.objects)
+    if problems:
+        raise _placed(problems, document)
+    counts: dict[str, int] = {}
+    declared: Declared
+    for declared in document.objects:
+        counts[declared.key.kind] = counts.get(declared.key.kind, 0) + 1
+    found = ", ".join(f"{kind}: {count}" for kind, count in counts.items()) or "nothing declared"
+    show.line(f"{_named(file)} is valid ({found})")
+
+
+def apply(
+    file: File,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when every node serves it.")] = False,
+    timeout: Annotated[float, typer.Option(min=0, max=86400, help="Longest --wait, in seconds.")] = 60.0,
+    keep: Keep = False,
+    take_over: TakeOver = False,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Make what is declared by this file exactly what it says, all of it or nothing."""
+    from edgeward.cli import changes
+
+    document = _read(file)
+    with connect(api, state_dir) as client:
+        applied = _applied(client, file, document, keep=keep, take_over=take_over, dry_run=False)
+        made = applied["changes"]
+        show.signed(changes.headline(change) for change in made[:_SHOWN_CHANGES])
+        if len(made) > _SHOWN_CHANGES:
+            show.line(f"  and {len(made) - _SHOWN_CHANGES} more")
+        what = changes.summary(made) if made else "nothing to change"
+        show.line(f"revision {applied['revision']}: {what}")
+        if wait:
+            _wait(client, int(applied["revision"]), timeout)
+
+
+def diff(
+    file: File,
+    keep: Keep = False,
+    take_over: TakeOver = False,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Say what applying this file would change; exit code 3 when it would change anything."""
+    from edgeward.cli import changes
+
+    document = _read(file)
+    with connect(api, state_dir) as client:
+        planned = _applied(client, file, document, keep=keep, take_over=take_over, dry_run=True)["changes"]
+    if not planned:
+        show.line("nothing would change")
+        return
+    for change in planned:
+        show.signed(changes.lines(change))
+    raise typer.Exit(WOULD_CHANGE)
+
+
+def export(
+    output: show.Output = show.Format.yaml,
+    project: Project = None,
+    source: Annotated[str | None, typer.Option(help="Of this source only: api, or file:NAME.")] = None,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Print everything declared as one file that apply understands."""
+    with connect(api, state_dir) as client:
+        document = client.get("/v1/export", {"project": project, "source": source}, timeout=_APPLY_SECONDS)
+    show.data(document, show.Format.json if output is show.Format.json else show.Format.yaml)
+
+
+def delete(
+    kind: str,
+    name: Annotated[str, typer.Argument(help="Not needed for listen and cache.")] = "",
+    project: Project = None,
+    take_over: TakeOver = False,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Delete one object."""
+    from edgeward.cli import kinds
+
+    found = kinds.find(kind)
+    if not found.deletable:
+        raise Invalid(f"{found.name} cannot be deleted one by one{found.instead}")
+    path = found.path(name)
+    with connect(api, state_dir) as client:
+        client.delete(path, {"project": project, "take_over": take_over or None} if found.declared else None)
+    show.line(f"deleted {found.name} {name}".strip())
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def _read(file: str) -> Document:
+    from edgeward.declaration import document, references
+    from edgeward.kinds import KINDS
+
+    directory = Path.cwd() if file == "-" else Path(file).absolute().parent
+    return document.parse(_bytes(file), _named(file), KINDS, references.reader(directory, os.environ))
+
+
+def _bytes(file: str) -> bytes:
+    from edgeward.declaration.notation import MOST_BYTES
+
+    if file == "-":
+        return sys.stdin.buffer.read(MOST_BYTES + 1)
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise Invalid(
+            f"{show.shown(file)}: {error.strerror}; name a file this user may read: -f FILE"
+        ) from error
+
+
+def _named(file: str) -> str:
+    return "standard input" if file == "-" else show.shown(file)
+
+
+def _source(file: str) -> str:
+    return "file:-" if file == "-" else f"file:{Path(file).absolute().name}"
+
+
+def _applied(
+    client: Client, file: str, document: Document, *, keep: bool, take_over: bool, dry_run: bool
+) -> Mapping[str, Any]:
+    """Send the document with its references already read: a server never reads a client's files."""
+    from edgeward.declaration.document import written
+    from edgeward.kinds import KINDS
+
+    body = {
+        "source": _source(file),
+        "document": written(((d.key, d.value) for d in document.objects), KINDS),
+        "keep": keep,
+        "take_over": take_over,
+        "dry_run": dry_run,
+    }
+    try:
+        applied: Mapping[str, Any] = client.post("/v1/apply", body, timeout=_APPLY_SECONDS)
+    except Invalid as error:
+        raise _placed(error.problems, document) from error
+    return applied
+
+
+def _placed(problems: Sequence[Problem], document: Document) -> Invalid:
+    """Give problems their line in the file, by the object they are about."""
+    lines = {str(declared.key): declared.line for declared in document.objects}
+    return Invalid(
+        *(
+            Problem(_field(p), p.message, p.line or lines.get(p.object or ""), document.file, p.object)
+            for p in problems
+        )
+    )
+
+
+def _field(problem: Problem) -> str:
+    if not problem.object or problem.line:
+        return problem.field
+    return f"{problem.object}: {problem.field}" if problem.field else problem.object
+
+
+# --- waiting ------------------------------------------------------------------------------------
+
+
+def _wait(client: Client, revision: int, timeout: float) -> None:
+    """Wait until every node serves the revision; exit 1 where one refuses it or is too late."""
+    end = time.monotonic() + timeout
+    while True:
+        left = max(end - time.monotonic(), 0.0)
+        part = min(left, _LONGEST_WAIT)
+        asked = {"revision": revision, "timeout": round(part, 3)}
+        answer = client.get("/v1/wait", asked, timeout=part + 10.0)
+        rejected = any(node.get("rejections") for node in answer["nodes"])
+        if answer["done"] or rejected or left <= _LONGEST_WAIT:
+            break
+    for node in answer["nodes"]:
+        _show_node(node, revision)
+    if not answer["nodes"]:
+        show.line("no node has joined yet")
+    if not answer["done"]:
+        raise typer.Exit(1)
+
+
+def _show_node(node: Mapping[str, Any], revision: int) -> None:
+    name = show.shown(node["name"])
+    for rejection in node.get("rejections", ()):
+        typer.echo(
+            f"{name} refuses {show.shown(rejection['object'])}: {show.shown(rejection['message'])}", err=True
+        )
+    if node.get("rejections"):
+        return
+    if node.get("revision", 0) >= revision:
+        show.line(f"{name} serves revision {node['revision']}")
+    elif not node.get("connected", False):
+        typer.echo(f"{name} is not connected; it serves revision {node.get('revision', 0)}", err=True)
+    else:
+        typer.echo(f"{name} still serves revision {node.get('revision', 0)}", err=True)

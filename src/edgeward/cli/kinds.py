@@ -1,0 +1,173 @@
+"""The kinds of things the command can get and delete: where the API has them, and their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from edgeward.cli import show
+from edgeward.domain_name import printable
+from edgeward.errors import Invalid
+
+Item = Mapping[str, Any]
+Column = Callable[[Item, float], object]
+"""Gives a cell of an item; the second argument is now, in Unix seconds."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A kind by its plural name, as in files and paths."""
+
+    name: str
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    declared: bool = False
+    """Has a project and a source, and is shown by its ``value``."""
+    single: bool = False
+    one_by_one: bool = True
+    """The API gives single ones by name."""
+    deletable: bool = True
+    instead: str = ""
+
+    def path(self, name: str = "") -> str:
+        """Give the path of one, or of the list; raises Invalid where a name is missing or too much."""
+        from edgeward.cli.client import segment
+
+        if self.single:
+            if name not in ("", self.name):
+                raise Invalid(f"there is one {self.name} only; leave '{printable(name)}' out")
+            return f"/v1/{self.name}"
+        if not name:
+            raise Invalid(f"say which of the {self.name}: give its name")
+        return f"/v1/{self.name}/{segment(name)}"
+
+
+def find(text: str) -> Listed:
+    """Give a kind by its name, in the singular or the plural; raises Invalid naming all there are."""
+    wanted = text.lower()
+    for kind in KINDS:
+        if wanted in (kind.name, kind.name.removesuffix("s")):
+            return kind
+    raise Invalid(f"there is no kind '{printable(text)}'; there are {', '.join(k.name for k in KINDS)}")
+
+
+def _field(name: str) -> Column:
+    return lambda item, _now: item.get(name)
+
+
+def _value(name: str, default: object = None) -> Column:
+    return lambda item, _now: item["value"].get(name, default)
+
+
+def _time(name: str) -> Column:
+    return lambda item, now: show.moment(item.get(name), now)
+
+
+def _backends(item: Item, _now: float) -> object:
+    return [b if isinstance(b, str) else b.get("url") for b in item["value"].get("backends", [])]
+
+
+def _leads_to(item: Item, _now: float) -> object:
+    value = item["value"]
+    if value.get("service"):
+        return value["service"]
+    redirect = value.get("redirect") or {}
+    return f"redirect to {redirect.get('host') or redirect.get('path') or redirect.get('scheme')}"
+
+
+def _lifetime(item: Item, _now: float) -> object:
+    return f"{(item['value'].get('local') or {}).get('lifetime_days', 7):g} d"
+
+
+def _report(*path: str) -> Column:
+    def cell(item: Item, _now: float) -> object:
+        found: Any = item.get("report")
+        for step in path:
+            found = found.get(step) if isinstance(found, dict) else None
+        return found
+
+    return cell
+
+
+def _connected(item: Item, _now: float) -> object:
+    return show.good("yes") if item.get("connected") else show.bad("no")
+
+
+def _about(item: Item, _now: float) -> object:
+    return f"{item.get('kind')}/{item.get('project')}/{item.get('name')}"
+
+
+_OBJECT: Final[Mapping[str, Column]] = {"name": _field("name"), "project": _field("project")}
+_SOURCE: Final[Mapping[str, Column]] = {"source": _field("source"), "revision": _field("revision")}
+
+KINDS: Final[Sequence[Listed]] = (
+    Listed("listen", declared=True, single=True),
+    Listed("cache", declared=True, single=True),
+    Listed("issuers", {**_OBJECT, "lifetime": _lifetime, **_SOURCE}, declared=True),
+    Listed(
+        "domains",
+        {
+            **_OBJECT,
+            "issuer": _value("issuer", "local"),
+            "on demand": _value("on_demand", False),
+            **_SOURCE,
+        },
+        declared=True,
+    ),
+    Listed("services", {**_OBJECT, "backends": _backends, **_SOURCE}, declared=True),
+    Listed(
+        "routes",
+        {**_OBJECT, "hosts": _value("hosts"), "paths": _value("paths", ["/"]), "to": _leads_to, **_SOURCE},
+        declared=True,
+    ),
+    Listed(
+        "certificates",
+        {
+            **_OBJECT,
+            "issuer": _field("issuer"),
+            "ends": _time("not_after"),
+            "renewed": _time("renew_at"),
+            "fingerprint": lambda item, _now: str(item.get("fingerprint", ""))[:16],
+        },
+        deletable=False,
+        instead="; delete its domain, or see edgeward certificates expire",
+    ),
+    Listed(
+        "nodes",
+        {
+            "name": _field("name"),
+            "connected": _connected,
+            "seen": _time("seen"),
+            "revision": _report("revision"),
+            "envoy": _report("envoy", "state"),
+            "certificates": _report("certificates"),
+        },
+    ),
+    Listed(
+        "tokens",
+        {
+            "id": _field("id"),
+            "name": _field("name"),
+            "role": _field("role"),
+            "project": _field("project"),
+            "node": _field("node"),
+            "created": _time("created"),
+            "expires": _time("expires"),
+            "revoked": _time("revoked"),
+        },
+        one_by_one=False,
+    ),
+    Listed(
+        "audit",
+        {
+            "at": _time("at"),
+            "who": _field("who"),
+            "source": _field("source"),
+            "action": _field("action"),
+            "object": _about,
+            "revision": _field("revision"),
+        },
+        one_by_one=False,
+        deletable=False,
+    ),
+)

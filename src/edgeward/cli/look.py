@@ -1,0 +1,102 @@
+"""Commands that look: get, status, explain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from edgeward.cli import show
+from edgeward.cli.connect import Api, connect
+from edgeward.cli.options import StateDir
+from edgeward.errors import Invalid
+
+
+def register(app: typer.Typer) -> None:
+    for command in (get, status, explain):
+        app.command()(command)
+
+
+def get(
+    kind: Annotated[str, typer.Argument(help="domains, services, routes, nodes, certificates, audit, …")],
+    name: Annotated[str, typer.Argument(help="One of them; with * at its end, all that begin so.")] = "",
+    output: show.Output = show.Format.table,
+    project: Annotated[str | None, typer.Option("--project", help="Of this project only.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="Of this source only.")] = None,
+    expiring: Annotated[str | None, typer.Option(help="Certificates that end within this, as 14d.")] = None,
+    most: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many at most.")] = 1000,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Print what is declared, and nodes, certificates, tokens and the audit log."""
+    from edgeward.cli import kinds
+
+    found = kinds.find(kind)
+    if expiring is not None and found.name != "certificates":
+        raise Invalid("--expiring goes with certificates")
+    now = time.time()
+    with connect(api, state_dir) as client:
+        if found.single or (name and found.one_by_one and not name.endswith("*")):
+            one = client.get(found.path(name), {"project": project} if found.declared else None)
+            _print_one(found, one, output, now)
+            return
+        where = {"project": project, "source": source, "name": name or None, "expiring": expiring}
+        items = list(client.items(f"/v1/{found.name}", where, most))
+    if output is not show.Format.table:
+        show.data(items, output)
+        return
+    show.table(list(found.columns), ([cell(i, now) for cell in found.columns.values()] for i in items))
+    if len(items) == most:
+        typer.echo(f"edgeward: only the first {most}; see --most", err=True)
+
+
+def _print_one(kind: Any, one: Mapping[str, Any], output: show.Format, now: float) -> None:
+    from edgeward.cli.changes import flat
+
+    if output is not show.Format.table:
+        show.data(one, output)
+        return
+    if not kind.declared:
+        show.table(["field", "value"], flat({k: v for k, v in one.items() if k != "chain"}).items())
+        return
+    show.line(f"{kind.name}/{one['project']}/{one['name']}  {one['source']}, revision {one['revision']}")
+    show.table(["field", "value"], flat(one["value"]).items(), empty="every field is at its default")
+
+
+def status(
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Say how controller, nodes and programs are, and what needs a person."""
+    from edgeward.cli import overview
+
+    with connect(api, state_dir) as client:
+        found = client.get("/v1/status")
+    if output is not show.Format.table:
+        show.data(found, output)
+    else:
+        overview.show_status(found, time.time())
+
+
+def explain(
+    name: Annotated[str, typer.Argument(help="A domain name; - for visitors who name none (no SNI).")],
+    path: Annotated[str, typer.Option(help="The path asked for.")] = "/",
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Say how a name is served, or the first reason why it is not, and the remedy."""
+    from edgeward.cli import overview
+    from edgeward.cli.client import segment
+
+    if not path.startswith("/"):
+        raise Invalid("a path begins with /")
+    with connect(api, state_dir) as client:
+        found = client.get(f"/v1/explain/{segment(name)}", {"path": path}, timeout=15.0)
+    if output is not show.Format.table:
+        show.data(found, output)
+    else:
+        overview.show_explanation(found, path, time.time())

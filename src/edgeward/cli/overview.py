@@ -1,0 +1,166 @@
+"""Status and explanations as people like to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from edgeward.cli import show
+
+Data = Mapping[str, Any]
+
+
+def troubles(status: Data) -> list[str]:
+    """Give what needs a person, one sentence each."""
+    return list(_troubles(status))
+
+
+def _troubles(status: Data) -> Iterator[str]:
+    for program in status.get("programs") or ():
+        if program.get("state") != "ready":
+            why = program.get("last_exit") or "no reason known"
+            yield f"{program.get('name')} is {program.get('state')}: {why}"
+    for problem in (status.get("file") or {}).get("problems") or ():
+        yield f"{(status.get('file') or {}).get('name')}: {_sentence(problem)}"
+    for node in status.get("nodes") or ():
+        yield from _troubles_of(node)
+
+
+def _troubles_of(node: Data) -> Iterator[str]:
+    name = node.get("name")
+    if not node.get("connected"):
+        yield f"node {name} is not connected"
+        return
+    report = node.get("report") or {}
+    envoy = (report.get("envoy") or {}).get("state")
+    if envoy and envoy != "serving":
+        yield f"Envoy is {envoy} on node {name}"
+    for rejection in report.get("rejections") or ():
+        yield f"node {name} refuses {rejection.get('object')}: {rejection.get('message')}"
+    for key, sentence in (report.get("backends") or {}).items():
+        yield f"{key} on node {name}: {sentence}"
+
+
+def _sentence(problem: object) -> str:
+    if not isinstance(problem, Mapping):
+        return str(problem)
+    line = f"line {problem['line']}: " if problem.get("line") else ""
+    where = f"{problem['field']}: " if problem.get("field") else ""
+    return f"{line}{where}{problem.get('message')}"
+
+
+def show_status(status: Data, now: float) -> None:
+    out = show.console()
+    show.line(f"Edgeward {status.get('version', '')}, revision {status.get('revision', '')}")
+    certificates = status.get("certificates") or {}
+    counts = ", ".join(f"{kind} {count}" for kind, count in (status.get("objects") or {}).items())
+    show.line(f"objects: {counts or 'none'}")
+    show.line(f"certificates: {_certificates(certificates)}")
+    file = status.get("file") or {}
+    if file.get("name"):
+        show.line(f"file: {file['name']}, {file.get('state', '')}")
+    if status.get("programs"):
+        out.print()
+        show.table(["program", "state", "since", "pid", "restarts"], _programs(status["programs"], now))
+    out.print()
+    show.table(
+        ["node", "connected", "seen", "revision", "envoy", "certificates", "resident", "hits"],
+        _nodes(status.get("nodes") or (), now),
+        empty="no node has joined",
+    )
+    found = troubles(status)
+    out.print()
+    if not found:
+        out.print(show.good("everything is well"))
+    for sentence in found:
+        out.print(show.bad(sentence), soft_wrap=True)
+
+
+def _certificates(counts: Data) -> str:
+    total = counts.get("total", 0)
+    others = ", ".join(
+        f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if name != "total"
+    )
+    return f"{total}{f' ({others})' if others else ''}"
+
+
+def _programs(programs: Sequence[Data], now: float) -> Iterator[list[object]]:
+    for program in programs:
+        state = str(program.get("state"))
+        yield [
+            program.get("name"),
+            show.good(state) if state == "ready" else show.bad(state),
+            show.moment(program.get("since"), now),
+            program.get("pid"),
+            program.get("restarts"),
+        ]
+
+
+def _nodes(nodes: Sequence[Data], now: float) -> Iterator[list[object]]:
+    for node in nodes:
+        report = node.get("report") or {}
+        resident = (report.get("cache") or {}).get("resident") or {}
+        envoy = str((report.get("envoy") or {}).get("state", ""))
+        asked = resident.get("hits", 0) + resident.get("misses", 0)
+        yield [
+            node.get("name"),
+            show.good("yes") if node.get("connected") else show.bad("no"),
+            show.moment(node.get("seen"), now),
+            report.get("revision"),
+            show.good(envoy) if envoy == "serving" else show.bad(envoy),
+            report.get("certificates"),
+            f"{resident.get('size', 0)} of {resident.get('bound', 0)}" if resident else "",
+            f"{resident['hits'] / asked:.0%}" if asked else "",
+        ]
+
+
+def show_explanation(found: Data, path: str, now: float) -> None:
+    out = show.console()
+    name = show.shown(found.get("name") or found.get("asked"))
+    if found["served"]:
+        out.print(Text(f"{name} is served", style="bold green"))
+    else:
+        out.print(
+            Text(f"{name} is not served: {show.shown(found['reason'])}", style="bold red"), soft_wrap=True
+        )
+        out.print(Text(f"remedy: {show.shown(found['remedy'])}"), soft_wrap=True)
+    facts = [(label, text) for label, text in _facts(found, path, now) if text]
+    if facts:
+        out.print()
+        show.table(["what", "how"], facts)
+    if found.get("nodes"):
+        out.print()
+        show.table(["node", "connected", "envoy", "certificate from", "ends"], _tiers(found["nodes"], now))
+    for note in found.get("notes") or ():
+        show.line(f"note: {note}")
+
+
+def _facts(found: Data, path: str, now: float) -> Iterator[tuple[str, str]]:
+    domain, route = found.get("domain") or {}, found.get("route") or {}
+    service, certificate = found.get("service") or {}, found.get("certificate") or {}
+    if domain:
+        how = "on demand" if domain["on_demand"] else "eager"
+        yield "domain", f"{domain['name']} (project {domain['project']}, issuer {domain['issuer']}, {how})"
+    if route:
+        yield "route", f"{route['project']}/{route['name']}: {route['host']} {route['path']} takes {path}"
+    if service:
+        yield "service", f"{service['project']}/{service['name']}: {show.shown(service['backends'])}"
+    if certificate.get("stored"):
+        ends = f"ends {show.moment(certificate['not_after'], now)}"
+        renewed = f"renewed {show.moment(certificate['renew_at'], now)}"
+        yield "certificate", f"{certificate['name']}, {ends} ({certificate['not_after']}), {renewed}"
+    elif certificate:
+        yield "certificate", f"{certificate['name']}, not there yet"
+
+
+def _tiers(nodes: Sequence[Data], now: float) -> Iterator[list[object]]:
+    for node in nodes:
+        yield [
+            node["name"],
+            show.good("yes") if node["connected"] else show.bad("no"),
+            node["envoy"],
+            node["tier"],
+            show.moment(node["not_after"], now),
+        ]

@@ -1,0 +1,120 @@
+"""How the command prints: tables for people, JSON and YAML for programs, and never a control character."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edgeward.domain_name import printable
+
+_WIDTH_WITHOUT_TERMINAL: Final = 200
+_SIGN_STYLES: Final = {"+": "green", "-": "red", "~": "yellow"}
+
+
+class Format(str, Enum):  # noqa: UP042 - typer shows the values of a str
+    table = "table"
+    json = "json"
+    yaml = "yaml"
+
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="How to print it.")]
+
+
+def console() -> Console:
+    """Give a console on stdout that cuts nothing off where there is no terminal."""
+    width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def data(value: Any, how: Format) -> None:
+    """Print data as JSON or YAML."""
+    if how is Format.json:
+        typer.echo(json.dumps(value, indent=2))
+        return
+    from edgeward.declaration import notation
+
+    typer.echo(notation.write(value), nl=False)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, empty: str = "none"
+) -> None:
+    """Print a table without lines; a cell may be a Text of its own style."""
+    made = Table(box=None, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for index, column in enumerate(columns):
+        made.add_column(column.upper(), overflow="fold", no_wrap=index == 0, header_style="dim")
+    count = 0
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row))
+        count += 1
+    out = console()
+    if count:
+        out.print(made)
+    else:
+        out.print(Text(f"{title}: {empty}" if title else empty))
+
+
+def shown(value: object) -> str:
+    """Give one cell's text: blank for None, yes and no, lists with commas."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        head = ", ".join(shown(item) for item in value[:3])
+        return f"{head} and {len(value) - 3} more" if len(value) > 3 else head
+    text = str(value)
+    return text if text.isprintable() else printable(text)
+
+
+def good(text: str) -> Text:
+    return Text(shown(text), style="green")
+
+
+def bad(text: str) -> Text:
+    return Text(shown(text), style="bold red")
+
+
+def signed(lines: Iterable[tuple[str, str]]) -> None:
+    """Print lines with a sign before each, ``+`` green, ``-`` red, ``~`` yellow."""
+    out = console()
+    for sign, line in lines:
+        out.print(Text(f"{sign} {line}", style=_SIGN_STYLES.get(sign, "")), soft_wrap=True)
+
+
+def line(text: str) -> None:
+    console().print(Text(text), soft_wrap=True)
+
+
+def moment(value: object, now: float) -> str:
+    """Give an instant (ISO 8601 or Unix seconds) as the distance from now: ``in 6 d`` or ``12 s ago``."""
+    if value in (None, ""):
+        return ""
+    try:
+        seconds = float(value) if isinstance(value, (int, float)) else _seconds(str(value))
+    except ValueError:
+        return shown(value)
+    distance = span(abs(seconds - now))
+    return f"in {distance}" if seconds > now else f"{distance} ago"
+
+
+def span(seconds: float) -> str:
+    """Give a duration roughly: ``12 s``, ``5 min``, ``3 h``, ``6 d``."""
+    for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < size * most:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def _seconds(text: str) -> float:
+    when = datetime.fromisoformat(text)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

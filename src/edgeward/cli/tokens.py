@@ -1,0 +1,68 @@
+"""Commands on tokens: create, list, revoke."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from edgeward.cli import show
+from edgeward.cli.connect import Api, connect
+from edgeward.cli.options import StateDir
+from edgeward.errors import Invalid
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Make, list and revoke tokens.", no_args_is_help=True)
+    for name, command in (("create", create), ("list", listed), ("revoke", revoke)):
+        group.command(name)(command)
+    app.add_typer(group, name="token")
+
+
+def create(
+    name: str,
+    role: Annotated[str, typer.Option(help="viewer, operator, admin, or node (to join with).")] = "viewer",
+    project: Annotated[str, typer.Option(help="One project, or * for all.")] = "*",
+    expires_in: Annotated[str | None, typer.Option(help="Like 12h or 30d; never if left out.")] = None,
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Make a token and print it; it is never shown again."""
+    if role not in ("viewer", "operator", "admin", "node"):
+        raise Invalid(f"there is no role '{show.shown(role)}'; there are viewer, operator, admin and node")
+    body = {"name": name, "role": role, "project": project, "expires_in": expires_in}
+    with connect(api, state_dir) as client:
+        made = client.post("/v1/tokens", body)
+    if output is not show.Format.table:
+        show.data(made, output)
+        return
+    typer.echo(made["token"])
+    where = "every project" if made["project"] == "*" else f"project {made['project']}"
+    typer.echo(f"{made['role']} of {where}, id {made['id']}; keep it, it is not shown again", err=True)
+
+
+def listed(output: show.Output = show.Format.table, api: Api = None, state_dir: StateDir = None) -> None:
+    """List tokens, never their secrets."""
+    from edgeward.cli import kinds
+
+    kind = kinds.find("tokens")
+    now = time.time()
+    with connect(api, state_dir) as client:
+        items = list(client.items("/v1/tokens"))
+    if output is not show.Format.table:
+        show.data(items, output)
+        return
+    show.table(list(kind.columns), ([cell(item, now) for cell in kind.columns.values()] for item in items))
+
+
+def revoke(
+    name: Annotated[str, typer.Argument(help="Its id or name.")], api: Api = None, state_dir: StateDir = None
+) -> None:
+    """Revoke a token; it stops working at once."""
+    from edgeward.cli import kinds
+
+    with connect(api, state_dir) as client:
+        client.delete(kinds.find("tokens").path(name))
+    show.line(f"revoked {name}")
