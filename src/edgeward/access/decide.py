@@ -37,8 +37,6 @@ def decide(who: Principal, right: Right, project: str | None = None, node: str |
     """
     if right is Right.JOIN:
         return _when(who.role == "node" and who.node is None)
-    if right is Right.SERVE:
-        return _when(who.role == "node" and who.node is not None)
     if right is Right.FOLLOW:
         return _when(who.role == "node" and who.node is not None and who.node == node)
     if right not in _LEAST:

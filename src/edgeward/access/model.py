@@ -24,7 +24,6 @@ class Right(Enum):
     GOVERN = "change what belongs to the whole installation: listen, cache, nodes"
     JOIN = "join as a node"
     FOLLOW = "follow the state as this node"
-    SERVE = "obtain certificates as a node"
 
 
 class Verdict(Enum):

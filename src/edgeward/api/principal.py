@@ -60,5 +60,3 @@ Governor = Annotated[Principal, needs(Right.GOVERN)]
 Joiner = Annotated[Principal, needs(Right.JOIN)]
 FollowingNode = Annotated[Principal, needs(Right.FOLLOW)]
 """A node's token, for that node's own routes (``{name}`` in the path)."""
-ServingNode = Annotated[Principal, needs(Right.SERVE)]
-"""Any joined node's token."""

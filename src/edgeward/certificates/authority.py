@@ -43,7 +43,7 @@ class Authority:
         if intermediate is None:
             raise Unavailable("the local authority has no intermediate; restart the controller")
         self._leaves = LeafSigner(intermediate.signer)
-        self._intermediate = intermediate.signer.pem
+        self.intermediate_pem = intermediate.signer.pem
         self._roots = sorted(roots, key=lambda r: (r is not root, -r.not_after))
 
     def issue(self, order: Order, now: float, spread: float) -> Certificate:
@@ -65,7 +65,7 @@ class Authority:
             name=order.name,
             project=order.project,
             issuer=order.issuer,
-            chain=leaf.certificate + self._intermediate,
+            chain=leaf.certificate + self.intermediate_pem,
             key=Secret(leaf.key),
             not_before=leaf.not_before,
             not_after=leaf.not_after,

@@ -132,12 +132,14 @@ async def valid(connection: AsyncConnection, names: Sequence[str], now: float) -
     return found
 
 
-async def counts(connection: AsyncConnection, now: float) -> Mapping[str, int]:
+async def counts(connection: AsyncConnection, now: float, project: str | None = None) -> Mapping[str, int]:
     """Count certificates: ``total``, ``expired``, and those that end within ``1d``, ``7d``, ``30d``."""
     ends = _columns.not_after
 
     async def number(*conditions: Any) -> int:
         query = select(func.count()).select_from(certificates).where(*conditions)
+        if project is not None:
+            query = query.where(_columns.project == project)
         return int((await connection.execute(query)).scalar_one())
 
     found = {"total": await number(), "expired": await number(ends <= now)}

@@ -71,13 +71,18 @@ class State:
         """Take in what was committed since, as this connection sees it."""
         async with self._busy:
             while page := await store.changes_since(connection, self._position, _PAGE):
-                await _aside(len(page), self._take_page, page)
+                values = await _aside(len(page), _read, page)
+                await self._take(values, Position(page[-1].revision, page[-1].key))
 
     async def take(self, changes: Sequence[Change], values: Values, source: str, revision: int) -> None:
         """Take in one's own changes, just committed; does nothing where ``catch_up`` was faster."""
         async with self._busy:
             if revision > self._position.revision:
-                await _aside(len(changes), self._take_changes, changes, values, source, revision)
+                fresh = {
+                    c.key: None if c.action == "delete" else Stored(c.key, values[c.key], source, revision)
+                    for c in changes
+                }
+                await self._take(fresh, Position(revision, max(fresh)))
 
     async def objections(
         self, changes: Sequence[Change], values: Values
@@ -97,43 +102,15 @@ class State:
                 _log.warning("the declared state cannot be read", reason=str(error))
             await asyncio.sleep(_PAUSE)
 
-    def _take_page(self, page: Sequence[Followed]) -> None:
-        for followed in page:
-            self._take_one(followed)
-        self._position = Position(page[-1].revision, page[-1].key)
-        self._moved()
-
-    def _take_one(self, followed: Followed) -> None:
-        key = followed.key
-        if followed.value is None or key.kind not in KINDS:
-            self._forget(key)
-            return
-        try:
-            value = KINDS[key.kind].model.model_validate(followed.value)
-        except ValidationError as error:
-            _log.error("a stored object is not valid any more", object=str(key), reason=str(error))
-            self._forget(key)
-            return
-        self._keep(Stored(key, value, followed.source, followed.revision))
-
-    def _take_changes(self, changes: Sequence[Change], values: Values, source: str, revision: int) -> None:
-        for change in changes:
-            if change.action == "delete":
-                self._forget(change.key)
+    async def _take(self, values: Mapping[Key, Stored | None], position: Position) -> None:
+        checked = {key: None if stored is None else stored.value for key, stored in values.items()}
+        await _aside(len(values), _set, self._world, checked)
+        for key, stored in values.items():
+            if stored is None:
+                self.stored.pop(key, None)
             else:
-                self._keep(Stored(change.key, values[change.key], source, revision))
-        self._position = Position(revision, max(c.key for c in changes))
-        self._moved()
-
-    def _keep(self, stored: Stored) -> None:
-        self.stored[stored.key] = stored
-        self._world.put(stored.key, stored.value)
-
-    def _forget(self, key: Key) -> None:
-        self.stored.pop(key, None)
-        self._world.remove(key)
-
-    def _moved(self) -> None:
+                self.stored[key] = stored
+        self._position = position
         self._policy = None
         self._changed()
 
@@ -153,6 +130,23 @@ class State:
             rivals = {c for key in touched for c in world.conflicts(key)}
             return [p for p in problems if p not in known], [c for c in conflicts if c not in rivals]
         return [], []
+
+
+def _read(page: Sequence[Followed]) -> dict[Key, Stored | None]:
+    """Give the objects of a page; one that is not valid any more counts as deleted."""
+    values: dict[Key, Stored | None] = {}
+    for followed in page:
+        values[followed.key] = None
+        kind = KINDS.get(followed.key.kind)
+        if followed.value is None or kind is None:
+            continue
+        try:
+            value = kind.model.model_validate(followed.value)
+        except ValidationError as error:
+            _log.error("a stored object is not valid any more", object=str(followed.key), reason=str(error))
+            continue
+        values[followed.key] = Stored(followed.key, value, followed.source, followed.revision)
+    return values
 
 
 def _set(world: World, values: Mapping[Key, Value | None]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from edgeward.declaration import notation
 from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
 from edgeward.declaration.references import ReadReference, resolve
+from edgeward.declaration.settings import overlaid
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 from edgeward.parsing import Value, join
@@ -28,9 +29,19 @@ class Document:
     objects: tuple[Declared, ...]
 
 
-def parse(text: bytes, file: str, kinds: Kinds, read_secret: ReadReference | None = None) -> Document:
-    """Read a YAML document; raises Invalid with every problem, each with file, line and field."""
-    return from_data(notation.read(text, file), file, kinds, read_secret)
+def parse(
+    text: bytes,
+    file: str,
+    kinds: Kinds,
+    read_secret: ReadReference | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Document:
+    """Read a YAML document; raises Invalid with every problem, each with file, line and field.
+
+    ``environment`` may hold settings that win over the document's, see ``settings.overlaid``.
+    """
+    data = overlaid(notation.read(text, file), environment or {}, kinds)
+    return from_data(data, file, kinds, read_secret)
 
 
 def from_data(data: Any, file: str, kinds: Kinds, read_secret: ReadReference | None = None) -> Document:

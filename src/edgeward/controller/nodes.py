@@ -1,0 +1,211 @@
+"""The use cases of nodes: join, follow, report, be asked, be waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from pydantic import ValidationError
+from sqlalchemy import delete, insert, select, update
+
+from edgeward import __version__
+from edgeward.access import store as tokens
+from edgeward.access.authenticate import Authenticator
+from edgeward.access.model import EVERY_PROJECT, Principal, Token
+from edgeward.access.tokens import mint
+from edgeward.controller import registry as views
+from edgeward.controller.feed import Feed
+from edgeward.controller.registry import Registry, Stream
+from edgeward.database import schema
+from edgeward.database.engine import Database, Writing
+from edgeward.declaration import audit, store
+from edgeward.declaration.feed import Answer, ChangeMessage, Hello, Identity, Ping, Report, Synced
+from edgeward.declaration.model import Key
+from edgeward.errors import Conflict, NotFound
+from edgeward.log import logger
+from edgeward.parsing import Value
+from edgeward.sealing import Seal
+
+_PING: Final = 5.0
+_CHECK_TOKEN: Final = 1.0
+_GATHER: Final = 0.02
+_log = logger("edgeward.controller.nodes")
+_nodes = schema.nodes
+
+
+class Nodes:
+    """``roots`` gives the PEM of the authority that nodes are to trust."""
+
+    def __init__(
+        self,
+        database: Database,
+        seal: Seal,
+        registry: Registry,
+        access: Authenticator,
+        roots: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._seal = seal
+        self._registry = registry
+        self._access = access
+        self._roots = roots
+        self._clock = clock
+
+    async def load(self) -> None:
+        """Take in the nodes that joined before this start."""
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(select(_nodes))).all()
+        for row in rows:
+            report = None
+            with suppress(ValidationError):  # written by another version
+                report = Report.model_validate_json(row.report)
+            self._registry.know(row.name, row.joined, row.seen, report)
+
+    # --- for people ------------------------------------------------------------------------
+
+    async def listed(self, who: Principal) -> Sequence[Mapping[str, Any]]:
+        return [views.shown(self._registry, node, who.projects) for node in self._registry]
+
+    async def found(self, who: Principal, name: str) -> Mapping[str, Any]:
+        node = self._registry.find(name)
+        if node is None:
+            raise NotFound(f"no node named '{name}' has joined")
+        return views.shown(self._registry, node, who.projects)
+
+    async def forgotten(self, who: Principal, name: str) -> None:
+        async with self._database.writing() as writing:
+            if self._registry.find(name) is None:
+                raise NotFound(f"no node named '{name}' has joined")
+            revoked = await self._revoke(writing, name)
+            await writing.connection.execute(delete(_nodes).where(_nodes.c.name == name))
+            await self._record(writing, who, "forget", name)
+        self._drop(revoked)
+        self._registry.forget(name)
+
+    async def waited(self, who: Principal, revision: int, timeout: float) -> Mapping[str, Any]:
+        await self._registry.until(lambda: views.settled(self._registry, revision), timeout)
+        return views.waited(self._registry, revision, who.projects)
+
+    # --- for nodes -------------------------------------------------------------------------
+
+    async def joined(self, who: Principal, name: str, controller: str) -> Identity:
+        """Give a node its identity; one that is connected under this name is not pushed aside."""
+        node = self._registry.find(name)
+        if node is not None and self._registry.connected(node):
+            raise Conflict(f"a node named '{name}' is connected; choose another name, or forget that one")
+        identity = await self.identity(name, controller, who.name)
+        _log.info("node joined", node=name, by=who.name)
+        return identity
+
+    async def identity(self, name: str, controller: str, by: str) -> Identity:
+        """Make a token for a node, in place of any it had, and give its identity."""
+        now = self._clock()
+        minted = mint()
+        title = f"node-{minted.id}-{name}"[:100]
+        token = Token(minted.id, title, "node", EVERY_PROJECT, name, now, None, None)
+        async with self._database.writing() as writing:
+            revoked = await self._revoke(writing, name)
+            await tokens.add(writing, token, minted.hash, now)
+            row_of_node = update(_nodes).where(_nodes.c.name == name)
+            if (await writing.connection.execute(row_of_node.values(seen=now))).rowcount == 0:
+                row = {"name": name, "joined": now, "seen": now, "report": ""}
+                await writing.connection.execute(insert(_nodes).values(row))
+            who = Principal("", by, "node", EVERY_PROJECT)
+            await self._record(writing, who, "join", name)
+        self._drop(revoked)
+        self._registry.know(name, now, now, None)
+        return Identity(name=name, controller=controller, token=minted.text.reveal(), ca=self._roots())
+
+    async def reported(self, who: Principal, report: Report) -> None:
+        assert who.node is not None
+        if not await self._registry.reported(who.node, report):
+            return
+        text = report.model_dump_json()
+        values = {"seen": self._clock(), "report": text}
+        async with self._database.writing() as writing:
+            await writing.connection.execute(update(_nodes).where(_nodes.c.name == who.node).values(values))
+
+    async def answered(self, who: Principal, answer: Answer) -> None:
+        assert who.node is not None
+        self._registry.answered(who.node, answer)
+
+    async def watched(self, who: Principal, since: int, store_id: str) -> AsyncIterator[bytes]:
+        assert who.node is not None
+        async with self._database.reading() as connection:
+            state = await store.store(connection)
+        reset = store_id != state.identity or since < state.floor or since > state.revision
+        stream = await self._registry.begin(who.node, who.token_id)
+        hello = Hello(store=state.identity, version=__version__, reset=reset)
+        return self._lines(who, stream, hello, 0 if reset else since)
+
+    async def _lines(self, who: Principal, stream: Stream, hello: Hello, since: int) -> AsyncIterator[bytes]:
+        assert who.node is not None
+        feed = Feed(self._database, self._seal, since)
+        _log.info("node follows", node=who.node, since=since, reset=hello.reset)
+        try:
+            yield line(hello)
+            synced = False
+            while await self._goes_on(who, stream):
+                found = await feed.round()
+                for message in found.messages:
+                    yield line(message)
+                if found.complete and (found.messages or not synced):
+                    synced = True
+                    yield line(Synced(revision=found.revision))
+                while found.complete and (said := await _quiet(self._database, stream, feed.revision)):
+                    yield line(said)
+        finally:
+            await asyncio.shield(self._registry.end(who.node, stream))
+            _log.info("node left", node=who.node)
+
+    async def _goes_on(self, who: Principal, stream: Stream) -> bool:
+        """Whether to go on; looks the token up at most once a second, and lets changes gather a little."""
+        if not stream.ended.is_set() and self._clock() - stream.checked >= _CHECK_TOKEN:
+            stream.checked = self._clock()
+            if not await self._access.valid(who.token_id):
+                return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GATHER):
+                await stream.ended.wait()
+        return not stream.ended.is_set()
+
+    async def _revoke(self, writing: Writing, name: str) -> list[str]:
+        now = self._clock()
+        live = [token.id for token in await tokens.of_node(writing.connection, name, now)]
+        for token_id in live:
+            await tokens.revoke(writing, token_id, now)
+        return live
+
+    def _drop(self, revoked: Sequence[str]) -> None:
+        for token_id in revoked:
+            self._access.forget(token_id)
+            self._registry.cut(token_id)
+
+    async def _record(self, writing: Writing, who: Principal, action: str, name: str) -> None:
+        entry = audit.Entry(who.name, "api", action, Key("nodes", EVERY_PROJECT, name))
+        await audit.record(writing, [entry], self._clock())
+
+
+async def _quiet(database: Database, stream: Stream, revision: int) -> Value | None:
+    """Wait for a change or the end (None); give a question that comes before, or a ping after 5 s."""
+    changed = asyncio.create_task(database.changed_since(revision, _PING))
+    ended = asyncio.create_task(stream.ended.wait())
+    asked = asyncio.create_task(stream.questions.get())
+    tasks: set[asyncio.Task[Any]] = {changed, ended, asked}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if asked.done():
+            return asked.result()
+        return Ping() if changed.done() and not changed.result() else None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def line(message: Value | ChangeMessage) -> bytes:
+    return json.dumps(message.model_dump(mode="json"), separators=(",", ":")).encode() + b"\n"

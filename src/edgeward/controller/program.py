@@ -1,0 +1,270 @@
+"""Puts the controller together, and runs it until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgeward import notify
+from edgeward.access import store as token_store
+from edgeward.access.authenticate import Authenticator
+from edgeward.api import certificates as certificate_routes
+from edgeward.api import explain as explain_routes
+from edgeward.api.app import create_app
+from edgeward.api.usecases import UseCases
+from edgeward.certificates import eager, renew
+from edgeward.certificates.issue import Issuance
+from edgeward.certificates.obtain import Obtainer
+from edgeward.controller import entry
+from edgeward.controller.certificates import Certificates
+from edgeward.controller.certified import Certified
+from edgeward.controller.config import Settings
+from edgeward.controller.declared import Declarations
+from edgeward.controller.explain import NodeView
+from edgeward.controller.explaining import Explainer
+from edgeward.controller.metrics import Metrics
+from edgeward.controller.nodes import Nodes
+from edgeward.controller.registry import Registry
+from edgeward.controller.seeing import Seeing
+from edgeward.controller.serving import Serving, tls_context
+from edgeward.controller.state import State
+from edgeward.controller.tokens import Tokens
+from edgeward.controller.watching import WatchedFile
+from edgeward.database.engine import Database, open_engine
+from edgeward.database.migrations import migrate
+from edgeward.declaration import store
+from edgeward.errors import EdgewardError
+from edgeward.gateway.model import Address
+from edgeward.kinds import KINDS
+from edgeward.log import logger
+from edgeward.sealing import Seal, load_or_create
+
+_SWEEP_EVERY: Final = 3600.0
+_log = logger("edgeward.controller")
+
+
+@dataclass
+class Parts:
+    """Everything that is put together, for whoever runs it."""
+
+    settings: Settings
+    database: Database
+    state: State
+    registry: Registry
+    access: Authenticator
+    nodes: Nodes
+    certified: Certified
+    issuance: Issuance
+    obtainer: Obtainer
+    file: WatchedFile | None
+    cases: UseCases
+    serving: Serving
+    changed: asyncio.Event
+    """Set after every change of what is declared."""
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM, SIGQUIT or SIGINT; raises what keeps it from starting."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    seal = load_or_create(settings.state_dir / "seal.key")
+    engine = open_engine(settings.database)
+    database = Database(engine)
+    try:
+        await migrate(engine)
+        parts = await _put_together(settings, database, seal)
+        await _begin(parts)
+        await _serve(parts)
+    finally:
+        await database.close()
+
+
+async def _put_together(settings: Settings, database: Database, seal: Seal) -> Parts:
+    clock, tls = time.time, tls_context()
+    changed = asyncio.Event()
+    state = State(changed.set)
+    registry = Registry(clock)
+    access = Authenticator(database, clock)
+    certified = Certified(database, seal, settings.state_dir, tls, clock)
+    await certified.load()
+    issuance = Issuance(database, seal, certified.authority, state.policy, clock, random.random)
+    obtainer = Obtainer(issuance)
+    declarations = Declarations(database, state, clock)
+    nodes = Nodes(database, seal, registry, access, certified.roots, clock)
+    file = None
+    if settings.config is not None:
+        file = WatchedFile(settings.config, settings.environment, declarations, clock)
+    metrics = Metrics()
+    seeing = Seeing(database, registry, access, obtainer, file, metrics, settings.state_dir, clock)
+    cases = UseCases(
+        access=access,
+        declarations=declarations,
+        tokens=Tokens(database, access, registry, clock),
+        nodes=nodes,
+        seeing=seeing,
+        certificates=Certificates(database, obtainer, state.policy, certified.authority, clock),
+        explain=Explainer(database, state, lambda name: _asked(registry, name), clock),
+    )
+    extra = (certificate_routes.router, explain_routes.router)
+    serving = Serving(create_app(cases, KINDS, metrics.observe, extra), tls)
+    seeing.serving = lambda: serving.addresses
+    return Parts(
+        settings,
+        database,
+        state,
+        registry,
+        access,
+        nodes,
+        certified,
+        issuance,
+        obtainer,
+        file,
+        cases,
+        serving,
+        changed,
+    )
+
+
+async def _begin(parts: Parts) -> None:
+    """Take in what is stored and declared, and open the API."""
+    async with parts.database.reading() as connection:
+        await parts.state.catch_up(connection)
+    await parts.nodes.load()
+    if parts.file is not None:
+        try:
+            await parts.file.apply()
+        except EdgewardError as error:
+            if not any(s.source == parts.file.source for s in parts.state.stored.values()):
+                raise
+            _log.error("file refused; what was applied before stays", reason=str(error))
+    token_file = parts.settings.state_dir / "admin.token"
+    await entry.admin_token(parts.database, token_file, time.time)
+    await _open(parts)
+
+
+async def _open(parts: Parts) -> None:
+    """Serve the API where it is declared now, with a certificate for that, and tell the local node."""
+    addresses = _addresses(parts)
+    await parts.certified.certify(addresses, parts.settings.api_names)
+    await parts.serving.serve(addresses)
+    if parts.settings.local_node is not None:
+        await entry.local_identity(
+            parts.settings.state_dir / "node" / "identity.json",
+            parts.settings.local_node,
+            f"https://{_reachable(addresses[0])}",
+            parts.nodes,
+            parts.access,
+            parts.certified.roots(),
+        )
+
+
+async def _serve(parts: Parts) -> None:
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    again = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+    async with asyncio.TaskGroup() as group:
+        works = [
+            parts.obtainer.run(),
+            renew.run(parts.issuance),
+            parts.state.follow(parts.database),
+            parts.certified.run(lambda: _reopen(parts)),
+            _keep_open(parts),
+            _reload(parts, again),
+            _sweep(parts.database),
+            _watchdog(),
+        ]
+        if parts.file is not None:
+            works.append(parts.file.run())
+        tasks = [group.create_task(work) for work in works]
+        notify.ready(f"api on {', '.join(parts.serving.addresses)}")
+        _log.info("controller ready", api=list(parts.serving.addresses))
+        await ending.wait()
+        notify.stopping()
+        parts.registry.end_all()
+        await parts.serving.stop()
+        for task in tasks:
+            task.cancel()
+    _log.info("controller ended")
+
+
+async def _keep_open(parts: Parts) -> None:
+    """Make eager certificates, and move the API, as what is declared changes."""
+    wake = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(eager.run(parts.issuance, wake))
+        while True:
+            await parts.changed.wait()
+            parts.changed.clear()
+            wake.set()
+            if _addresses_texts(_addresses(parts)) != set(parts.serving.addresses):
+                await _reopen(parts)
+
+
+async def _reopen(parts: Parts) -> None:
+    try:
+        await _open(parts)
+    except EdgewardError as error:
+        _log.error("the api stays where it was", reason=str(error), api=list(parts.serving.addresses))
+
+
+async def _reload(parts: Parts, again: asyncio.Event) -> None:
+    while True:
+        await again.wait()
+        again.clear()
+        notify.reloading()
+        if parts.file is not None:
+            await parts.file.reapply("asked to")
+        await _reopen(parts)
+        notify.ready()
+
+
+async def _sweep(database: Database) -> None:
+    """Forget old deletions and dead tokens, every hour."""
+    while True:
+        try:
+            async with database.writing() as writing:
+                now = time.time()
+                await store.sweep(writing, now)
+                await token_store.sweep(writing, now)
+        except EdgewardError as error:
+            _log.warning("old rows stay for now", reason=str(error))
+        await asyncio.sleep(_SWEEP_EVERY)
+
+
+async def _watchdog() -> None:
+    every = notify.watchdog_seconds()
+    while every is not None:
+        notify.watchdog()
+        await asyncio.sleep(every)
+
+
+async def _asked(registry: Registry, name: str) -> Sequence[NodeView]:
+    """Ask every node about a name."""
+    nodes = list(registry)
+    answers = await asyncio.gather(*(registry.ask(node.name, name) for node in nodes))
+    return [
+        NodeView(node.name, registry.connected(node), node.report, answer)
+        for node, answer in zip(nodes, answers, strict=True)
+    ]
+
+
+def _addresses(parts: Parts) -> Sequence[Address]:
+    declared = [Address.parse(text) for text in parts.state.listen().api]
+    return parts.settings.api or declared or [Address(host="127.0.0.1", port=2443)]
+
+
+def _addresses_texts(addresses: Sequence[Address]) -> set[str]:
+    return {str(address) for address in addresses}
+
+
+def _reachable(address: Address) -> Address:
+    """Give where this host itself reaches an address that may stand for all."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - compared
+    return Address(host=host, port=address.port)

@@ -1,0 +1,120 @@
+"""The use cases of seeing: status, readiness, figures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from edgeward import __version__
+from edgeward.access.authenticate import Authenticator
+from edgeward.access.model import Principal
+from edgeward.certificates import store as certificates
+from edgeward.certificates.obtain import Obtainer
+from edgeward.controller.files import read_text
+from edgeward.controller.metrics import Metrics
+from edgeward.controller.registry import Registry, shown
+from edgeward.controller.watching import WatchedFile
+from edgeward.database.engine import Database, current_revision
+from edgeward.declaration import store
+from edgeward.errors import EdgewardError
+
+_PATIENCE: Final = 2.0
+
+
+class Seeing:
+    """``serving`` gives the addresses of the API; ``file`` is the watched one, if any."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        access: Authenticator,
+        obtainer: Obtainer,
+        file: WatchedFile | None,
+        metrics: Metrics,
+        state_dir: Path,
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._access = access
+        self._obtainer = obtainer
+        self._file = file
+        self._metrics = metrics
+        self._state_dir = state_dir
+        self._clock = clock
+        self._started = clock()
+        self.serving: Callable[[], Any] = tuple
+
+    async def status(self, who: Principal) -> Mapping[str, Any]:
+        project = who.projects
+        now = self._clock()
+        async with self._database.reading() as connection:
+            revision = await current_revision(connection)
+            objects = await store.counts(connection, project)
+            held = await certificates.counts(connection, now, project)
+        status: dict[str, Any] = {
+            "version": __version__,
+            "revision": revision,
+            "controller": {"started": self._started, "pid": os.getpid(), "api": list(self.serving())},
+            "nodes": [shown(self._registry, node, project) for node in self._registry],
+            "objects": objects,
+            "certificates": {
+                "total": held["total"],
+                "expired": held["expired"],
+                **{f"expiring_{span}": held[span] for span in ("1d", "7d", "30d")},
+            },
+        }
+        if who.everywhere:
+            status["programs"] = self._programs()
+            status["file"] = None if self._file is None else self._file.shown()
+        return status
+
+    async def ready(self) -> str | None:
+        try:
+            async with asyncio.timeout(_PATIENCE), self._database.reading() as connection:
+                await current_revision(connection)
+        except EdgewardError as error:
+            return str(error)
+        except TimeoutError:
+            return f"the database does not answer within {_PATIENCE:g} s"
+        return None
+
+    async def metrics(self) -> bytes:
+        async with self._database.reading() as connection:
+            revision = await current_revision(connection)
+            objects = await store.counts(connection)
+            held = await certificates.counts(connection, self._clock())
+        number, numbers = self._metrics.number, self._metrics.numbers
+        number("edgeward_revision", "Revision of the store", revision)
+        numbers("edgeward_objects", "Declared objects", "kind", dict(objects))
+        numbers("edgeward_certificates", "Stored certificates, by when they end", "ends", dict(held))
+        self._node_figures()
+        number("edgeward_login_failures", "Refused log-ins since the start", self._access.failures)
+        number("edgeward_obtaining", "Names being obtained or waiting for it", self._obtainer.waiting)
+        if self._file is not None:
+            outcome = self._file.outcome
+            number("edgeward_file_applied", "1 where the file is in force", outcome.state == "applied")
+            number("edgeward_file_tried_timestamp_seconds", "When the file was last tried", outcome.at)
+        return self._metrics.text()
+
+    def _node_figures(self) -> None:
+        nodes = list(self._registry)
+        connected = {node.name: float(self._registry.connected(node)) for node in nodes}
+        revisions = {node.name: float(node.report.revision) for node in nodes if node.report is not None}
+        rejections = {n.name: float(len(n.report.rejections)) for n in nodes if n.report is not None}
+        numbers = self._metrics.numbers
+        numbers("edgeward_node_connected", "1 where the node is connected", "node", connected)
+        numbers("edgeward_node_revision", "Revision in force on the node", "node", revisions)
+        numbers("edgeward_node_rejections", "Objects the node's Envoy refuses", "node", rejections)
+
+    def _programs(self) -> Any:
+        """Give what the supervisor of this host, if any, last said of its programs."""
+        try:
+            return json.loads(read_text(self._state_dir / "up.json") or "null")
+        except ValueError:
+            return None

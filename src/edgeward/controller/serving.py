@@ -1,0 +1,133 @@
+"""The API on its addresses over TLS: started, moved and stopped while it runs; the one door to uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import uvicorn
+
+from edgeward.errors import Invalid, Problem
+from edgeward.gateway.model import Address
+from edgeward.log import logger
+
+_GRACE: Final = 5
+_MOST_REQUESTS: Final = 2000
+_BACKLOG: Final = 512
+_START_LOOKS: Final = 1000
+_log = logger("edgeward.controller.serving")
+
+
+def listening(address: Address) -> socket.socket:
+    """Give a socket that listens there; raises Invalid with the remedy where that cannot be."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        found.bind((address.host, address.port))
+        found.listen(_BACKLOG)
+        found.setblocking(False)
+    except OSError as error:
+        found.close()
+        reason = os.strerror(error.errno or 0)
+        remedy = "end what listens there, or give another address"
+        raise Invalid(Problem("listen.api", f"cannot listen on {address}: {reason}; {remedy}")) from error
+    return found
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are the program's
+
+
+class Serving:
+    """Serves one app on any number of addresses. ``tls`` may get another certificate at any time."""
+
+    def __init__(self, app: Any, tls: ssl.SSLContext) -> None:
+        self._app = app
+        self._tls = tls
+        self._running: dict[str, tuple[_Server, asyncio.Task[None]]] = {}
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        return tuple(self._running)
+
+    async def serve(self, addresses: Sequence[Address]) -> None:
+        """Serve on exactly these; new ones are taken before old ones go.
+
+        Raises Invalid where one cannot be had, and then changes nothing.
+        """
+        wanted = {str(address): address for address in addresses}
+        fresh: dict[str, socket.socket] = {}
+        try:
+            for name, address in wanted.items():
+                if name not in self._running:
+                    fresh[name] = listening(address)
+        except Invalid:
+            for opened in fresh.values():
+                opened.close()
+            raise
+        for name, opened in fresh.items():
+            await self._start(name, opened)
+        await self._stop([name for name in self._running if name not in wanted])
+
+    async def stop(self) -> None:
+        """Stop on every address; requests under way get some seconds."""
+        await self._stop(list(self._running))
+
+    def failed(self) -> bool:
+        """Whether a server ended by itself."""
+        return any(task.done() for _, task in self._running.values())
+
+    async def _start(self, name: str, opened: socket.socket) -> None:
+        config = uvicorn.Config(
+            self._app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=_MOST_REQUESTS,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=_GRACE,
+            ssl_context_factory=lambda _config, _default: self._tls,
+        )
+        server = _Server(config)
+        task = asyncio.create_task(server.serve([opened]), name=f"api on {name}")
+        self._running[name] = (server, task)
+        for _ in range(_START_LOOKS):  # uvicorn has no event for having started
+            if server.started or task.done():
+                break
+            await asyncio.sleep(0.01)
+        if task.done():
+            await task
+        _log.info("api listens", address=name)
+
+    async def _stop(self, names: Sequence[str]) -> None:
+        stopped = [self._running.pop(name) for name in names]
+        for server, _ in stopped:
+            server.should_exit = True
+        tasks = [task for _, task in stopped]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=_GRACE + 2)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Give the server side of TLS 1.2 and up; a certificate is loaded before the first use."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
