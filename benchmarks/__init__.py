@@ -1,0 +1,1 @@
+"""Speed and memory of Edgeward beside its peers, all in one run: `make bench`."""
