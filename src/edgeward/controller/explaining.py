@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from edgeward.certificates import store
 from edgeward.certificates.model import Domain, Summary
 from edgeward.certificates.policy import certificate_for
 from edgeward.controller.explain import Facts, NodeView, Obstacle, explain, refused, visited
-from edgeward.controller.registry import Node, Registry
 from edgeward.controller.state import State
 from edgeward.database.engine import Database
 from edgeward.errors import Refused
@@ -76,16 +74,3 @@ class Explainer:
     async def _certificate(self, name: str) -> Summary | None:
         async with self._database.reading() as connection:
             return await store.serving(connection, name)
-
-
-def asking(registry: Registry) -> AskNodes:
-    """Give the way to ask every node that joined, all at once."""
-
-    async def view(node: Node, name: str) -> NodeView:
-        answer = await registry.ask(node.name, name)
-        return NodeView(node.name, registry.connected(node), node.report, answer)
-
-    async def ask(name: str) -> Sequence[NodeView]:
-        return await asyncio.gather(*(view(node, name) for node in registry))
-
-    return ask
