@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import httpx
-from rich.console import Console
+from rich import box
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.markup import escape
+from rich.panel import Panel
 from rich.table import Table
 
 from edgeward.cli.demo import declared
@@ -20,6 +22,7 @@ from edgeward.cli.demo.visit import Failed
 from edgeward.cli.demo.world import World, opened
 
 _STEP_SECONDS = 120.0
+_COLUMNS: tuple[tuple[int, JustifyMethod], ...] = ((29, "left"), (28, "left"), (15, "right"))
 
 
 async def play(once: bool) -> int:
@@ -45,23 +48,31 @@ async def play(once: bool) -> int:
 
 
 async def _show(world: World, console: Console) -> bool:
-    table = Table(title="Edgeward on this machine", title_justify="left")
-    table.add_column("what")
-    table.add_column("came of it")
-    table.add_column("measured", justify="right")
+    sections: list[RenderableType] = []
     failure = None
-    for text, step in STEPS:
-        console.print(f"{text} …", style="dim")
+    for title, step in STEPS:
+        console.print(f"{title} …", style="dim")
         rows, failure = await _play_step(world, step)
-        for row in rows:
-            table.add_row(escape(row.what), f"[green]✓[/green] {escape(row.result)}", escape(row.measured))
+        sections += [f"\n[bold]{escape(title)}[/bold]", _section(rows, failure)]
         if failure is not None:
-            table.add_row(escape(text), f"[red]✗[/red] {escape(failure)}", "")
             break
-    console.print(table)
+    console.print(Panel(Group(*sections), title="Edgeward on this machine", expand=False, box=box.ROUNDED))
     if failure is not None:
-        console.print("The last lines of the log:", *map(escape, world.log_tail()), sep="\n", soft_wrap=True)
+        console.print("The last lines of the log:")
+        for line in world.log_tail():
+            console.print(f"  {line}", markup=False, soft_wrap=True)
     return failure is None
+
+
+def _section(rows: list[Row], failure: str | None) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for width, justify in _COLUMNS:
+        table.add_column(width=width, justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(escape(row.what), f"[green]✓[/green] {escape(row.result)}", escape(row.measured))
+    if failure is not None:
+        table.add_row("", f"[red]✗[/red] {escape(failure)}")
+    return table
 
 
 async def _play_step(world: World, step: Step) -> tuple[list[Row], str | None]:

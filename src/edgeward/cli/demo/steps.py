@@ -46,14 +46,14 @@ async def start(world: World) -> list[Row]:
     await until(ready, 60.0, "readiness of controller, node and Envoy")
     if world.ended.done():
         raise Wrong(f"edgeward up ended with exit code {world.ended.result()}")
-    return [Row("controller, node and Envoy started", "ready", _seconds(time.monotonic() - begun))]
+    return [Row("controller, node and Envoy", "ready", _seconds(time.monotonic() - begun))]
 
 
 async def eager(world: World) -> list[Row]:
     """Visit domains whose certificates were made when they were declared."""
     trust = _trust(world)
     seconds = await until(lambda: _is_served(world, trust, declared.EAGER[-1]), 20.0, "an eager certificate")
-    rows = [Row("eager certificates after that", "there", _seconds(seconds))]
+    rows = [Row("all certificates", "there after that", _seconds(seconds))]
     for name in declared.EAGER:
         first, second = await _twice(world, trust, name)
         rows.append(Row(name, "served, verified", _handshakes(first, second)))
@@ -61,7 +61,7 @@ async def eager(world: World) -> list[Row]:
     _expect(plain.status in (301, 308), f"plain HTTP gave {plain.status}, not a redirect")
     location = plain.headers.get("location", "")
     _expect(location.startswith(f"https://{declared.EAGER[0]}"), f"the redirect leads to '{location}'")
-    return [*rows, Row(f"http://{declared.EAGER[0]}", f"{plain.status} to HTTPS", "")]
+    return [*rows, Row(f"http://{declared.EAGER[0]}", f"{plain.status} to https", "")]
 
 
 async def on_demand(world: World) -> list[Row]:
@@ -75,7 +75,7 @@ async def on_demand(world: World) -> list[Row]:
         _expect(
             await _certificate_status(world, name) == 200, f"{name} has no certificate after its first visit"
         )
-        rows.append(Row(f"{name}, on demand", "made at the handshake", _handshakes(first, second)))
+        rows.append(Row(name, "made at the handshake", _handshakes(first, second)))
     return rows
 
 
@@ -87,7 +87,7 @@ async def unknown(world: World) -> list[Row]:
             await visit(world.ports.https, name, trust=_trust(world))
         except Failed as refusal:
             _expect("refused" in str(refusal), f"{name}: {refusal}")
-            rows.append(Row(f"{name}, unknown", "handshake refused", _milliseconds(refusal.after)))
+            rows.append(Row(name, "handshake refused", _milliseconds(refusal.after)))
         else:
             raise Wrong(f"{name} was served although no domain covers it")
     return rows
@@ -106,8 +106,7 @@ async def moving(world: World) -> list[Row]:
     async with _visited(world, (declared.MOVING,)) as visitors:
         world.names.addresses[declared.MOVING_BACKEND] = declared.NEW_PLACE
         seconds = await until(lambda: arrives(declared.NEW_PLACE), 15.0, "a visit to the new address")
-    what = f"{declared.MOVING_BACKEND} moved to {declared.NEW_PLACE} (TTL 1 s)"
-    return [Row(what, _all_served(visitors), f"followed after {_seconds(seconds)}")]
+    return [Row(declared.MOVING, _all_served(visitors), f"after {_seconds(seconds)}")]
 
 
 async def change(world: World) -> list[Row]:
@@ -124,8 +123,7 @@ async def change(world: World) -> list[Row]:
     async with _visited(world, declared.EAGER) as visitors:
         world.declare(declared.NEW_ROUTE)
         seconds = await until(redirects, 15.0, "the new route")
-    what = f"{declared.EAGER[0]}/old redirected, by a line in the file"
-    return [Row(what, _all_served(visitors), f"in force after {_seconds(seconds)}")]
+    return [Row(f"{declared.EAGER[0]}/old", _all_served(visitors), f"after {_seconds(seconds)}")]
 
 
 async def kill(world: World) -> list[Row]:
@@ -142,21 +140,21 @@ async def kill(world: World) -> list[Row]:
     _expect(after["pid"] not in (None, before["pid"]), "the controller was not started again")
     _expect(world.envoy_pid() == envoy, "Envoy was started again, too")
     return [
-        Row(f"controller killed (kill -9 {before['pid']}), Envoy untouched", _all_served(visitors), ""),
-        Row(
-            f"{declared.LATE}, new after that", "made at the handshake", f"{_seconds(seconds)} after the kill"
-        ),
+        Row(f"visitors, {_VISITS_A_SECOND} a second", _all_served(visitors), ""),
+        Row(declared.LATE, "made at the handshake", f"after {_seconds(seconds)}"),
     ]
 
 
+_HANDSHAKES = "first → second handshake"
+
 STEPS: tuple[tuple[str, Step], ...] = (
-    ("Starting controller, node and Envoy", start),
-    ("Visiting eager domains", eager),
-    ("Visiting names that have no certificate yet", on_demand),
-    ("Visiting names nobody declared", unknown),
-    ("Moving a backend to another address", moving),
-    ("Changing the declaration", change),
-    ("Killing the controller", kill),
+    ("edgeward up", start),
+    (f"Declared names: {_HANDSHAKES}", eager),
+    (f"Names without a certificate: {_HANDSHAKES}", on_demand),
+    ("Names nobody declared", unknown),
+    (f"A backend's name moves from {declared.OLD_PLACE} to {declared.NEW_PLACE} (TTL 1 s)", moving),
+    ("A route more in the file, in force", change),
+    ("kill -9 of the controller: Envoy goes on, new names are back", kill),
 )
 
 
@@ -208,11 +206,11 @@ def _expect(holds: bool, otherwise: str) -> None:
 
 
 def _all_served(visitors: Visitors) -> str:
-    return f"{visitors.served} of {visitors.served} visits served meanwhile"
+    return f"{visitors.served} of {visitors.served} visits served"
 
 
 def _handshakes(first: Visit, second: Visit) -> str:
-    return f"first {_milliseconds(first.handshake)}, second {_milliseconds(second.handshake)}"
+    return f"{first.handshake * 1000:.1f} → {_milliseconds(second.handshake)}"
 
 
 def _milliseconds(seconds: float) -> str:
