@@ -12,8 +12,14 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor, WrappedLogger
 
 _LONGEST_TEXT = 8192
-_NOISY = {"uvicorn.access": "warning", "httpx": "warning", "httpcore": "warning", "aiosqlite": "info"}
-"""Libraries that log each request or statement; ours do that themselves, with the right fields."""
+_NOISY = {
+    "aiosqlite": "info",
+    "alembic": "warning",
+    "httpcore": "warning",
+    "httpx": "warning",
+    "uvicorn": "warning",
+}
+"""Libraries that say more than people need; what matters ours say themselves, with the right fields."""
 
 
 def set_up(program: str, level: str = "info", stream: TextIO | None = None) -> None:
