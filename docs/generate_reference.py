@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -54,13 +56,27 @@ def _title(model: type[Value]) -> str:
 
 def _table(model: type[Value]) -> str:
     schema = model.model_json_schema(ref_template="{model}")
+    meanings = _meanings(model)
     required = set(schema.get("required", ()))
     rows = ["| field | takes | default | |", "|---|---|---|---|"]
     for name, field in schema["properties"].items():
         default = "required" if name in required else _default(field.get("default"))
-        meaning = _one_line(field.get("description") or COMMON.get(name, ""))
+        meaning = _one_line(meanings.get(name) or COMMON.get(name, ""))
         rows.append(f"| `{name}` | {_takes(field)} | {default} | {meaning} |")
     return "\n".join(rows) + "\n"
+
+
+def _meanings(model: type[Value]) -> dict[str, str]:
+    """Give the text below each field. Read here: pydantic would read it at each start of each program."""
+    tree = ast.parse(inspect.cleandoc(inspect.getsource(model)))
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    found = {}
+    for field, below in zip(body, body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+            text = below.value
+            if isinstance(text, ast.Constant) and isinstance(field.target, ast.Name):
+                found[field.target.id] = str(text.value)
+    return found
 
 
 def _one_line(text: str) -> str:

@@ -15,7 +15,7 @@ from edgeward.errors import Invalid, Problem
 class Value(BaseModel):
     """A frozen value parsed at the door: one that exists is valid."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 V = TypeVar("V", bound=Value)

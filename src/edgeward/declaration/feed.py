@@ -133,7 +133,7 @@ class Answer(Value):
     not_after: str | None = None
     fingerprint: str | None = None
     service: dict[str, str] = {}
-    """For services the name's routes use: key → sentence about their endpoints."""
+    """Services the name's routes use that have something wrong: key → sentence."""
 
 
 class Join(Value):

@@ -167,8 +167,9 @@ class Reporting:
         tier, kept = self._tiers.where(name, now) if self._state.covered(name) else ("none", None)
         resident = self._answering.holds(name)
         sentences = {
-            f"services/{s.project}/{s.name}": self._backends.problem(s) or "its backends' names resolve"
+            f"services/{s.project}/{s.name}": problem
             for s in self._state.services_of(name)
+            if (problem := self._backends.problem(s))
         }
         return Answer(
             id=ask.id,
