@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,10 @@ def _table(model: type[Value]) -> str:
 
 def _meanings(model: type[Value]) -> dict[str, str]:
     """Give the text below each field. Read here: pydantic would read it at each start of each program."""
-    tree = ast.parse(inspect.cleandoc(inspect.getsource(model)))
+    tree = ast.parse(inspect.getsource(model))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     found = {}
-    for field, below in zip(body, body[1:], strict=False):
+    for field, below in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
             text = below.value
             if isinstance(text, ast.Constant) and isinstance(field.target, ast.Name):
