@@ -27,6 +27,7 @@ from edgeward.controller.config import Settings
 from edgeward.controller.declared import Declarations
 from edgeward.controller.explain import NodeView
 from edgeward.controller.explaining import Explainer
+from edgeward.controller.files import write_secret
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.nodes import Nodes
 from edgeward.controller.registry import Registry
@@ -151,11 +152,13 @@ async def _open(parts: Parts) -> None:
     addresses = _addresses(parts)
     await parts.certified.certify(addresses, parts.settings.api_names)
     await parts.serving.serve(addresses)
+    url = f"https://{_reachable(addresses[0])}"
+    write_secret(parts.settings.state_dir / "api" / "address", url + "\n")  # how commands here find it
     if parts.settings.local_node is not None:
         await entry.local_identity(
             parts.settings.state_dir / "node" / "identity.json",
             parts.settings.local_node,
-            f"https://{_reachable(addresses[0])}",
+            url,
             parts.nodes,
             parts.access,
             parts.certified.roots(),
