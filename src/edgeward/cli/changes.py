@@ -52,7 +52,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and value:
         for index, inner in enumerate(value):
             yield from _leaves(f"{path}[{index}]", inner)
-    else:
+    elif path:
         text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
         shown = text if text.isprintable() else json.dumps(text)
         yield path, shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"

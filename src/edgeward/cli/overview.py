@@ -17,8 +17,13 @@ def troubles(status: Data) -> list[str]:
     return list(_troubles(status))
 
 
+def programs(status: Data) -> Sequence[Data]:
+    """Give the programs of this host, where a supervisor keeps them."""
+    return (status.get("programs") or {}).get("programs") or ()
+
+
 def _troubles(status: Data) -> Iterator[str]:
-    for program in status.get("programs") or ():
+    for program in programs(status):
         if program.get("state") != "ready":
             why = program.get("last_exit") or "no reason known"
             yield f"{program.get('name')} is {program.get('state')}: {why}"
@@ -61,9 +66,9 @@ def show_status(status: Data, now: float) -> None:
     file = status.get("file") or {}
     if file.get("name"):
         show.line(f"file: {file['name']}, {file.get('state', '')}")
-    if status.get("programs"):
+    if programs(status):
         out.print()
-        show.table(["program", "state", "since", "pid", "restarts"], _programs(status["programs"], now))
+        show.table(["program", "state", "since", "pid", "restarts"], _programs(programs(status), now))
     out.print()
     show.table(
         ["node", "connected", "seen", "revision", "envoy", "certificates", "resident", "hits"],

@@ -33,13 +33,14 @@ def find(api: str | None, state_dir: Path, environment: Mapping[str, str]) -> Se
     directory's own authority. Raises Invalid where something that was named is wrong, Unavailable
     where nothing was named and nothing is there.
     """
+    url = canonical(api or _own_address(state_dir))
     ca_file, token = environment.get("EDGEWARD_CA"), environment.get("EDGEWARD_TOKEN")
     ca = _ca(Path(ca_file)) if ca_file else _own_ca(state_dir)
     if token is None:
         if ca_file:
             raise Invalid("EDGEWARD_CA is set and EDGEWARD_TOKEN is not; set the token for that server")
         token = _own_token(state_dir)
-    return Server(canonical(api or _own_address(state_dir)), Secret(_checked_token(token)), ca)
+    return Server(url, Secret(_checked_token(token)), ca)
 
 
 def canonical(text: str) -> str:
