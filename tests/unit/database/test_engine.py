@@ -65,6 +65,7 @@ async def test_a_reader_keeps_its_view_while_others_write(database):
 async def test_a_writer_cancelled_at_any_moment_leaves_all_or_nothing(database):
     kept = 0
     for attempt in range(40):
+
         async def write(name: str) -> None:
             async with database.writing() as writing:
                 await writing.next_revision()

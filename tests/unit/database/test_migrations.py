@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select
 
-from edgeward.database import schema
+from edgeward.database import migrations, schema
 from edgeward.database.engine import Database, current_revision, open_engine
 from edgeward.database.migrations import migrate
 from edgeward.errors import Unavailable
@@ -74,3 +74,9 @@ async def test_a_file_that_is_no_database_is_named_as_such(tmp_path):
     with pytest.raises(Unavailable, match="not a database"):
         await migrate(engine)
     await engine.dispose()
+
+
+def test_the_latest_revision_is_known_without_alembic():
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory.from_config(migrations.settings()).get_current_head() == migrations.LATEST
