@@ -110,9 +110,12 @@ _ELSEWHERE: Final = "name another one with --api or EDGEWARD_API, or its directo
 
 def segment(text: str) -> str:
     """Give text as one segment of a path."""
-    if text in (".", ".."):
-        raise Invalid(f"'{text}' is not a name")
-    return quote(text, safe="*")
+    try:
+        if text not in (".", ".."):
+            return quote(text, safe="*")
+    except UnicodeEncodeError:  # bytes on the command line that are no text
+        pass
+    raise Invalid(f"'{printable(text)}' is not a name")
 
 
 def failure(status: int, problem: Mapping[str, Any]) -> EdgewardError:
