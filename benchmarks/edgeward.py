@@ -19,7 +19,7 @@ NODE = "bench"
 ON_DEMAND = "ondemand.bench.example"
 """Any name one label below it gets its certificate at the first handshake."""
 EAGER = "eager.bench.example"
-_SOURCE = "bench"
+_SOURCE = "file:bench-names.yaml"
 
 
 class Edgeward(Contender):
