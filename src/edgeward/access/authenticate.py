@@ -32,7 +32,7 @@ class Authenticator:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._limit = limit or FailureLimit()
+        self._limit = FailureLimit() if limit is None else limit
         self._known: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
         self.failures = 0
         """Refused log-ins since the start."""

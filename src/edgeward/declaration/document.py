@@ -103,7 +103,7 @@ class _Reading:
 
     def read(self) -> None:
         if self._data is None:
-            self._add("", "the document is empty; begin with version: 1")
+            self.problems.append(Problem("", "the document is empty; begin with version: 1", 1, self._file))
         elif not isinstance(self._data, Mapping):
             self._add("", "a document is a mapping; begin with version: 1")
         else:

@@ -1,0 +1,149 @@
+"""What must hold between objects, looked at whole and change by change."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeward.declaration.document import from_data
+from edgeward.kinds import KINDS, World, check, privileged
+from tests.unit.declaration.examples import documents
+
+
+def found(**sections) -> list[str]:
+    objects = from_data({"version": 1, **sections}, "f", KINDS).objects
+    return [f"{p.object} {p.field}: {p.message}" for p in check(objects)]
+
+
+SHOP = {"name": "shop", "backends": ["http://b.example"]}
+DOMAIN = {"name": "shop.example"}
+
+
+def test_what_holds_together_has_no_problems():
+    assert (
+        found(
+            issuers=[{"name": "mine", "local": {}}],
+            domains=[{"name": "shop.example", "issuer": "mine"}, {"name": "*.c.example"}],
+            services=[SHOP],
+            routes=[{"hosts": ["shop.example", "*.c.example", "x.c.example"], "service": "shop"}],
+            listen={"default_domain": "x.c.example"},
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({"domains": [{"name": "a.example", "issuer": "other"}]}, "domains/default/a.example issuer: there is no issuer 'other'"),
+        (
+            {"domains": [DOMAIN], "routes": [{"name": "r", "hosts": ["shop.example"], "service": "gone"}]},
+            "routes/default/r service: there is no service 'gone' in project default",
+        ),
+        (
+            {"services": [SHOP], "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop"}]},
+            "routes/default/r hosts[0]: no domain of project default covers 'shop.example'",
+        ),
+        (
+            {"domains": [{"name": "*.c.example"}], "services": [SHOP],
+             "routes": [{"name": "r", "hosts": ["c.example"], "service": "shop"}]},
+            "routes/default/r hosts[0]: no domain",
+        ),
+        (
+            {"domains": [{"name": "*.c.example"}], "services": [SHOP],
+             "routes": [{"name": "r", "hosts": ["a.b.c.example"], "service": "shop"}]},
+            "routes/default/r hosts[0]: no domain",
+        ),
+        ({"listen": {"default_domain": "a.example"}}, "listen/default/listen default_domain: no domain covers 'a.example'"),
+        (
+            {"domains": [{**DOMAIN, "project": "t"}], "services": [SHOP],
+             "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop"}]},
+            "routes/default/r hosts[0]: no domain of project default",
+        ),
+        (
+            {"domains": [{"name": "*.c.example"}, {"name": "x.c.example", "project": "t"}]},
+            "domains/t/x.c.example name: 'x.c.example' is below the wildcard of another project",
+        ),
+        (
+            {"domains": [DOMAIN], "services": [SHOP], "routes": [
+                {"name": "r1", "hosts": ["shop.example"], "paths": ["/a", "/b"], "service": "shop"},
+                {"name": "r2", "hosts": ["shop.example"], "paths": ["/b"], "service": "shop"}]},
+            "routes/default/r2 : the route 'r1' matches shop.example/b in the same way",
+        ),
+        (
+            {"domains": [DOMAIN], "services": [{**SHOP, "project": "t"}],
+             "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop"}]},
+            "there is no service 'shop' in project default",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_hold_is_named(sections, sentence):
+    assert any(sentence in problem for problem in found(**sections)), found(**sections)
+
+
+def test_routes_that_differ_in_methods_or_headers_do_not_overlap():
+    routes = [
+        {"name": "r1", "hosts": ["shop.example"], "service": "shop"},
+        {"name": "r2", "hosts": ["shop.example"], "methods": ["GET"], "service": "shop"},
+        {"name": "r3", "hosts": ["shop.example"], "headers": {"x-beta": "1"}, "service": "shop"},
+        {"name": "r4", "hosts": ["shop.example"], "paths": ["=/"], "service": "shop"},
+    ]
+    assert found(domains=[DOMAIN], services=[SHOP], routes=routes) == []
+
+
+@given(st.lists(documents(), min_size=1, max_size=4))
+def test_looking_at_what_a_change_touches_finds_what_looking_at_everything_finds(stages):
+    """One world is led through several documents, whose routes never overlap: those are told of one side."""
+    world, known = World(), set()
+    for stage in stages:
+        objects = {d.key: d.value for d in from_data(stage, "f", KINDS).objects}
+        before = dict(world.items())
+        changed = {k for k in {*before, *objects} if before.get(k) != objects.get(k)}
+        for key in changed:
+            if key in objects:
+                world.put(key, objects[key])
+            else:
+                world.remove(key)
+        touched = changed.union(*(world.touched_by(k, before.get(k), objects.get(k)) for k in changed))
+        known = {(k, p) for k, p in known if k not in touched}
+        known |= {(k, p) for k in touched for p in _all(world, k)}
+
+        assert known == {(k, p) for k in objects for p in _all(world, k)}
+
+
+def _all(world, key):
+    return [*world.problems(key), *(c.problem for c in world.conflicts(key))]
+
+
+def test_what_is_removed_leaves_nothing_behind():
+    world = World()
+    objects = from_data(
+        {"version": 1, "domains": [DOMAIN, {"name": "*.c.example"}], "services": [SHOP],
+         "routes": [{"name": "r", "hosts": ["shop.example", "a.c.example", "b.c.example"], "service": "shop"}]},
+        "f", KINDS,
+    ).objects  # fmt: skip
+    for declared in objects:
+        world.put(declared.key, declared.value)
+    for declared in objects:
+        world.remove(declared.key)
+
+    assert len(world) == 0
+    indexes = [v for v in vars(world).values() if hasattr(v, "_places")]
+    assert len(indexes) == 6
+    assert all(index._places == {} for index in indexes)
+
+
+def test_literal_places_and_networks_are_privileged():
+    def fields(*backends, **rest):
+        (declared,) = from_data(
+            {"version": 1, "services": [{"name": "s", "backends": list(backends), **rest}]}, "f", KINDS
+        ).objects
+        return privileged(declared.value)
+
+    assert fields("http://b.example") == ()
+    assert fields("http://b.example", "http://10.0.0.1", "unix:/run/x") == (
+        "backends[1].url",
+        "backends[2].url",
+    )
+    assert fields("http://b.example", allow_networks=["127.0.0.0/8"]) == ("allow_networks",)
