@@ -22,8 +22,8 @@ def blamed(text: str, names: Iterable[str]) -> dict[str, str]:
         if match is not None:
             starts.append((match.start(), match.end(), name))
     starts.sort()
-    ends = [start for start, _, _ in starts[1:]] + [len(text)]
-    return {name: sentence(text[begin:end]) for (_, begin, name), end in zip(starts, ends, strict=True)}
+    ends = [*(start for start, _, _ in starts[1:]), len(text)]
+    return {name: sentence(text[begin:end]) for (_, begin, name), end in zip(starts, ends, strict=False)}
 
 
 def sentence(text: str) -> str:

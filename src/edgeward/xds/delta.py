@@ -48,7 +48,7 @@ class DeltaStream:
         """Give the state that Envoy is to hold from now on."""
         self._snapshot = snapshot
         for kind in self._kinds.values():
-            kind.offered()
+            kind.offered(snapshot)
 
     def answer(self, name: str, secret: Resource | None) -> bool:
         """Answer or push a secret, or take it away (None); False where Envoy does not want it."""
@@ -108,5 +108,5 @@ class DeltaStream:
             return None
         # Envoy asks for a listener's routes before it acknowledges the listener, so none are missed
         ordered = (self._clusters, self._listeners, self._routes)
-        done = not any(k.waiting or k.queue(snapshot) for k in ordered)
+        done = not any(k.greeting or k.waiting or k.queue(snapshot) for k in ordered)
         return snapshot.revision if done else None

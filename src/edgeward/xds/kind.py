@@ -39,6 +39,8 @@ class Kind:
     """Named types are dropped by Envoy itself when nothing refers to them, and never removed while held."""
     subscribed: bool = False
     wildcard: bool = False
+    greeting: bool = False
+    """A wildcard subscriber that holds nothing waits for a first answer, be it empty."""
     names: set[str] = field(default_factory=set)
     owed: set[str] = field(default_factory=set)
     held: dict[str, str] = field(default_factory=dict)
@@ -53,6 +55,7 @@ class Kind:
         first, self.subscribed = not self.subscribed, True
         if first:
             self.wildcard = not request.subscribe and not self.named
+            self.greeting = self.wildcard and not request.versions
             self.held.update(request.versions)
         for name in request.subscribe:
             self._subscribe_one(name, known=name in request.versions)
@@ -77,6 +80,7 @@ class Kind:
             return
         self.names.discard(name)
         self.owed.discard(name)
+        self.refused.pop(name, None)
         if not self.wildcard:
             self.held.pop(name, None)
 
@@ -109,9 +113,13 @@ class Kind:
         reasons = blamed(text, [r.name for r in sent.resources])
         return [(r.name, r.version, r.owner, reasons[r.name]) for r in sent.resources if r.name in reasons]
 
-    def offered(self) -> None:
-        """A new snapshot is there: what is to be sent must be found anew."""
+    def offered(self, snapshot: Snapshot) -> None:
+        """A new snapshot is there: find anew what is to be sent, and forget refusals of what has changed."""
         self._queue = None
+        wanted = snapshot.resources.get(self.type_url, {})
+        for name, version in list(self.refused.items()):
+            if name not in wanted or wanted[name].version != version:
+                del self.refused[name]
 
     def queue(self, snapshot: Snapshot) -> dict[str, Resource]:
         """Give what Envoy lacks or has in another version, refused versions left out."""
@@ -132,8 +140,9 @@ class Kind:
         removed = self._absent(snapshot)
         if removals:
             removed += self.gone(snapshot)
-        if not chosen and not removed:
+        if not chosen and not removed and not self.greeting:
             return None
+        self.greeting = False
         before = {r.name: self.held[r.name] for r in chosen if r.name in self.held}
         for resource in chosen:
             del queue[resource.name]

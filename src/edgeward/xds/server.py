@@ -26,6 +26,8 @@ class Connection:
 
     def __init__(self) -> None:
         self.delta = DeltaStream()
+        self.revision: int | None = None
+        """The last one in force."""
         self._wake = asyncio.Event()
 
     def flush(self) -> None:
@@ -43,6 +45,9 @@ class Program(Protocol):
     def opened(self, connection: Connection) -> None: ...
 
     def told(self, connection: Connection, events: Sequence[Event]) -> None: ...
+
+    def settled(self, connection: Connection) -> None:
+        """Envoy has taken in a revision, or refused parts of it."""
 
     def closed(self, connection: Connection) -> None: ...
 
@@ -112,6 +117,13 @@ class XdsServer:
             if events:
                 self._program.told(connection, events)
             connection.flush()
+            self._notice(connection)
+
+    def _notice(self, connection: Connection) -> None:
+        revision = connection.delta.in_force
+        if revision is not None and revision != connection.revision:
+            connection.revision = revision
+            self._program.settled(connection)
 
 
 async def _write(connection: Connection, context: Any) -> None:

@@ -66,7 +66,7 @@ def write_response(type_url: str, nonce: str, resources: Iterable[Resource], rem
 
 def size_of(resource: Resource) -> int:
     """Give about how many bytes the resource takes in a response, never less than it does."""
-    return len(resource.body) + 3 * len(resource.name) + len(resource.type_url) + len(resource.version) + 40
+    return len(resource.body) + 4 * len(resource.name) + len(resource.type_url) + len(resource.version) + 40
 
 
 def part(number: int, value: bytes) -> bytes:
