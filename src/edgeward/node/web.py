@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import time
@@ -25,6 +26,7 @@ from edgeward.node.metrics import Metrics
 from edgeward.node.state import State
 
 log = logger(__name__)
+logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells of each start and end
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 _RETRY_SECONDS = 5.0
 
