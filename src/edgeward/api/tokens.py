@@ -24,9 +24,10 @@ class NewToken(Value):
     name: Name
     role: Role
     project: Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,99})$")] = EVERY_PROJECT
-    expires_in: Annotated[
-        float | None, BeforeValidator(duration), Field(ge=1, le=10 * 365 * 86400, allow_inf_nan=False)
-    ] = None
+    expires_in: (
+        Annotated[float, BeforeValidator(duration), Field(ge=1, le=10 * 365 * 86400, allow_inf_nan=False)]
+        | None
+    ) = None
 
 
 @router.post("", status_code=201, openapi_extra=described(NewToken))

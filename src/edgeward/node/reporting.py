@@ -22,6 +22,7 @@ from edgeward.node.tiers import Tiers
 
 log = logger(__name__)
 _EVERY_SECONDS = 10.0
+_STARTING_SECONDS = 1.0
 _GATHER_SECONDS = 0.05
 _MOST_REJECTIONS = 200
 
@@ -61,11 +62,12 @@ class Reporting:
         self._due.set()
 
     async def run(self, line: Line) -> None:
-        """Report on each change and every 10 s, for ever."""
+        """Report on each change and every 10 s, for ever; each second while Envoy does not serve yet."""
         last: Report | None = None
         while True:
+            serving = last is not None and last.envoy.state == "serving"
             try:
-                async with asyncio.timeout(_EVERY_SECONDS):
+                async with asyncio.timeout(_EVERY_SECONDS if serving else _STARTING_SECONDS):
                     await self._due.wait()
                     await asyncio.sleep(_GATHER_SECONDS)
             except TimeoutError:
