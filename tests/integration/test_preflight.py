@@ -79,6 +79,16 @@ def test_a_taken_port_is_named_with_the_program_that_holds_it(
     assert f"(pid {os.getpid()}); end that program or choose another port" in said
 
 
+def test_an_address_from_the_environment_counts(
+    running: Running, config: Path, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWARD_LISTEN__HTTPS", "192.0.2.1:443")
+
+    assert "listen.https: 192.0.2.1:443: this host has no such address" in refusal(
+        running, config, state_dir / "s"
+    )
+
+
 def test_an_address_of_another_host_is_refused(
     running: Running, config: Path, state_dir: Path, free_port: Callable[[], int]
 ) -> None:

@@ -10,6 +10,7 @@ from edgeward import kinds
 from edgeward.cli import sockets
 from edgeward.declaration import document, references
 from edgeward.declaration.model import Declared
+from edgeward.declaration.notation import MOST_BYTES
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Address, Listen
@@ -18,13 +19,13 @@ from edgeward.launcher import files
 
 _LONGEST_SOCKET = 107
 _LONGEST_SOCKET_NAME = "node/admin.sock"
-_MOST_BYTES = 256 << 20
 
 
 def read_declaration(path: Path) -> tuple[Declared, ...]:
     """Read and check a whole declaration file; raises Invalid with every problem, file and line named."""
     text = _read(path)
-    found = document.parse(text, str(path), kinds.KINDS, references.reader(path.parent, os.environ))
+    read = references.reader(path.parent, os.environ)
+    found = document.parse(text, str(path), kinds.KINDS, read, os.environ)
     problems = kinds.check(found.objects)
     if problems:
         lines = {str(declared.key): declared.line for declared in found.objects}
@@ -35,11 +36,11 @@ def read_declaration(path: Path) -> tuple[Declared, ...]:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1)
+            text = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise Invalid(f"{_shown(path)}: {error.strerror}; name a file this user may read: -c FILE") from error
-    if len(text) > _MOST_BYTES:
-        raise Invalid(f"{_shown(path)} is over {_MOST_BYTES >> 20} MB; is it the right file?")
+    if len(text) > MOST_BYTES:
+        raise Invalid(f"{_shown(path)} is over {MOST_BYTES >> 20} MB; is it the right file?")
     return text
 
 
