@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fastapi import FastAPI
+
 from edgeward import notify
 from edgeward.access import store as token_store
 from edgeward.access.authenticate import Authenticator
@@ -64,6 +66,7 @@ class Parts:
     obtainer: Obtainer
     file: WatchedFile | None
     cases: UseCases
+    app: FastAPI
     serving: Serving
     changed: asyncio.Event
     """Set after every change of what is declared."""
@@ -77,14 +80,15 @@ async def run(settings: Settings) -> None:
     database = Database(engine)
     try:
         await migrate(engine)
-        parts = await _put_together(settings, database, seal)
+        parts = await put_together(settings, database, seal)
         await _begin(parts)
         await _serve(parts)
     finally:
         await database.close()
 
 
-async def _put_together(settings: Settings, database: Database, seal: Seal) -> Parts:
+async def put_together(settings: Settings, database: Database, seal: Seal) -> Parts:
+    """Give all parts, wired and not yet started, over a migrated database."""
     clock, tls = time.time, tls_context()
     changed = asyncio.Event()
     state = State(changed.set)
@@ -111,22 +115,24 @@ async def _put_together(settings: Settings, database: Database, seal: Seal) -> P
         explain=Explainer(database, state, lambda name: _asked(registry, name), clock),
     )
     extra = (certificate_routes.router, explain_routes.router)
-    serving = Serving(create_app(cases, KINDS, metrics.observe, extra), tls)
+    app = create_app(cases, KINDS, metrics.observe, extra)
+    serving = Serving(app, tls)
     seeing.serving = lambda: serving.addresses
     return Parts(
-        settings,
-        database,
-        state,
-        registry,
-        access,
-        nodes,
-        certified,
-        issuance,
-        obtainer,
-        file,
-        cases,
-        serving,
-        changed,
+        settings=settings,
+        database=database,
+        state=state,
+        registry=registry,
+        access=access,
+        nodes=nodes,
+        certified=certified,
+        issuance=issuance,
+        obtainer=obtainer,
+        file=file,
+        cases=cases,
+        app=app,
+        serving=serving,
+        changed=changed,
     )
 
 
