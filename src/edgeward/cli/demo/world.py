@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -145,10 +146,14 @@ def _backend_at(place: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWri
 
 
 def free_port(wanted: int = 0) -> int:
-    """Give ``wanted`` where it is free on loopback, else any free port."""
-    for port in (wanted, 0):
+    """Give ``wanted`` where it is free on loopback, else another port that is.
+
+    Not one of those the kernel gives to outgoing connections: while a program is being started
+    again, a visitor's own end could take its port.
+    """
+    for port in (*([wanted] if wanted else []), *random.sample(range(10_000, 30_000), 100)):
         with socket.socket() as trial, suppress(OSError):
-            trial.bind(("127.0.0.1", port))
+            trial.bind((OLD_PLACE, port))
             return int(trial.getsockname()[1])
     raise OSError("no free port on 127.0.0.1")
 
