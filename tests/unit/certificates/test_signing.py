@@ -12,7 +12,7 @@ import time
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeward.certificates.signing import (
@@ -91,6 +91,8 @@ def handshake(server: ssl.SSLContext, visitor: ssl.SSLContext, name: str) -> boo
 
 @settings(max_examples=20)
 @given(st.integers(60, int(800 * DAY)), st.integers(0, int(364 * DAY)))
+@example(int(800 * DAY), 0)
+@example(int(7 * DAY), int(364 * DAY))
 def test_a_leaf_never_outlives_its_intermediate_and_starts_a_little_early(lifetime, later):
     leaf = LEAVES.sign(["a.example"], [], lifetime, NOW + later)
     end = INTERMEDIATE.certificate.not_valid_after_utc.timestamp()

@@ -62,6 +62,14 @@ async def test_everybody_sees_the_certificates_of_their_own_project(cases):
             await cases.found(somebody("viewer", "q"), hidden)
 
 
+async def test_a_certificate_goes_with_its_domain_to_another_project(here: Installation, cases):
+    here.declare([Domain(name="a.example", project="q")])
+
+    assert (await cases.found(somebody("viewer", "q"), "a.example")).project == "p"
+    with pytest.raises(NotFound):
+        await cases.found(somebody("viewer", "p"), "a.example")
+
+
 async def test_those_that_end_soon_can_be_asked_for(cases):
     assert await names(cases, ADMIN, expiring=8 * DAY) == ["*.b.example", "a.example"]
     assert await names(cases, ADMIN, expiring=6 * DAY) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeward.gateway.choose import choose
@@ -31,8 +31,9 @@ a_route = st.tuples(
 )
 
 
+@settings(max_examples=400)
 @given(
-    st.lists(a_route, max_size=6),
+    st.lists(a_route, min_size=1, max_size=6),
     st.sampled_from([h for h in HOSTS if "*" not in h]),
     st.sampled_from(ASKED),
     st.sampled_from(["GET", "POST"]),
@@ -79,6 +80,14 @@ def matches(match: Any, path: str, method: str) -> bool:
         prefix = match.path_separated_prefix
         return bool(bare == prefix or bare.startswith(prefix + "/"))
     return bool(path.startswith(match.prefix))
+
+
+def test_the_longer_prefix_wins_whatever_the_names():
+    short, long = build(0, ["a.x.example"], ["/"], [], "p"), build(1, ["a.x.example"], ["/api"], [], "p")
+
+    for routes in ([short, long], [long, short]):
+        choice = choose(routes, "a.x.example", "/api/x")
+        assert choice is not None and choice.route is long
 
 
 def test_a_route_that_wants_headers_is_not_what_a_plain_visit_gets():
