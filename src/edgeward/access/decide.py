@@ -49,6 +49,11 @@ def decide(who: Principal, right: Right, project: str | None = None, node: str |
     return _when(ranks)
 
 
+def right_to_change(kind: str) -> Right:
+    """Give what is needed to change any object of a kind; GOVERN for kinds nobody thought of."""
+    return _CHANGES.get(kind, Right.GOVERN)
+
+
 def decide_change(
     who: Principal,
     action: Action,

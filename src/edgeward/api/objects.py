@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from edgeward.access.decide import right_to_change
 from edgeward.access.model import EVERY_PROJECT, Principal
 from edgeward.api.bodies import described, json_body
 from edgeward.api.pages import Filtering, Paging, Text, cursor, words
 from edgeward.api.preconditions import Expected, etag
-from edgeward.api.principal import Cases, Changer, Reader
+from edgeward.api.principal import Cases, Reader, Who, needs
 from edgeward.declaration.document import plain
 from edgeward.declaration.model import DEFAULT_PROJECT, Key, Kind, Stored
 
@@ -39,6 +40,7 @@ def shown(stored: Stored) -> dict[str, Any]:
 
 def _many(kind: Kind) -> APIRouter:
     router = APIRouter(prefix=f"/v1/{kind.name}", tags=[kind.name])
+    changer = [needs(right_to_change(kind.name))]
 
     @router.get("", name=f"list {kind.name}")
     async def listed(cases: Cases, who: Reader, where: Filtering, page: Paging) -> JSONResponse:
@@ -60,7 +62,7 @@ def _many(kind: Kind) -> APIRouter:
     async def put(
         request: Request,
         cases: Cases,
-        who: Changer,
+        who: Who,
         name: ObjectName,
         expected: Expected,
         project: Text = None,
@@ -71,10 +73,10 @@ def _many(kind: Kind) -> APIRouter:
         stored, made = await cases.declarations.put(who, key, value, expected, take_over)
         return _answer(stored, 201 if made else 200)
 
-    @router.delete("/{name}", name=f"delete one of {kind.name}", status_code=204)
+    @router.delete("/{name}", name=f"delete one of {kind.name}", dependencies=changer, status_code=204)
     async def deleted(
         cases: Cases,
-        who: Changer,
+        who: Who,
         name: ObjectName,
         expected: Expected,
         project: Text = None,
@@ -88,6 +90,7 @@ def _many(kind: Kind) -> APIRouter:
 
 def _single(kind: Kind) -> APIRouter:
     router = APIRouter(prefix=f"/v1/{kind.name}", tags=[kind.name])
+    changer = [needs(right_to_change(kind.name))]
     key = Key(kind.name, DEFAULT_PROJECT, kind.name)
 
     @router.get("", name=f"get {kind.name}")
@@ -95,18 +98,16 @@ def _single(kind: Kind) -> APIRouter:
         stored = await cases.declarations.found(who, kind.name, kind.name, DEFAULT_PROJECT)
         return _answer(stored, unchanged=stored.revision in (expected.unless or ()))
 
-    @router.put("", name=f"put {kind.name}", openapi_extra=described(kind.model))
+    @router.put("", name=f"put {kind.name}", dependencies=changer, openapi_extra=described(kind.model))
     async def put(
-        request: Request, cases: Cases, who: Changer, expected: Expected, take_over: TakeOver = False
+        request: Request, cases: Cases, who: Who, expected: Expected, take_over: TakeOver = False
     ) -> Response:
         value = await json_body(request)
         stored, made = await cases.declarations.put(who, key, value, expected, take_over)
         return _answer(stored, 201 if made else 200)
 
-    @router.delete("", name=f"delete {kind.name}", status_code=204)
-    async def deleted(
-        cases: Cases, who: Changer, expected: Expected, take_over: TakeOver = False
-    ) -> Response:
+    @router.delete("", name=f"delete {kind.name}", dependencies=changer, status_code=204)
+    async def deleted(cases: Cases, who: Who, expected: Expected, take_over: TakeOver = False) -> Response:
         await cases.declarations.deleted(who, kind.name, kind.name, DEFAULT_PROJECT, expected, take_over)
         return Response(status_code=204)
 

@@ -1,0 +1,145 @@
+"""Every route of the API with every role: who is let in, who is not, and no route forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from edgeward.declaration.feed import EnvoyState, Report
+from tests.unit.controller.assembled import controller
+
+ROLES = ("nobody", "viewer@*", "viewer@a", "operator@*", "operator@a", "admin@*", "admin@a", "join", "node")
+IN = "let in"
+# fmt: off
+#                  nobody  v@*  v@a  o@*  o@a  a@*  a@a  join node
+OPEN           =  (IN,     IN,  IN,  IN,  IN,  IN,  IN,  IN,  IN)
+READ           =  (401,    IN,  IN,  IN,  IN,  IN,  IN,  403, 403)
+READ_DEFAULT   =  (401,    IN,  404, IN,  404, IN,  404, 403, 403)
+CHANGE         =  (401,    403, 403, IN,  IN,  IN,  IN,  403, 403)
+CHANGE_DEFAULT =  (401,    403, 403, IN,  404, IN,  404, 403, 403)
+CHANGE_ALL     =  (401,    403, 403, IN,  403, IN,  403, 403, 403)
+ISSUERS        =  (401,    403, 403, 403, 403, IN,  IN,  403, 403)
+ADMINISTER     =  (401,    403, 403, 403, 403, IN,  IN,  403, 403)
+SURVEY         =  (401,    IN,  403, IN,  403, IN,  403, 403, 403)
+GOVERN         =  (401,    403, 403, 403, 403, IN,  403, 403, 403)
+JOIN           =  (401,    403, 403, 403, 403, 403, 403, IN,  403)
+FOLLOW         =  (401,    403, 403, 403, 403, 403, 403, 403, IN)
+# fmt: on
+
+REPORT = Report(version="1", revision=0, received=0, envoy=EnvoyState(state="serving")).model_dump(
+    mode="json"
+)
+LISTEN = {"https": "127.0.0.1:8443"}
+SERVICE = {"backends": ["http://b.example"]}
+ROUTES = {
+    ("GET", "/healthz"): ("/healthz", None, OPEN),
+    ("GET", "/readyz"): ("/readyz", None, OPEN),
+    ("GET", "/openapi.json"): ("/openapi.json", None, OPEN),
+    ("GET", "/v1/ca/root"): ("/v1/ca/root", None, OPEN),
+    ("GET", "/metrics"): ("/metrics", None, SURVEY),
+    ("POST", "/v1/apply"): ("/v1/apply", {"source": "file:nothing", "document": {"version": 1}}, CHANGE),
+    ("GET", "/v1/export"): ("/v1/export", None, READ),
+    ("GET", "/v1/audit"): ("/v1/audit", None, ADMINISTER),
+    ("GET", "/v1/wait"): ("/v1/wait?revision=0&timeout=0", None, READ),
+    ("GET", "/v1/status"): ("/v1/status", None, READ),
+    ("GET", "/v1/tokens"): ("/v1/tokens", None, ADMINISTER),
+    ("POST", "/v1/tokens"): ("/v1/tokens", {"name": "x", "role": "viewer", "project": "a"}, ADMINISTER),
+    ("DELETE", "/v1/tokens/{id_or_name}"): ("/v1/tokens/x", None, ADMINISTER),
+    ("GET", "/v1/nodes"): ("/v1/nodes", None, SURVEY),
+    ("POST", "/v1/nodes/join"): ("/v1/nodes/join", {"name": "n2"}, JOIN),
+    ("GET", "/v1/nodes/{name}"): ("/v1/nodes/n1", None, SURVEY),
+    ("GET", "/v1/nodes/{name}/cache"): ("/v1/nodes/n1/cache", None, SURVEY),
+    ("GET", "/v1/nodes/{name}/watch"): ("/v1/nodes/n1/watch", None, FOLLOW),
+    ("POST", "/v1/nodes/{name}/report"): ("/v1/nodes/n1/report", REPORT, FOLLOW),
+    ("POST", "/v1/nodes/{name}/answers"): ("/v1/nodes/n1/answers", {"id": "x", "tier": "none"}, FOLLOW),
+    ("DELETE", "/v1/nodes/{name}"): ("/v1/nodes/n1", None, GOVERN),
+    ("GET", "/v1/certificates"): ("/v1/certificates", None, READ),
+    ("GET", "/v1/certificates/{name}"): ("/v1/certificates/shop.example", None, READ_DEFAULT),
+    ("POST", "/v1/certificates/expire"): ("/v1/certificates/expire", None, CHANGE_ALL),
+    ("POST", "/v1/certificates/{name}/expire"): (
+        "/v1/certificates/shop.example/expire",
+        None,
+        CHANGE_DEFAULT,
+    ),
+    ("POST", "/v1/certificates/{name}/obtain"): ("/v1/certificates/shop.example/obtain", None, FOLLOW),
+    ("GET", "/v1/explain/{name}"): ("/v1/explain/shop.example", None, READ),
+    ("GET", "/v1/listen"): ("/v1/listen", None, READ_DEFAULT),
+    ("PUT", "/v1/listen"): ("/v1/listen?take_over=true", LISTEN, GOVERN),
+    ("DELETE", "/v1/listen"): ("/v1/listen?take_over=true", None, GOVERN),
+    ("GET", "/v1/cache"): ("/v1/cache", None, READ_DEFAULT),
+    ("PUT", "/v1/cache"): ("/v1/cache?take_over=true", {"resident": 20}, GOVERN),
+    ("DELETE", "/v1/cache"): ("/v1/cache?take_over=true", None, GOVERN),
+    ("GET", "/v1/issuers"): ("/v1/issuers", None, READ),
+    ("GET", "/v1/issuers/{name}"): ("/v1/issuers/i?project=default", None, READ_DEFAULT),
+    ("PUT", "/v1/issuers/{name}"): ("/v1/issuers/mine", {"local": {}}, ISSUERS),
+    ("DELETE", "/v1/issuers/{name}"): ("/v1/issuers/mine", None, ISSUERS),
+}
+for kind, there, name, value in (
+    ("domains", "shop.example", "new.example", {}),
+    ("services", "shop", "new", SERVICE),
+    ("routes", "r", "new", {"hosts": ["new.example"], "service": "new"}),
+):
+    ROUTES |= {
+        ("GET", f"/v1/{kind}"): (f"/v1/{kind}", None, READ),
+        ("GET", f"/v1/{kind}/{{name}}"): (f"/v1/{kind}/{there}?project=default", None, READ_DEFAULT),
+        ("PUT", f"/v1/{kind}/{{name}}"): (f"/v1/{kind}/{name}", value, CHANGE),
+        ("DELETE", f"/v1/{kind}/{{name}}"): (f"/v1/{kind}/{name}", None, CHANGE),
+    }
+DECLARED = {
+    "listen": LISTEN,
+    "cache": {},
+    "issuers": [{"name": "i", "local": {}}],
+    "domains": [{"name": "shop.example"}],
+    "services": [{"name": "shop", **SERVICE}],
+    "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop"}],
+}
+
+
+async def headers_of(here, role: str) -> dict[str, str]:
+    if role == "nobody":
+        return {}
+    if role == "node":
+        return await here.node("n1")
+    if role == "join":
+        return await here.token("join", "node")
+    name, _, project = role.partition("@")
+    return await here.token(name, name, project)
+
+
+async def ask(here, method: str, path: str, body: object, headers: dict[str, str]) -> int | str:
+    try:
+        async with asyncio.timeout(1):
+            answer = await here.http.request(method, path, json=body, headers=headers)
+    except TimeoutError:
+        return IN if path.endswith("/watch") else "no answer"  # a feed goes on for ever
+    if answer.status_code in (200, 201, 204):
+        return IN
+    return answer.status_code
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_every_route_lets_in_whom_it_should(tmp_path, role):
+    column = ROLES.index(role)
+    async with controller(tmp_path) as here:
+        boss = await here.token("boss", "admin")
+        await here.node("n1")
+        assert (await here.apply(boss, **DECLARED)).status_code == 200
+        node = await here.node("n1")
+        assert (await here.http.post("/v1/certificates/shop.example/obtain", headers=node)).status_code == 200
+        headers = await headers_of(here, role)
+        made = [route for route in ROUTES if route[0] != "DELETE"]
+        order = made + [route for route in reversed(ROUTES) if route[0] == "DELETE"]
+        found = {
+            route: await ask(here, route[0], ROUTES[route][0], ROUTES[route][1], headers) for route in order
+        }
+
+    assert found == {route: ROUTES[route][2][column] for route in order}
+
+
+async def test_the_matrix_has_every_route(tmp_path):
+    async with controller(tmp_path) as here:
+        paths = here.parts.app.openapi()["paths"]
+    routes = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+
+    assert routes | {("GET", "/openapi.json")} == set(ROUTES)
