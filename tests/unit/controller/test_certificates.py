@@ -34,7 +34,7 @@ async def here(tmp_path):
                 Domain(name="*.lazy.example", project="q", on_demand=True),
             ]
         )
-        await make_missing(made.issuance)
+        await make_missing(made.issuance, list(made.policy.eager()))
         yield made
 
 
