@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,10 +96,27 @@ def _programs(
     ]  # fmt: skip
 
 
+def without_token(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Give the arguments without ``--join TOKEN``, and the environment that says the same.
+
+    Everybody may read a command line, and only its owner a program's environment.
+    """
+    kept, token = [], {}
+    words = iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != "--join":
+            kept.append(word)
+        elif value := value if equals else next(words, ""):
+            token = {"EDGEWARD_JOIN": value}
+    return kept, token
+
+
 def _alone(module: str) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
-        argv = [*_module(module), *context.args]
-        environment = {"EDGEWARD_STATE_DIR": str(default_state_dir()), **os.environ}
+        arguments, token = without_token(context.args)
+        argv = [*_module(module), *arguments]
+        environment = {"EDGEWARD_STATE_DIR": str(default_state_dir()), **os.environ, **token}
         os.execve(argv[0], argv, environment)  # noqa: S606 - becomes that program, no shell
 
     return run
