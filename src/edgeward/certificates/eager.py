@@ -15,31 +15,38 @@ from edgeward.errors import EdgewardError, Refused
 from edgeward.log import logger
 
 _BATCH: Final = 32
-_LOOK_AGAIN: Final = 60.0
+_LOOK_AGAIN: Final = 300.0
 _log = logger("edgeward.certificates.eager")
 
 
 async def run(issuance: Issuance, changed: asyncio.Event) -> None:
-    """Make what is missing at the start, after each ``changed``, and now and then; until cancelled."""
+    """Make what is missing at the start, after each ``changed``, and now and then; until cancelled.
+
+    After a change only domains that are new or different are looked at, else all.
+    """
+    seen: dict[str, Domain] = {}
     while True:
         changed.clear()
+        domains = {domain.name: domain for domain in issuance.policy().eager()}
         try:
-            await make_missing(issuance)
+            await make_missing(issuance, [d for d in domains.values() if seen.get(d.name) is not d])
+            seen = domains
         except EdgewardError as error:
             _log.warning("eager certificates wait", reason=str(error))
         try:
             async with asyncio.timeout(_LOOK_AGAIN):
                 await changed.wait()
         except TimeoutError:
-            continue
+            seen = {}
 
 
-async def make_missing(issuance: Issuance) -> int:
-    """Issue for every eager domain without a certificate of its project and issuer; give how many.
+async def make_missing(issuance: Issuance, domains: Sequence[Domain]) -> int:
+    """Issue for those eager domains without a certificate of their project and issuer; give how many.
 
     In small transactions, so that visitors' names get their turn in between.
     """
-    domains = list(issuance.policy().eager())
+    if not domains:
+        return 0
     async with issuance.database.reading() as connection:
         missing = await _missing(connection, domains, issuance.clock())
     made = 0

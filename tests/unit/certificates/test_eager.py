@@ -33,25 +33,25 @@ async def test_each_eager_domain_gets_one_certificate_by_its_own_name(here):
         ]
     )
 
-    assert await make_missing(here.issuance) == 71
+    assert await make_missing(here.issuance, list(here.policy.eager())) == 71
     assert set(await summaries(here)) == {*names, "*.wild.example"}
-    assert await make_missing(here.issuance) == 0
+    assert await make_missing(here.issuance, list(here.policy.eager())) == 0
 
 
 async def test_a_domain_below_a_wildcard_gets_its_own_too(here):
     here.declare([Domain(name="*.a.example"), Domain(name="b.a.example")])
 
-    assert await make_missing(here.issuance) == 2
+    assert await make_missing(here.issuance, list(here.policy.eager())) == 2
 
 
 async def test_a_change_of_project_or_issuer_makes_a_new_one(here):
     here.declare([Domain(name="a.example")])
-    await make_missing(here.issuance)
+    await make_missing(here.issuance, list(here.policy.eager()))
     before = (await summaries(here))["a.example"]
     short = Issuer(name="short", project="p", local=LocalIssuer(lifetime_days=1))
     here.declare([Domain(name="a.example", project="p", issuer="short")], [short])
 
-    assert await make_missing(here.issuance) == 1
+    assert await make_missing(here.issuance, list(here.policy.eager())) == 1
     after = (await summaries(here))["a.example"]
     assert (after.project, after.issuer) == ("p", "short")
     assert after.fingerprint != before.fingerprint
@@ -61,14 +61,17 @@ async def test_a_change_of_project_or_issuer_makes_a_new_one(here):
 async def test_one_without_an_issuer_holds_up_no_other(here):
     here.declare([Domain(name="a.example", issuer="nobody"), Domain(name="b.example")])
 
-    assert await make_missing(here.issuance) == 1
+    assert await make_missing(here.issuance, list(here.policy.eager())) == 1
 
 
 async def test_two_controllers_make_each_once(tmp_path, here):
     async with installation(tmp_path) as elsewhere:
         for one in (here, elsewhere):
             one.declare([Domain(name=f"shop{i}.example") for i in range(100)])
-        made = await asyncio.gather(make_missing(here.issuance), make_missing(elsewhere.issuance))
+        made = await asyncio.gather(
+            make_missing(here.issuance, list(here.policy.eager())),
+            make_missing(elsewhere.issuance, list(elsewhere.policy.eager())),
+        )
 
     assert sum(made) == 100
 

@@ -36,7 +36,7 @@ async def renew_everything(here: Installation, now: float) -> int:
 
 async def test_nothing_is_renewed_before_its_time_and_everything_with_a_third_of_life_left(here):
     here.declare([Domain(name=f"shop{i}.example") for i in range(80)])
-    await make_missing(here.issuance)
+    await make_missing(here.issuance, list(here.policy.eager()))
     before = await summaries(here)
     assert await renew_everything(here, START + 3.9 * DAY) == 0
     assert await renew_everything(here, START + 7 * DAY * 2 / 3) > 1
@@ -48,7 +48,7 @@ async def test_nothing_is_renewed_before_its_time_and_everything_with_a_third_of
 
 async def test_what_no_domain_wants_is_kept_while_valid_and_forgotten_once_expired(here):
     here.declare([Domain(name="a.example"), Domain(name="b.example")])
-    await make_missing(here.issuance)
+    await make_missing(here.issuance, list(here.policy.eager()))
     before = await summaries(here)
     here.declare([Domain(name="b.example")])
     await renew_everything(here, START + 5 * DAY)
@@ -63,7 +63,7 @@ async def test_what_no_domain_wants_is_kept_while_valid_and_forgotten_once_expir
 
 async def test_a_domain_that_comes_back_is_renewed_again(here):
     here.declare([Domain(name="a.example")])
-    await make_missing(here.issuance)
+    await make_missing(here.issuance, list(here.policy.eager()))
     here.declare([])
     await renew_everything(here, START + 5 * DAY)
     here.declare([Domain(name="a.example")])
@@ -76,7 +76,7 @@ async def test_one_that_cannot_be_renewed_waits_and_holds_up_no_other(here):
     short = Issuer(name="gone", local=LocalIssuer(lifetime_days=7))
     stuck = [Domain(name=f"a{i}.example", issuer="gone") for i in range(40)]
     here.declare([*stuck, Domain(name="b.example")], [short])
-    await make_missing(here.issuance)
+    await make_missing(here.issuance, list(here.policy.eager()))
     here.declare([*stuck, Domain(name="b.example")])
     await renew_everything(here, START + 5 * DAY)
 
@@ -98,7 +98,7 @@ async def test_an_expired_certificate_that_is_still_wanted_is_renewed(here):
 async def test_the_shortest_lifetime_is_not_renewed_in_a_loop(here):
     blink = Issuer(name="blink", local=LocalIssuer(lifetime_days=0.000501))
     here.declare([Domain(name="a.example", issuer="blink")], [blink])
-    await make_missing(here.issuance)
+    await make_missing(here.issuance, list(here.policy.eager()))
     assert await renew_everything(here, START) == 0
     assert await renew_everything(here, START + 60) == 1
 
