@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from edgeward.declaration.feed import Rejection
-from edgeward.gateway.envoy import Gateway, endpoints, translate
+from edgeward.gateway.envoy import SYSTEM_ROOTS, Gateway, endpoints, translate
 from edgeward.gateway.envoy.gateway import cluster_name
 from edgeward.gateway.envoy.routes import used_services
 from edgeward.gateway.model import Service
@@ -79,6 +80,7 @@ class Publishing:
             listen=self._state.listen,
             services=tuple(self._state.services.values()),
             routes=tuple(self._state.routes.values()),
+            system_roots=next((p for p in SYSTEM_ROOTS if Path(p).is_file()), SYSTEM_ROOTS[0]),
         )
         hosts = sum(len(r.hosts) for r in gateway.routes) + len(gateway.services)
         try:

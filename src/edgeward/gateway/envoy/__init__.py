@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from edgeward.gateway.envoy.cluster import cluster, endpoints
-from edgeward.gateway.envoy.gateway import Gateway
+from edgeward.gateway.envoy.gateway import SYSTEM_ROOTS, Gateway
 from edgeward.gateway.envoy.listener import NO_SNI, listeners
 from edgeward.gateway.envoy.routes import route_configurations, used_services
 from edgeward.xds.resource import Resource
 
-__all__ = ["NO_SNI", "Gateway", "endpoints", "translate"]
+__all__ = ["NO_SNI", "SYSTEM_ROOTS", "Gateway", "endpoints", "translate"]
 
 
 def translate(gateway: Gateway) -> tuple[Resource, ...]:

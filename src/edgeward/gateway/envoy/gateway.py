@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 
 from edgeward.gateway.model import Listen, Route, Service
 
+SYSTEM_ROOTS = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # Alpine, BSDs
+)
+"""Where distributions keep the authorities that backends are verified against."""
+
 
 @dataclass(frozen=True)
 class Gateway:
@@ -14,7 +22,7 @@ class Gateway:
     listen: Listen = field(default_factory=Listen)
     services: tuple[Service, ...] = ()
     routes: tuple[Route, ...] = ()
-    system_roots: str = "/etc/ssl/certs/ca-certificates.crt"
+    system_roots: str = SYSTEM_ROOTS[0]
 
 
 def cluster_name(project: str, service: str) -> str:
