@@ -23,6 +23,7 @@ log = logger(__name__)
 _SILENCE_SECONDS = 15.0
 _FIRST_PAUSE, _MOST_PAUSE, _MOST_PAUSE_REFUSED = 0.1, 2.0, 10.0
 _POST_SECONDS = 5.0
+_SAY_SECONDS = 60.0
 _DOWN_SECONDS = 0.5
 """After a failure to connect, new names fail at once for so long instead of trying each."""
 
@@ -39,6 +40,7 @@ class Link:
         self._identity: feed.Identity | None = None
         self._client: HttpClient | None = None
         self._down_until = 0.0
+        self._said = float("-inf")
         self.connected = False
 
     async def run(self) -> None:
@@ -61,10 +63,14 @@ class Link:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
 
     def _lost(self, error: EdgewardError) -> None:
+        now = time.monotonic()
         if self.connected:
             log.warning("lost the controller; serving what is known", problem=str(error))
+        elif now - self._said >= _SAY_SECONDS:
+            log.warning("the controller cannot be followed; serving what is known", problem=str(error))
         else:
-            log.info("the controller cannot be followed", problem=str(error))
+            return
+        self._said = now
 
     async def _follow(self) -> None:
         await self._read_identity()

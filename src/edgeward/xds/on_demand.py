@@ -30,10 +30,14 @@ class OnDemand:
     answers: dict[str, Resource | None] = field(default_factory=dict)
     alone: dict[str, Resource] = field(default_factory=dict)
     waiting: dict[str, tuple[Resource, ...]] = field(default_factory=dict)
+    begun: bool = False
 
     def subscribe(self, request: Request) -> list[Event]:
         """Take in a request's names; gives an Ask for each that somebody must answer."""
         events: list[Event] = []
+        if not self.begun and not request.subscribe:
+            request.subscribe.append("*")  # Envoy writes a first visitor's "*" as a legacy wildcard
+        self.begun = True
         for name in request.unsubscribe:
             if self._forget(name):
                 events.append(Dropped(name))

@@ -410,3 +410,12 @@ def test_a_name_that_is_not_there_is_said_to_be_absent() -> None:
     envoy = connected({m.LISTENER: {"l": b"routes=nowhere"}})
 
     assert f"{m.ROUTES}/nowhere" in envoy._answered
+
+
+def test_a_star_as_the_first_name_of_all_is_answered_too() -> None:
+    envoy = connected({})
+    envoy.secrets_wanted.add("*")
+    envoy._send(m.SECRET)
+    envoy.deliver_request()
+
+    assert [e for e in envoy.events if isinstance(e, Ask)] == [Ask("*")]
