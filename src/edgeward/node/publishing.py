@@ -80,7 +80,7 @@ class Publishing:
             listen=self._state.listen,
             services=tuple(self._state.services.values()),
             routes=tuple(self._state.routes.values()),
-            system_roots=next((p for p in SYSTEM_ROOTS if Path(p).is_file()), SYSTEM_ROOTS[0]),
+            system_roots=_system_roots(),
         )
         hosts = sum(len(r.hosts) for r in gateway.routes) + len(gateway.services)
         try:
@@ -109,3 +109,7 @@ class Publishing:
             if sentence:
                 found[f"services/{service.project}/{service.name}"] = sentence
         return found
+
+
+def _system_roots() -> str:
+    return next((p for p in SYSTEM_ROOTS if Path(p).is_file()), SYSTEM_ROOTS[0])
