@@ -92,6 +92,8 @@ class FakeController:
         self.obtained: list[str] = []
         self.watches: list[int] = []
         """The ``since`` of every watch."""
+        self.more_roots = ""
+        """PEM published beside the root that signs."""
         self.refuse_obtain = False
         self.obtain_seconds = 0.0
         self.big_transactions = 0
@@ -224,7 +226,7 @@ class FakeController:
     # --- what a node asks ---------------------------------------------------------------------
 
     async def _root(self, _: Request) -> Response:
-        return PlainTextResponse(self.authority.pem)
+        return PlainTextResponse(self.authority.pem + self.more_roots)
 
     async def _join(self, request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {JOIN}":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.fake_controller import JOIN
+from tests.integration.fake_controller import JOIN, Authority
 from tests.integration.node_rig import Rig, rig, within
 
 ACTIVE = r"listener\.https\.on_demand_secret\.cert_active"
@@ -294,3 +294,18 @@ def test_what_envoy_refuses_reaches_the_controller_as_a_sentence_about_the_objec
     revision = edge.controller.declare(https=[f"127.0.0.1:{edge.port}"])
     within(5, lambda: edge.controller.reports[-1]["rejections"] == [], "its end")
     assert edge.controller.reports[-1]["revision"] == revision
+
+
+def test_a_new_root_is_known_long_before_it_signs(edge: Rig) -> None:
+    edge.controller.declare("a.example")
+    edge.controller.more_roots = Authority().pem
+    edge.start()
+    identity = edge.state_dir / "node" / "identity.json"
+
+    within(5, lambda: identity.read_text().count("BEGIN CERTIFICATE") == 2, "the new root is kept")
+    assert identity.stat().st_mode & 0o777 == 0o600
+    edge.controller.stop()
+    edge.controller.start()
+    edge.controller.declare("b.example")
+    edge.controller.certify("b.example")
+    within(10, lambda: edge.served("b.example"), "the feed goes on")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ _SILENCE_SECONDS = 15.0
 _FIRST_PAUSE, _MOST_PAUSE, _MOST_PAUSE_REFUSED = 0.1, 2.0, 10.0
 _POST_SECONDS = 5.0
 _SAY_SECONDS = 60.0
+_ROOTS_SECONDS = 3600.0
+"""A new root is published long before it signs: asking each hour never misses it."""
 _DOWN_SECONDS = 0.5
 """After a failure to connect, new names fail at once for so long instead of trying each."""
 
@@ -41,6 +44,7 @@ class Link:
         self._client: HttpClient | None = None
         self._down_until = 0.0
         self._said = float("-inf")
+        self._roots_at = float("-inf")
         self.connected = False
 
     async def run(self) -> None:
@@ -104,6 +108,26 @@ class Link:
             if not self.connected:
                 log.info("following the controller", version=message.version)
             self.connected = True
+        if time.monotonic() - self._roots_at >= _ROOTS_SECONDS:
+            self._roots_at = time.monotonic()
+            await self._renew_roots()
+
+    async def _renew_roots(self) -> None:
+        """Keep the authority's roots as the controller, trusted by those of before, publishes them."""
+        client, _ = self._ready()
+        identity = self._identity
+        try:
+            reply = await client.ask("GET", "/v1/ca/root", _POST_SECONDS)
+            roots = reply.body.decode()
+            if identity is None or reply.status != 200 or roots == identity.ca:
+                return
+            ssl.create_default_context(cadata=roots)
+            renewed = identity.model_copy(update={"ca": roots})
+            await asyncio.to_thread(identities.save, self._file, renewed)
+        except (Unavailable, UnicodeDecodeError, ssl.SSLError) as error:
+            log.warning("the authority's roots are as before", problem=str(error))
+            return
+        log.info("the authority's roots are renewed")
 
     async def obtain(self, name: str, timeout: float) -> Kept:
         """Have the controller give, or get, a certificate for a canonical name.
