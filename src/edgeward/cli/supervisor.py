@@ -134,7 +134,6 @@ class Supervisor:
             backoff = backoff.after_death(ran_seconds)
             kept.restarts += 1
             kept.turn("waiting")
-            self._write()
             _log.error(
                 f"{kept.program.name} died and is started again",
                 exit=kept.last_exit,
@@ -142,6 +141,7 @@ class Supervisor:
                 restarts=kept.restarts,
                 delay_seconds=backoff.delay,
             )
+            self._write()
             await _at_most(backoff.delay, self._ending)
         kept.turn("ended")
         self._write()
