@@ -31,6 +31,8 @@ class DeltaStream:
         }
         self._snapshot = snapshot
         self._nonce = 0
+        self.at_rest = False
+        """Nothing but secrets has moved since all was said: what handshakes need must be cheap."""
 
     def received(self, data: bytes) -> list[Event]:
         """Take in the bytes of one request; raises Invalid where they are none."""
@@ -40,6 +42,7 @@ class DeltaStream:
         kind = self._kinds.get(request.type_url)
         if kind is None:
             return []
+        self.at_rest = False
         refused = kind.settle(request)
         kind.subscribe(request)
         return list(refused)
@@ -47,6 +50,7 @@ class DeltaStream:
     def offer(self, snapshot: Snapshot) -> None:
         """Give the state that Envoy is to hold from now on."""
         self._snapshot = snapshot
+        self.at_rest = False
         for kind in self._kinds.values():
             kind.offered(snapshot)
 
@@ -68,11 +72,12 @@ class DeltaStream:
 
     def _configuration(self, nonce: str) -> bytes | None:
         snapshot = self._snapshot
-        if snapshot is None:
+        if snapshot is None or self.at_rest:
             return None
         for kind, removals in self._sendable(snapshot):
             if kind.subscribed and not kind.waiting and (sent := kind.send(nonce, snapshot, removals)):
                 return write_response(kind.type_url, nonce, sent.resources, sent.removed)
+        self.at_rest = True
         return None
 
     def _sendable(self, snapshot: Snapshot) -> list[tuple[Kind, bool]]:
@@ -93,11 +98,17 @@ class DeltaStream:
         return not any(k.waiting or k.queue(snapshot) or k.gone(snapshot) for k in users)
 
     @property
+    def silent(self) -> bool:
+        """Nothing would be said now."""
+        return self.at_rest and not self.secrets.answers and not self.secrets.alone
+
+    @property
     def waits_for_clusters(self) -> bool:
         return bool(self._clusters.waiting)
 
     def hurry(self) -> None:
         """Go on although clusters are not warm: one that is slow to check must not hold up the rest."""
+        self.at_rest = False
         self._clusters.hurry()
 
     @property

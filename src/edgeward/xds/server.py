@@ -29,6 +29,7 @@ class Connection:
         self.revision: int | None = None
         """The last one in force."""
         self._wake = asyncio.Event()
+        self._speaking = False
 
     def flush(self) -> None:
         """Have everything that may be sent now go out, together, in the next turn of the loop."""
@@ -37,6 +38,17 @@ class Connection:
     async def wanted(self) -> None:
         await self._wake.wait()
         self._wake.clear()
+
+    async def speak(self, context: Any) -> None:
+        """Send all that may be sent now, unless that is being done already."""
+        if self._speaking:
+            return
+        self._speaking = True
+        try:
+            while (response := self.delta.response()) is not None:
+                await context.write(response)
+        finally:
+            self._speaking = False
 
 
 class Program(Protocol):
@@ -103,7 +115,8 @@ class XdsServer:
         writer = asyncio.create_task(_write(connection, context))
         warming = asyncio.create_task(_not_for_ever(connection))
         try:
-            await self._read(connection, context)
+            with _cut():
+                await self._read(connection, context)
         except Invalid as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
@@ -116,8 +129,11 @@ class XdsServer:
             events = connection.delta.received(data)
             if events:
                 self._program.told(connection, events)
-            connection.flush()
-            self._notice(connection)
+            moved = not connection.delta.at_rest
+            if not connection.delta.silent:
+                await connection.speak(context)
+            if moved:
+                self._notice(connection)
 
     def _notice(self, connection: Connection) -> None:
         revision = connection.delta.in_force
@@ -126,12 +142,16 @@ class XdsServer:
             self._program.settled(connection)
 
 
+def _cut() -> contextlib.suppress:
+    """What grpc raises where Envoy has gone."""
+    return contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, grpc.aio.UsageError)
+
+
 async def _write(connection: Connection, context: Any) -> None:
-    with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError):
+    with _cut():
         while True:
             await connection.wanted()
-            while (response := connection.delta.response()) is not None:
-                await context.write(response)
+            await connection.speak(context)
 
 
 async def _not_for_ever(connection: Connection) -> None:
