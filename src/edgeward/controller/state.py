@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.model import Cache, Domain, Issuer
 from edgeward.certificates.policy import Policy
-from edgeward.database.engine import Database
+from edgeward.database.engine import Database, current_revision
 from edgeward.declaration import store
 from edgeward.declaration.model import DEFAULT_PROJECT, Change, Key, Stored
 from edgeward.declaration.store import Followed, Position
@@ -93,10 +93,12 @@ class State:
 
     async def follow(self, database: Database) -> None:
         """Keep up with what others commit, until cancelled."""
+        looked = self._position.revision
         while True:
-            await database.changed_since(self._position.revision, _LOOK_AGAIN)
+            await database.changed_since(looked, _LOOK_AGAIN)
             try:
                 async with database.reading() as connection:
+                    looked = await current_revision(connection)  # certificates move it too, not us
                     await self.catch_up(connection)
             except EdgewardError as error:
                 _log.warning("the declared state cannot be read", reason=str(error))
