@@ -67,6 +67,7 @@ class Parts:
     file: WatchedFile | None
     cases: UseCases
     app: FastAPI
+    seeing: Seeing
     serving: Serving
     changed: asyncio.Event
     """Set after every change of what is declared."""
@@ -131,6 +132,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         file=file,
         cases=cases,
         app=app,
+        seeing=seeing,
         serving=serving,
         changed=changed,
     )
@@ -192,6 +194,7 @@ async def _serve(parts: Parts) -> None:
         if parts.file is not None:
             works.append(parts.file.run())
         tasks = [group.create_task(work) for work in works]
+        parts.seeing.started = True
         notify.ready(f"api on {', '.join(parts.serving.addresses)}")
         _log.info("controller ready", api=list(parts.serving.addresses))
         await ending.wait()

@@ -47,8 +47,10 @@ class Seeing:
         self._metrics = metrics
         self._state_dir = state_dir
         self._clock = clock
-        self._started = clock()
+        self._since = clock()
         self.serving: Callable[[], Any] = tuple
+        self.started = False
+        """Set once everything that is declared was taken in and told."""
 
     async def status(self, who: Principal) -> Mapping[str, Any]:
         project = who.projects
@@ -60,7 +62,7 @@ class Seeing:
         status: dict[str, Any] = {
             "version": __version__,
             "revision": revision,
-            "controller": {"started": self._started, "pid": os.getpid(), "api": list(self.serving())},
+            "controller": {"started": self._since, "pid": os.getpid(), "api": list(self.serving())},
             "nodes": [shown(self._registry, node, project) for node in self._registry],
             "objects": objects,
             "certificates": {
@@ -75,6 +77,8 @@ class Seeing:
         return status
 
     async def ready(self) -> str | None:
+        if not self.started:
+            return "the controller is starting"
         try:
             async with asyncio.timeout(_PATIENCE), self._database.reading() as connection:
                 await current_revision(connection)

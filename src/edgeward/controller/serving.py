@@ -47,6 +47,15 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield  # signals are the program's
 
+    async def _wait_tasks_to_complete(self) -> None:
+        """Wait for requests under way, not for idle clients that never end their side of TLS."""
+        while self.server_state.tasks and not self.force_exit:  # noqa: ASYNC110 - a set of uvicorn's
+            await asyncio.sleep(0.02)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+
 
 class Serving:
     """Serves one app on any number of addresses. ``tls`` may get another certificate at any time."""
