@@ -182,8 +182,8 @@ def _troubles(node: NodeView, facts: Facts, choice: Choice | None) -> Iterator[O
     for key, sentence in said.items():
         if _same_service(key, choice):
             yield Obstacle(
-                f"{key} has trouble on node {node.name}: {sentence}",
-                "see that its backends answer, and that their names resolve on that node",
+                f"{key} cannot be reached from node {node.name}: {sentence}",
+                "see that its backends run, and that their names resolve on that node",
             )
 
 
@@ -220,6 +220,8 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
     troubles = [trouble for node in connected if (trouble := next(_troubles(node, facts, choice), None))]
     if len(troubles) < len(connected):
         yield from (trouble.reason for trouble in troubles)
+    for node in connected:
+        yield from (f"node {node.name}: {note}" for note in (node.answer.notes if node.answer else ()))
     yield from (f"node {node.name} is not connected" for node in facts.nodes if not node.connected)
     yield from (f"node {node.name} did not answer in time" for node in connected if node.answer is None)
 

@@ -133,7 +133,9 @@ class Answer(Value):
     not_after: str | None = None
     fingerprint: str | None = None
     service: dict[str, str] = {}
-    """Services the name's routes use that have something wrong: key → sentence."""
+    """Services the name's routes use that cannot serve: key → sentence."""
+    notes: tuple[str, ...] = ()
+    """What is wrong and does not keep it from being served: one of several backends is down."""
 
 
 class Join(Value):

@@ -12,6 +12,7 @@ from edgeward.declaration.feed import Answer, Ask, Rejection, Report, TierFigure
 from edgeward.domain_name import normalise
 from edgeward.errors import EdgewardError, Invalid, Unavailable
 from edgeward.log import logger
+from edgeward.node import trying
 from edgeward.node.answering import Answering
 from edgeward.node.backends import Backends
 from edgeward.node.envoy_admin import EnvoyAdmin, Seen
@@ -23,6 +24,7 @@ from edgeward.node.tiers import Tiers
 log = logger(__name__)
 _EVERY_SECONDS = 10.0
 _STARTING_SECONDS = 1.0
+_MOST_SERVICES = 5
 _GATHER_SECONDS = 0.05
 _MOST_REJECTIONS = 200
 
@@ -157,26 +159,41 @@ class Reporting:
     async def answer(self, ask: Ask, now: float, send: Callable[[Answer], Awaitable[None]]) -> None:
         """Answer a question about a name; one that cannot be sent is let go: it is asked again."""
         try:
-            await send(self.answer_to(ask, now))
+            await send(await self.answer_to(ask, now))
         except Unavailable as error:
             log.info("answer not taken", problem=str(error))
 
-    def answer_to(self, ask: Ask, now: float) -> Answer:
+    async def answer_to(self, ask: Ask, now: float) -> Answer:
         try:
             name = normalise(ask.name)
         except Invalid:
             return Answer(id=ask.id, tier="none")
         tier, kept = self._tiers.where(name, now) if self._state.covered(name) else ("none", None)
         resident = self._answering.holds(name)
-        sentences = {
-            f"services/{s.project}/{s.name}": problem
-            for s in self._state.services_of(name)
-            if (problem := self._backends.problem(s))
-        }
+        troubles, notes = await self._tried(name)
         return Answer(
             id=ask.id,
             tier="resident" if resident is not None else tier,
             not_after=datetime.fromtimestamp(kept.not_after, UTC).isoformat() if kept else None,
             fingerprint=kept.fingerprint if kept else None,
-            service=sentences,
+            service=troubles,
+            notes=tuple(notes),
         )
+
+    async def _tried(self, name: str) -> tuple[dict[str, str], list[str]]:
+        """Give what is wrong with the services of a name: those that cannot serve, and smaller matters."""
+        found = {(s.project, s.name): s for s in self._state.services_of(name)}
+        services = list(found.values())[:_MOST_SERVICES]
+        tried = await asyncio.gather(
+            *(trying.failures(service, self._backends.addresses(service)) for service in services)
+        )
+        troubles: dict[str, str] = {}
+        notes: list[str] = []
+        for service, (failures, works) in zip(services, tried, strict=True):
+            key = f"services/{service.project}/{service.name}"
+            problems = [p for p in (self._backends.problem(service), *failures) if p]
+            if works:
+                notes += [f"{key}: {problem}" for problem in problems]
+            else:
+                troubles[key] = "; ".join(problems)
+        return troubles, notes

@@ -77,12 +77,12 @@ OBSTACLES = [
     ),
     (
         {"nodes": (reported(backends={"services/default/shop": "does not resolve"}),)},
-        "services/default/shop has trouble on node edge1: does not resolve",
+        "services/default/shop cannot be reached from node edge1: does not resolve",
         "backends",
     ),
     (
         {"nodes": (replace(NODE, answer=Answer(id="1", tier="none", service={"default/shop": "down"})),)},
-        "default/shop has trouble on node edge1: down",
+        "default/shop cannot be reached from node edge1: down",
         "backends",
     ),
 ]
