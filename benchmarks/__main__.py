@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks import handshake, issuance, memory, request, stored, table, unknown
@@ -17,10 +18,11 @@ from benchmarks.edgeward import EAGER, Edgeward, edgeward
 from benchmarks.material import material
 from benchmarks.peers import NAME, Contender, Scene, backend, peers, program
 from benchmarks.processes import rss_mb
-from benchmarks.table import Row
+from benchmarks.table import FAILED, Row
 from benchmarks.visits import ROOT
 
 OUTPUT = ROOT / "benchmarks" / "result.json"
+MEASUREMENTS = ("handshake", "request", "issuance", "stored", "memory", "unknown")
 
 
 @dataclass(frozen=True)
@@ -37,28 +39,56 @@ class Size:
     unknown_seconds: float
 
 
-FULL = Size(5, 1000, 15_000, 400, 10_000, 3000, 100_000, 90.0)
-QUICK = Size(1, 500, 5_000, 50, 800, 400, 10_000, 8.0)
-MEASUREMENTS = ("handshake", "request", "issuance", "stored", "memory", "unknown")
+FULL = Size(5, 2000, 20_000, 400, 10_000, 3000, 100_000, 90.0)
+QUICK = Size(1, 1000, 10_000, 50, 800, 600, 10_000, 8.0)
+
+
+class Run:
+    """The rows so far. A measurement that fails becomes a row that says so, and the others go on."""
+
+    def __init__(self, size: Size, only: Sequence[str]) -> None:
+        self.size = size
+        self._only = only
+        self.rows: list[Row] = []
+
+    def wants(self, *names: str) -> bool:
+        return not set(names).isdisjoint(self._only)
+
+    def add(self, name: str, measure: Callable[[], list[Row]]) -> None:
+        """Measure where it is wanted."""
+        if self.wants(name):
+            self.attempt(name, measure)
+
+    def attempt(self, name: str, measure: Callable[[], list[Row]]) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
+        try:
+            self.rows += measure()
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            print(f"{name}: {error}", file=sys.stderr, flush=True)
+            self.rows.append(Row(name, "", FAILED, note=(str(error).splitlines() or [""])[0]))
+
+    @property
+    def failed(self) -> bool:
+        return any(row.figure == FAILED for row in self.rows)
 
 
 def main() -> int:
     options = _options()
-    size = QUICK if options.quick else FULL
+    run = Run(QUICK if options.quick else FULL, options.only or MEASUREMENTS)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="edgeward-bench-", dir="/tmp") as directory:
-        rows = _measured(Path(directory), size, options.only or MEASUREMENTS)
+        _measure(run, Path(directory))
     seconds = time.monotonic() - started
-    print(f"\n{table.printed(rows)}\n")
-    table.write(OUTPUT, rows, seconds, _versions())
-    missed = [f"{r.what}, {r.who}: {g}" for r in rows for g in r.goals if not g.met]
-    print(f"{seconds:.0f} s; {len(missed)} goals missed; written to {OUTPUT.relative_to(ROOT)}")
-    return 0
+    table.write(OUTPUT, run.rows, seconds, _versions())
+    missed = sum(not goal.met for row in run.rows for goal in row.goals)
+    print(f"\n{table.printed(run.rows)}\n")
+    print(f"{seconds:.0f} s; {missed} goals missed; written to {OUTPUT.relative_to(ROOT)}")
+    return 1 if run.failed else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything: about a minute, rough")
+    parser.add_argument("--quick", action="store_true", help="less of everything: under a minute, rough")
     parser.add_argument("only", nargs="*", metavar="MEASUREMENT", help=f"some of: {', '.join(MEASUREMENTS)}")
     options = parser.parse_args()
     unheard = sorted(set(options.only) - set(MEASUREMENTS))
@@ -67,63 +97,52 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _measured(directory: Path, size: Size, only: Sequence[str]) -> list[Row]:
-    rows: list[Row] = []
+def _measure(run: Run, directory: Path) -> None:
     with ExitStack() as stack:
         port = stack.enter_context(backend(directory))
-        _say("starting Edgeward")
         ours = stack.enter_context(edgeward(directory / "edgeward", port))
         empty_mb = rss_mb(ours.parts["envoy"])
-        rows += _beside_peers(directory, port, ours, size, only)
-        rows += _alone(ours, empty_mb, size, only)
-    return rows
+        if run.wants("handshake", "request"):
+            _beside_peers(run, directory, port, ours)
+        run.add("issuance", partial(issuance.measure, ours, run.size.first_visits))
+        if run.wants("stored", "memory", "unknown"):
+            _with_many_names(run, ours, empty_mb)
 
 
-def _beside_peers(directory: Path, port: int, ours: Edgeward, size: Size, only: Sequence[str]) -> list[Row]:
-    if not {"handshake", "request"} & set(only):
-        return []
-    rows: list[Row] = []
+def _beside_peers(run: Run, directory: Path, port: int, ours: Edgeward) -> None:
+    size = run.size
     scene = Scene(directory, material(directory, NAME), port)
     with peers(scene) as (running, missing):
         contenders: list[Contender] = [*running, ours]
-        if "handshake" in only:
-            _say("handshakes")
-            rows += handshake.measure(contenders, missing, size.rounds, size.handshakes)
-        if "request" in only:
-            _say("requests")
+        run.add("handshake", lambda: handshake.measure(contenders, missing, size.rounds, size.handshakes))
+        if run.wants("request"):
             with edgeward(directory / "logging", port, access_log="stdout") as logging:
-                rows += request.measure([*contenders, logging], missing, size.rounds, size.requests)
-    return rows
+                all_of_them = [*contenders, logging]
+                run.add("request", lambda: request.measure(all_of_them, missing, size.rounds, size.requests))
 
 
-def _alone(ours: Edgeward, empty_mb: float, size: Size, only: Sequence[str]) -> list[Row]:
-    rows: list[Row] = []
-    if "issuance" in only:
-        _say("first visits")
-        rows += issuance.measure(ours, size.first_visits)
-    if not {"stored", "memory", "unknown"} & set(only):
-        return rows
+def _with_many_names(run: Run, ours: Edgeward, empty_mb: float) -> None:
+    size = run.size
     names = [f"n{number:05}.{EAGER}" for number in range(size.certificates)]
-    _say(f"declaring {len(names):,} domains")
+    run.attempt("eager", lambda: _declared(ours, names))
+    if run.failed:
+        return
+    run.add("stored", lambda: stored.measure(ours, names[: size.new_names]))
+    if run.wants("memory", "unknown"):
+        run.attempt("memory", lambda: memory.measure(ours, names, empty_mb))
+    run.add("unknown", lambda: unknown.measure(ours, names[-100:], size.unknown_names, size.unknown_seconds))
+
+
+def _declared(ours: Edgeward, names: Sequence[str]) -> list[Row]:
     began = time.monotonic()
     ours.declare(names, 120)
     took = time.monotonic() - began
-    note = f"{len(names):,} in {took:.1f} s"
-    rows.append(Row("eager domains: declared, issued, copied", "Edgeward", len(names) / took, "/s", note))
-    if "stored" in only:
-        _say("stored names")
-        rows += stored.measure(ours, names[: size.new_names])
-    if {"memory", "unknown"} & set(only):
-        _say("resident names")
-        rows += memory.measure(ours, names, empty_mb)
-    if "unknown" in only:
-        _say("unknown names")
-        rows += unknown.measure(ours, names[-100:], size.unknown_names, size.unknown_seconds)
-    return rows
+    note = f"{len(names):,} in {took:.1f} s, all on the node's disk"
+    return [Row("eager domains, declared at once", "Edgeward", len(names) / took, "/s", note)]
 
 
 def _versions() -> dict[str, str]:
-    asked = {"nginx": ("nginx", "-v"), "HAProxy": ("haproxy", "-v")}
+    asked = {"nginx": ("nginx", "-v"), "HAProxy": ("haproxy", "-v"), "h2load": ("h2load", "--version")}
     found = {}
     for label, (name, flag) in asked.items():
         binary = program(name)
@@ -131,10 +150,6 @@ def _versions() -> dict[str, str]:
             told = subprocess.run([binary, flag], capture_output=True, text=True, timeout=10)
             found[label] = (told.stdout + told.stderr).strip().splitlines()[0]
     return found
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

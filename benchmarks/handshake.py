@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.peers import Contender
 from benchmarks.rounds import by_turns
-from benchmarks.table import Goal, Row, ratio_goals
+from benchmarks.table import NOT_INSTALLED, Goal, Row, ratio_goals
 from benchmarks.visits import Visits, visit
 
 WHAT = "full ECDSA handshake, CPU"
@@ -24,7 +24,7 @@ def measure(contenders: Sequence[Contender], missing: Sequence[str], rounds: int
     costs = by_turns(contenders, rounds, drive)
     figures = {label: c.median for label, c in costs.items()}
     return [
-        *(Row(WHAT, label, None, "µs") for label in missing),
+        *(Row(WHAT, label, NOT_INSTALLED) for label in missing),
         *(
             Row(WHAT, label, c.median, "µs", c.note, _goals(label, figures))
             for label, c in costs.items()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from benchmarks.peers import Contender, program
 from benchmarks.rounds import by_turns
-from benchmarks.table import Goal, Row, ratio_goals
+from benchmarks.table import NOT_INSTALLED, Goal, Row, ratio_goals
 
 WHAT = "proxied keep-alive request, CPU"
 _LIMITS = (("Caddy", 0.65), ("bare Envoy", 1.15))
@@ -16,8 +16,9 @@ _CONNECTIONS = 16
 
 
 def measure(contenders: Sequence[Contender], missing: Sequence[str], rounds: int, count: int) -> list[Row]:
-    if program("h2load") is None:
-        return [Row(WHAT, "h2load", None, "µs", "it makes the requests; apt install nghttp2-client")]
+    for needed, package in (("h2load", "nghttp2-client"), ("nginx", "nginx-light")):
+        if program(needed) is None:
+            return [Row(WHAT, needed, NOT_INSTALLED, note=f"needed for it: apt install {package}")]
 
     def drive(contender: Contender, warming: bool) -> int:
         return _requests(contender, 1000 if warming else count)
@@ -25,7 +26,7 @@ def measure(contenders: Sequence[Contender], missing: Sequence[str], rounds: int
     costs = by_turns(contenders, rounds, drive)
     figures = {label: c.median for label, c in costs.items()}
     return [
-        *(Row(WHAT, label, None, "µs") for label in missing),
+        *(Row(WHAT, label, NOT_INSTALLED) for label in missing),
         *(
             Row(WHAT, label, c.median, "µs", c.note, _goals(label, figures))
             for label, c in costs.items()

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+NOT_INSTALLED = "not installed"
+FAILED = "failed"
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -31,19 +34,19 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of one server; None where it is not installed."""
+    """One figure of one server, or why there is none."""
 
     what: str
     who: str
-    figure: float | None
-    unit: str
+    figure: float | str
+    unit: str = ""
     note: str = ""
     goals: tuple[Goal, ...] = ()
 
     @property
     def shown(self) -> str:
-        if self.figure is None:
-            return "not installed"
+        if isinstance(self.figure, str):
+            return self.figure
         digits = 0 if self.unit == "" else 2 if self.figure < 10 else 1
         return f"{self.figure:,.{digits}f} {self.unit}".strip()
 
