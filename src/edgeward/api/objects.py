@@ -18,6 +18,9 @@ from edgeward.declaration.document import plain
 from edgeward.declaration.model import DEFAULT_PROJECT, Key, Kind, Stored
 
 ObjectName = Annotated[str, Path(min_length=1, max_length=260, pattern=r"^[^\x00-\x1f\x7f/]+$")]
+_MADE: dict[int | str, dict[str, Any]] = {
+    201: {"description": "Made", "content": {"application/json": {"schema": {"type": "object"}}}}
+}
 TakeOver = Annotated[bool, Query(description="take the object over from the source it belongs to")]
 
 
@@ -57,7 +60,11 @@ def _many(kind: Kind) -> APIRouter:
         return _answer(stored, unchanged=stored.revision in (expected.unless or ()))
 
     @router.put(
-        "/{name}", name=f"put one of {kind.name}", status_code=200, openapi_extra=described(kind.model)
+        "/{name}",
+        name=f"put one of {kind.name}",
+        dependencies=changer,
+        responses=_MADE,
+        openapi_extra=described(kind.model),
     )
     async def put(
         request: Request,
@@ -98,7 +105,13 @@ def _single(kind: Kind) -> APIRouter:
         stored = await cases.declarations.found(who, kind.name, kind.name, DEFAULT_PROJECT)
         return _answer(stored, unchanged=stored.revision in (expected.unless or ()))
 
-    @router.put("", name=f"put {kind.name}", dependencies=changer, openapi_extra=described(kind.model))
+    @router.put(
+        "",
+        name=f"put {kind.name}",
+        dependencies=changer,
+        responses=_MADE,
+        openapi_extra=described(kind.model),
+    )
     async def put(
         request: Request, cases: Cases, who: Who, expected: Expected, take_over: TakeOver = False
     ) -> Response:

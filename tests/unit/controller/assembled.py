@@ -55,6 +55,7 @@ async def controller(state_dir: Path) -> AsyncIterator[Controller]:
         async with database.reading() as connection:
             await parts.state.catch_up(connection)
         transport = httpx.ASGITransport(parts.app, raise_app_exceptions=False)
+        parts.seeing.started = True
         working = asyncio.create_task(parts.obtainer.run())
         async with httpx.AsyncClient(transport=transport, base_url="https://controller") as http:
             yield Controller(parts, http)
