@@ -67,6 +67,7 @@ class Node:
             self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected
         )
         self._web = Web(self._state, self._metrics, self._answering, self._envoy)
+        self._reporting.others = self._unmet
         self._xds = XdsServer(config.node_dir / "xds.sock", self._answering)
         self._group: asyncio.TaskGroup | None = None
 
@@ -128,6 +129,13 @@ class Node:
 
     def _changed(self) -> None:
         self._reporting.changed()
+
+    def _unmet(self) -> list[feed.Rejection]:
+        revision = self._state.revision
+        return [
+            feed.Rejection(object="listen/default/listen", message=text, revision=revision)
+            for text in self._web.problems.values()
+        ]
 
     def _keep(self, kept: Kept) -> None:
         if self._group is not None:

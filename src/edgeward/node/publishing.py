@@ -33,6 +33,7 @@ class Publishing:
         self._offer = offer
         self._due = asyncio.Event()
         self._stale = False
+        self._good_revision = 0
         self._translated: tuple[Resource, ...] = ()
         self._services: tuple[Service, ...] = ()
         self._endpoints: dict[tuple[str, str], Resource] = {}
@@ -62,8 +63,10 @@ class Publishing:
         revision, complete = self._state.revision, self._state.complete
         if self._stale:
             self._stale = False
-            if not await self._translate(revision):
-                return
+            await self._translate(revision)
+        if self.failure is not None:
+            revision = self._good_revision
+        self._good_revision = revision
         pending = []
         for service in self._services:
             key = service.project, service.name
@@ -75,31 +78,31 @@ class Publishing:
         resources = [*self._translated, *self._endpoints.values()]
         self._offer(snapshot(revision, resources, pending, complete))
 
-    async def _translate(self, revision: int) -> bool:
+    async def _translate(self, revision: int) -> None:
         gateway = Gateway(
             listen=self._state.listen,
             services=tuple(self._state.services.values()),
             routes=tuple(self._state.routes.values()),
             system_roots=_system_roots(),
         )
-        hosts = sum(len(r.hosts) for r in gateway.routes) + len(gateway.services)
         try:
+            hosts = sum(len(r.hosts) for r in gateway.routes) + len(gateway.services)
             if hosts > _INLINE_HOSTS:
-                self._translated = await asyncio.to_thread(translate, gateway)
+                translated = await asyncio.to_thread(translate, gateway)
             else:
-                self._translated = translate(gateway)
+                translated = translate(gateway)
+            services = used_services(gateway)
         except Exception as error:
             # Envoy keeps what it has: a state that only this version of ours cannot translate must
             # neither end the node nor, read back from the sealed copy, end it again at each start.
             log.exception("the state cannot be translated for Envoy; keeping the one before")
             message = f"this node cannot translate the state of revision {revision}: {error!r}"
             self.failure = Rejection(object="gateway", message=message, revision=revision)
-            return False
+            return
         self.failure = None
-        self._services = used_services(gateway)
+        self._translated, self._services = translated, services
         self._endpoints = {}
         self._backends.want(self._services)
-        return True
 
     def problems(self) -> dict[str, str]:
         """Give services with something wrong: key → sentence."""

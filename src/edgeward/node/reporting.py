@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -58,6 +58,8 @@ class Reporting:
         self._backends = backends
         self._envoy = envoy
         self._due = asyncio.Event()
+        self.others: Callable[[], Iterable[Rejection]] = tuple
+        """What else to report as not taken."""
         self._in_force = 0
 
     def changed(self) -> None:
@@ -105,6 +107,7 @@ class Reporting:
             Rejection(object=key, message=text, revision=self._state.revision)
             for key, text in self._state.problems.items()
         ]
+        ours += self.others()
         if self._publishing.failure is not None:
             ours.append(self._publishing.failure)
         return (*ours, *self._answering.rejections.all())[:_MOST_REJECTIONS]

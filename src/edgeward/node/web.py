@@ -115,7 +115,9 @@ async def _serve(app: Starlette, listening: socket.socket) -> None:
     sockets: Sequence[socket.socket] = [listening]
     try:
         await server.serve(sockets=list(sockets))
-    finally:
+    finally:  # cancelled, uvicorn leaves its sockets open
+        for accepting in getattr(server, "servers", []):
+            accepting.close()
         listening.close()
 
 
