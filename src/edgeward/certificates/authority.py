@@ -128,7 +128,8 @@ def publish(pem: str, path: Path) -> bool:
         draft.chmod(0o644)
         draft.replace(path)
     except OSError as error:
-        raise Unavailable(f"{path}: {error.strerror}; make it writable for this user") from error
+        remedy = "see that its disk has space and that this user may write there"
+        raise Unavailable(f"{path}: {error.strerror}; {remedy}") from error
     return True
 
 

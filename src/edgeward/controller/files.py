@@ -21,7 +21,8 @@ def write_secret(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        raise Unavailable(f"{path}: {error.strerror}; make its directory writable for this user") from error
+        remedy = "see that its disk has space and that this user may write there"
+        raise Unavailable(f"{path}: {error.strerror}; {remedy}") from error
 
 
 def read_text(path: Path) -> str | None:

@@ -33,7 +33,8 @@ async def migrate(engine: AsyncEngine) -> None:
             await connection.commit()
     except (DBAPIError, OSError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
-        raise Unavailable(f"the database cannot be opened: {reason}") from error
+        remedy = "see that its disk has space and that this user may write there"
+        raise Unavailable(f"the database cannot be opened: {reason}; {remedy}") from error
 
 
 def settings() -> Config:
