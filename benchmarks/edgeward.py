@@ -23,7 +23,7 @@ _SOURCE = "file:bench-names.yaml"
 
 
 class Edgeward(Contender):
-    """A running installation; names below ``ON_DEMAND`` and ``EAGER`` lead to the backend."""
+    """A running installation; names below ``ON_DEMAND`` lead to the backend."""
 
     def __init__(self, label: str, process: Process, port: int, state: Path, api: int) -> None:
         super().__init__(label, process, port, f"site.{ON_DEMAND}")
@@ -33,6 +33,11 @@ class Edgeward(Contender):
     @property
     def ca(self) -> str:
         return str(self.state / "ca/root.pem")
+
+    def by_wildcard(self) -> Contender:
+        """Give the same server with a host that only a wildcard route matches; peers have exact hosts."""
+        label = f"{self.label}, wildcard host"
+        return Contender(label, self.process, self.port, f"other.{ON_DEMAND}", self.parts)
 
     def started(self, seconds: float = 45.0) -> None:
         """Wait until it serves, and learn the process ids of its parts."""
@@ -120,5 +125,8 @@ def _declaration(port: int, api: int, backend: int, access_log: str) -> dict[str
         },
         "domains": [{"name": f"*.{ON_DEMAND}", "on_demand": True}],
         "services": [{"name": "site", "backends": [f"http://127.0.0.1:{backend}"]}],
-        "routes": [{"name": "site", "hosts": [f"*.{ON_DEMAND}"], "service": "site"}],
+        "routes": [
+            {"name": "site", "hosts": [f"site.{ON_DEMAND}"], "service": "site"},
+            {"name": "others", "hosts": [f"*.{ON_DEMAND}"], "service": "site"},
+        ],
     }

@@ -75,11 +75,12 @@ def printed(rows: Sequence[Row]) -> str:
     return "\n".join(text)
 
 
-def write(path: Path, rows: Sequence[Row], seconds: float, versions: dict[str, str]) -> None:
-    """Write all as JSON, with the machine it was measured on."""
+def write(path: Path, rows: Sequence[Row], seconds: float, load: float, versions: dict[str, str]) -> None:
+    """Write all as JSON, with the machine it was measured on and its load before."""
     content: dict[str, Any] = {
         "machine": {
             "cpus": os.cpu_count(),
+            "load_before": round(load, 2),
             "kernel": platform.release(),
             "python": platform.python_version(),
         },
