@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -13,7 +14,7 @@ from edgeward.api.pages import Filtering, Paging, Text, cursor, number
 from edgeward.api.preconditions import Expected, etag
 from edgeward.api.principal import Administrator, Cases, Changer, Reader
 from edgeward.api.usecases import ApplyRequest
-from edgeward.declaration.model import Change
+from edgeward.declaration.model import Applied, Change
 from edgeward.parsing import Value
 
 router = APIRouter(prefix="/v1", tags=["declaration"])
@@ -42,15 +43,14 @@ async def apply(
         body.source, body.document, body.keep, body.take_over, body.dry_run, expected.match
     )
     applied = await cases.declarations.applied(who, request)
-    content = {"revision": applied.revision, "changes": [_change(c) for c in applied.changes]}
-    return JSONResponse(content)
+    return await asyncio.to_thread(_of_applied, applied)  # there may be a hundred thousand changes
 
 
 @router.get("/export")
 async def export(cases: Cases, who: Reader, project: Text = None, source: Text = None) -> JSONResponse:
     """Give everything you may see as one document; its ETag is that of the whole state."""
     document, revision = await cases.declarations.exported(who, project, source)
-    return JSONResponse(document, headers={"ETag": etag(revision)})
+    return await asyncio.to_thread(JSONResponse, document, headers={"ETag": etag(revision)})
 
 
 @router.get("/audit")
@@ -78,6 +78,10 @@ async def wait(
 async def status(cases: Cases, who: Reader) -> JSONResponse:
     """Say how controller, nodes and programs are."""
     return JSONResponse(dict(await cases.seeing.status(who)))
+
+
+def _of_applied(applied: Applied) -> JSONResponse:
+    return JSONResponse({"revision": applied.revision, "changes": [_change(c) for c in applied.changes]})
 
 
 def _change(change: Change) -> dict[str, Any]:

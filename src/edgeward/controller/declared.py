@@ -60,12 +60,19 @@ class Declarations:
     ) -> tuple[Mapping[str, Any], int]:
         project = _visible(who, project)
         async with self._database.reading() as connection:
-            objects = await store.everything(connection, KINDS, project, source)
+            await self._state.catch_up(connection)
+            stored = list(self._state.stored.values())
             revision = await store.declared_revision(connection)
-        if not who.everywhere:
-            objects = [o for o in objects if not KINDS[o.key.kind].single]
-        pairs = [(o.key, o.value) for o in objects]
-        return await asyncio.to_thread(document.written, pairs, KINDS), revision
+
+        def written() -> Mapping[str, Any]:
+            chosen = [
+                (s.key, s.value)
+                for s in stored
+                if _shows(who, s.key) and project in (None, s.key.project) and source in (None, s.source)
+            ]
+            return document.written(chosen, KINDS)
+
+        return await asyncio.to_thread(written), revision
 
     async def audited(
         self, who: Principal, where: Filter, kind: str | None, limit: int, before: int | None
@@ -135,8 +142,7 @@ class Declarations:
 
         Raises Invalid with every problem, Conflict, Outdated, Refused or NotFound.
         """
-        for declared in wanted.objects:
-            _allow(who, "change", declared.key, privileged(declared.value))
+        await asyncio.to_thread(_allow_all, who, wanted)
         if request.dry_run:
             async with self._database.reading() as connection:
                 changes = await self._planned(connection, who, request, wanted)
@@ -210,6 +216,11 @@ def _allow(who: Principal, action: Action, key: Key, fields: Sequence[str] = ())
     verdict = decide_change(who, action, key.kind, key.project, fields)
     about = f": {', '.join(fields)} may be written by admins only" if fields else ""
     enforce(verdict, who, f"{action} {key}{about}")
+
+
+def _allow_all(who: Principal, wanted: document.Document) -> None:
+    for declared in wanted.objects:
+        _allow(who, "change", declared.key, privileged(declared.value))
 
 
 def _visible(who: Principal, project: str | None) -> str | None:

@@ -123,14 +123,17 @@ class State:
         before = {c.key: world.get(c.key) for c in changes}
         after = {c.key: None if c.action == "delete" else values[c.key] for c in changes}
         _set(world, after)
-        touched = set(before).union(*(world.touched_by(k, before[k], after[k]) for k in before))
-        problems = [p for key in sorted(touched) for p in world.problems(key)]
-        conflicts = [c for key in sorted(before) for c in world.conflicts(key)]
+        touched = set(before)
+        for key, value in before.items():
+            touched |= world.touched_by(key, value, after[key])
+        problems = [p for key in touched for p in world.problems(key)]
+        conflicts = [c for key in before for c in world.conflicts(key)]
         _set(world, before)
         if problems or conflicts:  # what did not hold before must not stand in the way of everything else
             known = {p for key in touched for p in world.problems(key)}
             rivals = {c for key in before for c in world.conflicts(key)}
-            return [p for p in problems if p not in known], [c for c in conflicts if c not in rivals]
+            fresh = sorted((p for p in problems if p not in known), key=lambda p: (p.object or "", p.field))
+            return fresh, [c for c in conflicts if c not in rivals]
         return [], []
 
 

@@ -18,6 +18,7 @@ from edgeward.declaration.store import json_text
 
 MOST_ROWS: Final = 100_000
 _LONGEST: Final = 64 * 1024
+_ROWS_AT_ONCE: Final = 2000
 _SECRET_FIELDS: Final = frozenset({"key", "token", "secret", "password", "psk", "private_key"})
 
 
@@ -46,8 +47,10 @@ async def record(writing: Writing, made: Sequence[Entry], now: float, most: int 
     if not made:
         return
     revision = writing.revision or 0
-    rows = [_row(entry, now, revision) for entry in made[-most:]]
-    await writing.connection.execute(insert(schema.audit), rows)
+    kept = made[-most:]
+    for start in range(0, len(kept), _ROWS_AT_ONCE):  # others get their turn in between
+        rows = [_row(entry, now, revision) for entry in kept[start : start + _ROWS_AT_ONCE]]
+        await writing.connection.execute(insert(schema.audit), rows)
     newest = (await writing.connection.execute(select(func.max(schema.audit.c.id)))).scalar_one()
     await writing.connection.execute(delete(schema.audit).where(schema.audit.c.id <= newest - most))
 

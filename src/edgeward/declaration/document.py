@@ -127,14 +127,15 @@ class _Reading:
         elif content is None:
             return
         elif self._kinds[key].single:
-            self._item(self._kinds[key], content, key)
+            self._item(self._kinds[key], content, key, notation.line_of(self._data, key))
         elif not isinstance(content, list):
             self._add(key, f"give a list of {key}, each beginning with a hyphen")
         else:
+            lines = content.lines if isinstance(content, notation.Seq) else [None] * len(content)
             for index, item in enumerate(content):
-                self._item(self._kinds[key], item, f"{key}[{index}]")
+                self._item(self._kinds[key], item, f"{key}[{index}]", lines[index])
 
-    def _item(self, kind: Kind, item: Any, where: str) -> None:
+    def _item(self, kind: Kind, item: Any, where: str, line: int | None) -> None:
         item, problems = resolve(item, kind.references, self._read_secret)
         for problem in problems:
             self._add(join(where, (problem.field,)), problem.message)
@@ -146,11 +147,10 @@ class _Reading:
             for problem in error.problems:
                 self._add(problem.field, problem.message)
             return
-        self._declare(kind, value, where)
+        self._declare(kind, value, where, line)
 
-    def _declare(self, kind: Kind, value: Value, where: str) -> None:
+    def _declare(self, kind: Kind, value: Value, where: str, line: int | None) -> None:
         key = key_of(kind, value)
-        line = notation.line_of(self._data, where)
         identity = (kind.name, key.name) if kind.unique_everywhere else (kind.name, key.project, key.name)
         if identity in self._lines:
             first = self._lines[identity]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from edgeward.errors import Conflict
 from edgeward.parsing import Value
@@ -14,8 +14,7 @@ SINGLETONS = ("listen", "cache")
 """Kinds of which there is one object, named like its kind."""
 
 
-@dataclass(frozen=True, order=True)
-class Key:
+class Key(NamedTuple):
     """Which object: ``str()`` gives ``services/default/shop``."""
 
     kind: str

@@ -35,6 +35,7 @@ _tombstones = schema.tombstones
 
 KEEP_TOMBSTONES_SECONDS: Final = 7 * 86400.0
 MOST_TOMBSTONES: Final = 100_000
+_ROWS_AT_ONCE: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +115,6 @@ async def listed(
     return [_stored(row, kind) for row in (await connection.execute(query.limit(limit))).all()]
 
 
-async def everything(
-    connection: AsyncConnection,
-    kinds: Mapping[str, Kind],
-    project: str | None = None,
-    source: str | None = None,
-) -> list[Stored]:
-    query = _filtered(select(_objects).where(_objects.c.kind.in_(list(kinds))), project, source)
-    return [_stored(row, kinds[row.kind]) for row in (await connection.execute(query)).all()]
-
-
 async def counts(connection: AsyncConnection, project: str | None = None) -> dict[str, int]:
     query = _filtered(select(_objects.c.kind, func.count()).group_by(_objects.c.kind), project, None)
     return {row[0]: row[1] for row in (await connection.execute(query)).all()}
@@ -153,9 +144,11 @@ async def write(writing: Writing, changes: Sequence[Change], source: str, now: f
     """Carry out all changes as one revision and give it."""
     revision = await writing.next_revision()
     for action, statements in _STATEMENTS.items():
-        rows = [_row(change, source, revision, now) for change in changes if change.action == action]
-        for statement in statements if rows else ():
-            await writing.connection.execute(statement, rows)
+        some = [change for change in changes if change.action == action]
+        for start in range(0, len(some), _ROWS_AT_ONCE):  # others get their turn in between
+            rows = [_row(change, source, revision, now) for change in some[start : start + _ROWS_AT_ONCE]]
+            for statement in statements:
+                await writing.connection.execute(statement, rows)
     return revision
 
 
