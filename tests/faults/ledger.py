@@ -190,11 +190,11 @@ class Follower:
         self.held = {k: v for k, v in merged.items() if v is not None}
         self.revision = revision
 
-    def check(self, database: Path) -> None:
-        """Raises AssertionError where what this follower holds is not exactly what is stored."""
+    def holds_exactly(self, database: Path) -> bool:
+        """Whether what this follower holds is what is stored: all of it, and nothing else."""
         with closing(sqlite3.connect(database)) as raw:
             stored: dict[Key, Any] = {k: v for k, (_, v, _) in _objects(raw).items() if k[0] != "issuers"}
             rows = raw.execute("SELECT project, name, fingerprint FROM certificates").fetchall()
         certificates = {("certificates", p, n): f for p, n, f in rows}
         held = {k: v["fingerprint"] if k[0] == "certificates" else v for k, v in self.held.items()}
-        assert held == {**stored, **certificates}
+        return held == {**stored, **certificates}

@@ -64,7 +64,7 @@ def check_all(here: Controller, ledger: Ledger, node: Follower) -> None:
             ledger.apply(here, rounds=1)
         assert ledger.acknowledged == ledger.attempted, "it goes on"
         until(lambda: node.revision >= ledger.revision, 5, "the feed to go on")
-    node.check(database)
+        until(lambda: node.holds_exactly(database), 8, "the feed to bring exactly what is stored")
     ledger.check(database)
 
 

@@ -9,6 +9,9 @@ from typing import Any
 from edgeward.node.secrets import Kept
 from edgeward.sealing import Seal
 
+PLACE = "node/place"
+"""What revision of which store the copy holds in whole; sealed, as a wrong one would leave changes out."""
+
 
 class Copying:
     """What is done to the copy within one transaction, on the writing thread."""
@@ -47,8 +50,8 @@ class Copying:
 
     def commit(self, revision: int, store: str) -> None:
         """End the transaction; from now on the copy holds everything up to ``revision``."""
-        for key, value in (("revision", str(revision)), ("store", store)):
-            self._connection.execute("REPLACE INTO meta VALUES (?, ?)", (key, value))
+        place = self._seal.seal(json.dumps([revision, store]).encode(), PLACE)
+        self._connection.execute("REPLACE INTO meta VALUES (?, ?)", (PLACE, place))
         self._connection.commit()
 
     def rollback(self) -> None:

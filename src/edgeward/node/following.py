@@ -54,6 +54,11 @@ class Following:
         """What to ask the feed for."""
         return self._copy.since()
 
+    @property
+    def must_begin_anew(self) -> bool:
+        """The sealed copy was found damaged, and this connection is not putting that right."""
+        return self._copy.damaged and self._anew is None
+
     async def hello(self, hello: Hello) -> None:
         """Begin a connection; raises Unavailable where the controller speaks of another store's revisions."""
         await self.ended()
@@ -96,6 +101,8 @@ class Following:
     async def _begin(self) -> None:
         self._open, self._failed = True, None
         anew = self._anew is not None
+        if self.must_begin_anew:  # a revision on top of what is not whole would never be put right
+            self._failed = Unavailable("the sealed copy is damaged; the whole state is taken anew")
         await self._write(lambda copying: copying.begin(anew=anew))
 
     async def _write(self, work: Callable[[Copying], None]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,13 +18,20 @@ from typing import Any, TypeVar
 
 from edgeward.errors import Invalid, Unavailable
 from edgeward.log import logger
-from edgeward.node.copying import Copying, addresses_context, certificate_context, object_context
+from edgeward.node.copying import (
+    PLACE,
+    Copying,
+    addresses_context,
+    certificate_context,
+    object_context,
+)
 from edgeward.node.secrets import Kept
 from edgeward.sealing import Seal
 
 log = logger(__name__)
 T = TypeVar("T")
-_FORMAT = "1"
+_FORMAT = "2"
+_BROKEN = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS objects (
@@ -47,6 +55,7 @@ class LastGood:
         self._seal = seal
         self._thread = ThreadPoolExecutor(1, "last-good")
         self._reader, self._writer = _open_both(path, seal)
+        self._in_use = threading.Lock()
         self.damaged = False
         """A record did not open: what is here is not everything."""
         self.hidden: set[str] = set()
@@ -56,8 +65,12 @@ class LastGood:
 
     def since(self) -> tuple[int, str]:
         """Give the revision held in whole, and the identity of the store it is from; (0, "") for none."""
-        meta = dict(self._reader.execute("SELECT key, value FROM meta"))
-        return (0, "") if self.damaged else (int(meta.get("revision", 0)), meta.get("store", ""))
+        row = self._one("SELECT value FROM meta WHERE key = ?", PLACE)
+        place = None if row is None else self._opened(row[0], PLACE)
+        if place is None or self.damaged:
+            return 0, ""
+        revision, store = json.loads(place)
+        return int(revision), str(store)
 
     def objects(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         """Give (kind, project, name, value) of every declared object that opens."""
@@ -110,9 +123,9 @@ class LastGood:
         except sqlite3.Error as error:  # a file torn in the middle: what came before it is good
             self._report(f"{self._path.name}: {error}")
 
-    def _opened(self, record: bytes, context: str) -> bytes | None:
+    def _opened(self, record: object, context: str) -> bytes | None:
         try:
-            return self._seal.open(record, context)
+            return self._seal.open(record if isinstance(record, bytes) else b"", context)
         except Invalid as error:
             self._report(str(error))
             return None
@@ -127,17 +140,43 @@ class LastGood:
     # --- writing ------------------------------------------------------------------------------
 
     async def write(self, work: Callable[[Copying], T]) -> T:
-        """Run ``work`` on the writing thread; raises Unavailable where the disk will not take it."""
+        """Run ``work`` on the writing thread; raises Unavailable where the disk will not take it.
+
+        A file too broken to be written is put aside, and the copy begun anew: ``damaged`` until the
+        whole state is in it.
+        """
+        broken: list[sqlite3.Connection] = []
 
         def run() -> T:
-            try:
-                return work(Copying(self._writer, self._seal))
-            except sqlite3.Error as error:
-                with contextlib.suppress(sqlite3.Error):
-                    self._writer.rollback()
-                raise Unavailable(f"cannot write {self._path}: {error}") from error
+            with self._in_use:
+                writer = self._writer
+                try:
+                    return work(Copying(writer, self._seal))
+                except sqlite3.Error as error:
+                    with contextlib.suppress(sqlite3.Error):
+                        writer.rollback()
+                    if _is_broken(error):
+                        broken.append(writer)
+                    raise Unavailable(f"cannot write {self._path}: {error}") from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        except Unavailable as error:
+            if broken:
+                self._begin_anew(broken[0], str(error.__cause__))
+            raise
+
+    def _begin_anew(self, broken: sqlite3.Connection, problem: str) -> None:
+        """Replace the file, unless that was done since; on the thread of those who read."""
+        with self._in_use:
+            if self._writer is not broken:
+                return
+            self._report(f"{self._path.name}: {problem}")
+            for connection in (self._reader, self._writer):
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()  # before the new file is there: closing removes a WAL by its name
+            _put_aside(self._path)
+            self._reader, self._writer = _open_both(self._path, self._seal)
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
@@ -153,7 +192,7 @@ def _open_both(path: Path, seal: Seal) -> tuple[sqlite3.Connection, sqlite3.Conn
             writer = _connect(path)
             if _is_ours(writer, seal):
                 return _connect(path), writer
-            problem = "it was sealed under another key"
+            problem = "it is of another version, damaged, or sealed under another key"
         except sqlite3.DatabaseError as error:
             problem = str(error)
             if isinstance(error, sqlite3.OperationalError) and "disk I/O" not in problem:
@@ -178,14 +217,29 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _is_ours(connection: sqlite3.Connection, seal: Seal) -> bool:
     mine = {"format": _FORMAT, "key": seal.key_id.hex()}
     meta = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('format', 'key')"))
-    if meta and meta != mine:
+    with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_SCHEMA)
+        whole = _tables(fresh) == _tables(connection)
+    if (meta and meta != mine) or not whole:
         connection.close()
         return False
     connection.executemany("REPLACE INTO meta VALUES (?, ?)", mine.items())
     return True
 
 
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {str(row[0]) for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")}
+
+
+def _is_broken(error: sqlite3.Error) -> bool:
+    if isinstance(error, sqlite3.ProgrammingError):
+        return True  # closed: an earlier attempt to begin anew failed half way
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _BROKEN
+
+
 def _put_aside(path: Path) -> None:
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    path.replace(path.with_name(path.name + ".unusable"))
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(path.name + ".unusable"))

@@ -108,6 +108,8 @@ class Link:
             if not self.connected:
                 log.info("following the controller", version=message.version)
             self.connected = True
+        if self._following.must_begin_anew:
+            raise Unavailable("the sealed copy is damaged; the whole state is taken anew")
         if time.monotonic() - self._roots_at >= _ROOTS_SECONDS:
             self._roots_at = time.monotonic()
             await self._renew_roots()
