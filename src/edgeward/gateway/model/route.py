@@ -47,6 +47,9 @@ ChangeableHeader = Annotated[str, checked(_changeable_header)]
 HeaderValue = Annotated[str, checked(_header_value)]
 
 
+_MOST_MATCHES = 100_000
+
+
 class HeaderChange(Value):
     """Headers set (replaced), added beside what is there, and removed. Values are taken literally."""
 
@@ -174,6 +177,8 @@ class Route(Value):
             raise ValueError("say exactly one of service and redirect")
         if self.strip_path and any(not p.startswith("/") for p in self.paths):
             raise ValueError("strip_path takes prefixes only; use no = or ~ path with it")
+        if len(self.hosts) * len(self.paths) > _MOST_MATCHES:
+            raise ValueError(f"hosts times paths are over {_MOST_MATCHES:,}; split the route")
         return self
 
 
