@@ -233,3 +233,21 @@ def test_the_controllers_questions_about_names_are_answered(edge: Rig) -> None:
     assert [answers[q]["tier"] for q in "1234"] == ["resident", "disk", "none", "none"]
     assert answers["1"]["fingerprint"] == issued["shop.example"]["fingerprint"]
     assert answers["2"]["not_after"] is not None
+
+
+@pytest.mark.parametrize("proxies", [(), ("127.0.0.2/32",)])
+def test_names_that_would_end_envoy_or_cut_it_off_never_reach_the_selector(
+    edge: Rig, proxies: tuple[str, ...]
+) -> None:
+    edge.controller.declare("shop.example")
+    edge.controller.certify("shop.example")
+    edge.start()
+    edge.controller.declare(https=[f"127.0.0.1:{edge.port}"], trusted_proxies=list(proxies))
+    within(5, lambda: edge.metric("edgeward_node_revision_in_force")[""] == edge.controller.revision, "it")
+    pid = edge.envoy_pid()
+
+    for name in (b"xdstp://x", b"xdstp://a/b/c", b"\xff\xfe.example", b"shop.example\xff", b"a:b"):
+        assert shake(edge.port, name) == "closed", name
+    assert edge.served("shop.example")
+    assert edge.envoy_pid() == pid
+    assert edge.stat(r"control_plane\.connected_state") == 1

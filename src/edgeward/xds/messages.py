@@ -63,6 +63,10 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import (
     HeaderMutation as EarlyHeaderMutation,
 )
+from envoy.extensions.matching.common_inputs.network.v3.network_inputs_pb2 import (
+    ServerNameInput,
+    SourceIPInput,
+)
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
     SubjectAltNameMatcher,
@@ -91,7 +95,13 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+from google.protobuf.wrappers_pb2 import BoolValue, StringValue, UInt32Value
+from xds.core.v3.cidr_pb2 import CidrRange as ChainRange
+from xds.core.v3.extension_pb2 import TypedExtensionConfig as ChainExtension
+from xds.type.matcher.v3.ip_pb2 import IPMatcher as ChainAddresses
+from xds.type.matcher.v3.matcher_pb2 import Matcher as ChainMatcher
+from xds.type.matcher.v3.regex_pb2 import RegexMatcher as ChainRegex
+from xds.type.matcher.v3.string_pb2 import StringMatcher as ChainString
 
 _TLS = "envoy.extensions.transport_sockets.tls"
 _FIELD = descriptor_pb2.FieldDescriptorProto
@@ -176,6 +186,12 @@ __all__ = [
     "BoolValue",
     "Buffer",
     "CertificateValidationContext",
+    "ChainAddresses",
+    "ChainExtension",
+    "ChainMatcher",
+    "ChainRange",
+    "ChainRegex",
+    "ChainString",
     "CidrRange",
     "CircuitBreakers",
     "Cluster",
@@ -233,10 +249,13 @@ __all__ = [
     "RouteMatch",
     "Router",
     "Secret",
+    "ServerNameInput",
     "SniMapper",
     "SocketAddress",
+    "SourceIPInput",
     "StdoutAccessLog",
     "StringMatcher",
+    "StringValue",
     "Struct",
     "SubjectAltNameMatcher",
     "SubstitutionFormatString",

@@ -7,6 +7,7 @@ from typing import Any
 from edgeward.gateway.envoy import hardening
 from edgeward.gateway.envoy.cluster import ads
 from edgeward.gateway.envoy.gateway import Gateway
+from edgeward.gateway.envoy.names import chain_matcher
 from edgeward.gateway.envoy.routes import HTTP_ROUTES, HTTPS_ROUTES
 from edgeward.gateway.model import Address, Listen
 from edgeward.xds import messages as m
@@ -49,6 +50,7 @@ def _listener(listen: Listen, text: str, *, secure: bool) -> Resource:
         listener_filters_timeout=m.seconds(listen.limits.header_timeout),
     )
     if secure:
+        message.filter_chain_matcher.CopyFrom(chain_matcher(listen.trusted_proxies))
         message.listener_filters.append(
             m.ListenerFilter(
                 name="envoy.filters.listener.tls_inspector", typed_config=m.packed(m.TlsInspector())
@@ -63,9 +65,10 @@ def _filter_chains(listen: Listen, *, secure: bool) -> list[Any]:
     if not listen.trusted_proxies:
         return [strangers]
     proxies = _filter_chain(listen, secure=secure, trusted=True)
-    proxies.filter_chain_match.source_prefix_ranges.extend(
-        _range(network) for network in sorted(set(listen.trusted_proxies))
-    )
+    if not secure:  # secure ones are chosen by the matcher of names.py, which knows proxies too
+        proxies.filter_chain_match.source_prefix_ranges.extend(
+            _range(network) for network in sorted(set(listen.trusted_proxies))
+        )
     return [proxies, strangers]
 
 
