@@ -6,10 +6,12 @@ import json
 import os
 import random
 import signal
+import socket
 import sqlite3
 import ssl
 import threading
 import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -264,6 +266,40 @@ def _names(here: Controller, context: ssl.SSLContext):
     raw = socket.create_connection(("127.0.0.1", here.port), timeout=5)
     with context.wrap_socket(raw, server_hostname="127.0.0.1") as tls:
         return tls.getpeercert()["subjectAltName"]
+
+
+def test_headers_without_end_are_cut_off(here):
+    with here.start():
+        with _raw(here) as stranger:
+            sent = 0
+            try:
+                stranger.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ")
+                while sent < 8 << 20:
+                    sent += stranger.send(b"a" * 16384)
+                answer = stranger.recv(100)
+            except OSError:
+                answer = b""
+            assert sent < 8 << 20 or b"400" in answer
+        with here.client() as client:
+            large = client.get("/healthz", headers={"x-large": "a" * 40_000})
+            assert large.status_code == 200
+            assert client.put("/v1/domains/a.example", content=b" " * 300_000 + b"{}").status_code == 201
+
+
+def test_half_a_request_does_not_hold_a_connection_for_ever(here):
+    with here.start(), _raw(here) as stranger:
+        stranger.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        stranger.settimeout(25)
+        started = time.monotonic()
+        with suppress(OSError):
+            assert stranger.recv(100) == b""
+        assert 10 < time.monotonic() - started < 20
+
+
+def _raw(here: Controller) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=str(here.state_dir / "ca" / "root.pem"))
+    raw = socket.create_connection(("127.0.0.1", here.port), timeout=5)
+    return context.wrap_socket(raw, server_hostname="127.0.0.1")
 
 
 def test_two_writers_over_https_and_a_file_never_mix(here):

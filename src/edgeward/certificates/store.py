@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.certificates.model import Certificate, Kept, Summary, Wanted
 from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
-from edgeward.database.schema import certificates, expirations
+from edgeward.database.schema import certificates, counter, expirations
 from edgeward.domain_name import wildcard_of
 from edgeward.errors import Invalid
 from edgeward.log import logger
@@ -183,8 +183,12 @@ async def expire(writing: Writing, name: str, now: float) -> int:
 
 
 async def sweep_expirations(writing: Writing, before: float) -> None:
-    """Forget old orders: a node away for that long starts over anyway."""
-    await writing.connection.execute(delete(expirations).where(expirations.c.at < before))
+    """Forget old orders: a node away for that long starts over (``floor``)."""
+    old = expirations.c.at < before
+    swept = (await writing.connection.execute(select(func.max(expirations.c.revision)).where(old))).scalar()
+    if swept is not None:
+        await writing.connection.execute(delete(expirations).where(old))
+        await writing.connection.execute(update(counter).where(counter.c.floor < swept).values(floor=swept))
 
 
 def _summaries() -> Select[Any]:

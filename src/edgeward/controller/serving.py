@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Address
@@ -20,6 +21,8 @@ _GRACE: Final = 5
 _MOST_REQUESTS: Final = 2000
 _BACKLOG: Final = 512
 _START_LOOKS: Final = 1000
+_MOST_HEADERS: Final = 64 * 1024
+_HEADER_SECONDS: Final = 15.0
 _log = logger("edgeward.controller.serving")
 
 
@@ -40,6 +43,50 @@ def listening(address: Address) -> socket.socket:
         remedy = "end what listens there, or give another address"
         raise Invalid(Problem("listen.api", f"cannot listen on {address}: {reason}; {remedy}")) from error
     return found
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP with an end to patience: uvicorn itself takes headers of any length, for any time."""
+
+    _waiting: asyncio.TimerHandle | None = None
+    _in_body = False
+    _unparsed = 0
+    """Bytes of headers that are not complete yet."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_headers()
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiting is None and not self._in_body:
+            self._wait_for_headers()
+        if not self._in_body:
+            if self._unparsed > _MOST_HEADERS:  # looked at only now: a body may have come along with them
+                self.send_400_response("Request headers are too large.")
+                return
+            self._unparsed += len(data)
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        self._in_body, self._unparsed = True, 0
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_headers(self) -> None:
+        self._waiting = self.loop.call_later(_HEADER_SECONDS, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
 
 class _Server(uvicorn.Server):
@@ -99,7 +146,7 @@ class Serving:
     async def _start(self, name: str, opened: socket.socket) -> None:
         config = uvicorn.Config(
             self._app,
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
