@@ -286,6 +286,7 @@ def test_headers_without_end_are_cut_off(here):
             assert client.put("/v1/domains/a.example", content=b" " * 300_000 + b"{}").status_code == 201
 
 
+@pytest.mark.slow
 def test_half_a_request_does_not_hold_a_connection_for_ever(here):
     with here.start(), _raw(here) as stranger:
         stranger.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
