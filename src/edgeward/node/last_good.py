@@ -31,6 +31,8 @@ from edgeward.sealing import Seal
 log = logger(__name__)
 T = TypeVar("T")
 _FORMAT = "2"
+_FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""The second where SQLite's own message quotes the file, and that is no text any more."""
 _BROKEN = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -41,6 +43,9 @@ CREATE TABLE IF NOT EXISTS certificates (
   fingerprint TEXT NOT NULL, digest TEXT NOT NULL, record BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS addresses (host TEXT PRIMARY KEY, record BLOB NOT NULL);
 """
+_NOT_THE_FILE = frozenset(
+    getattr(sqlite3, f"SQLITE_{why}") for why in ("BUSY", "CANTOPEN", "FULL", "NOMEM", "PERM", "READONLY")
+)
 _FIND = (
     "SELECT name, project, revision, not_after, fingerprint, digest, record"
     " FROM certificates WHERE name = ? AND not_after > ?"
@@ -113,14 +118,14 @@ class LastGood:
     def _one(self, sql: str, *values: object) -> Any:
         try:
             return self._reader.execute(sql, values).fetchone()
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             self._report(f"{self._path.name}: {error}")
             return None
 
     def _all(self, sql: str) -> Iterator[Any]:
         try:
             yield from self._reader.execute(sql)
-        except sqlite3.Error as error:  # a file torn in the middle: what came before it is good
+        except _FAILURES as error:  # a file torn in the middle: what came before it is good
             self._report(f"{self._path.name}: {error}")
 
     def _opened(self, record: object, context: str) -> bytes | None:
@@ -152,7 +157,7 @@ class LastGood:
                 writer = self._writer
                 try:
                     return work(Copying(writer, self._seal))
-                except sqlite3.Error as error:
+                except _FAILURES as error:
                     with contextlib.suppress(sqlite3.Error):
                         writer.rollback()
                     if _is_broken(error):
@@ -193,9 +198,9 @@ def _open_both(path: Path, seal: Seal) -> tuple[sqlite3.Connection, sqlite3.Conn
             if _is_ours(writer, seal):
                 return _connect(path), writer
             problem = "it is of another version, damaged, or sealed under another key"
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             problem = str(error)
-            if isinstance(error, sqlite3.OperationalError) and "disk I/O" not in problem:
+            if _code(error) in _NOT_THE_FILE:
                 raise Unavailable(f"cannot open {path}: {error}") from error
         if attempt == 1:
             log.error("the sealed copy cannot be used; beginning anew", file=str(path), problem=problem)
@@ -231,11 +236,15 @@ def _tables(connection: sqlite3.Connection) -> set[str]:
     return {str(row[0]) for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")}
 
 
-def _is_broken(error: sqlite3.Error) -> bool:
-    if isinstance(error, sqlite3.ProgrammingError):
-        return True  # closed: an earlier attempt to begin anew failed half way
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _BROKEN
+def _is_broken(error: Exception) -> bool:
+    if isinstance(error, (UnicodeDecodeError, sqlite3.ProgrammingError)):
+        return True  # the latter: closed, where an earlier attempt to begin anew failed half way
+    return _code(error) in _BROKEN
+
+
+def _code(error: Exception) -> int:
+    """Give SQLite's primary result code, 0 where there is none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _put_aside(path: Path) -> None:
