@@ -197,3 +197,19 @@ def test_figures_tell_what_the_node_and_envoy_do(edge: Rig, names: Dns, port: in
             return probe.connect_ex(("127.0.0.1", metrics_port)) != 0
 
     within(3, closed, "the metrics address to be given up")
+
+
+def test_a_changed_service_is_in_force_at_once_although_its_endpoints_are_the_same(
+    edge: Rig, names: Dns, port: int
+) -> None:
+    names.records["backend.internal"] = (60, ["127.0.0.2"])
+    declare(edge, port)
+    start(edge, names)
+    within(10, lambda: page(edge) == "127.0.0.2", "served")
+
+    service = edge.controller.objects["services", "default", "shop"]
+    edge.controller.change({("services", "shop"): {**service, "timeouts": {"connect": 7}}})
+
+    within(10, lambda: edge.metric("edgeward_node_revision_in_force")[""] == edge.controller.revision, "it")
+    assert edge.stat(r"cluster\.default/shop\.init_fetch_timeout") == 0, "it waited until Envoy gave up"
+    assert page(edge) == "127.0.0.2"

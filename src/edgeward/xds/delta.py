@@ -76,6 +76,10 @@ class DeltaStream:
             return None
         for kind, removals in self._sendable(snapshot):
             if kind.subscribed and not kind.waiting and (sent := kind.send(nonce, snapshot, removals)):
+                if kind is self._clusters:
+                    # A changed cluster warms anew and waits, up to 15 s, for endpoints that Envoy has
+                    # (envoyproxy/envoy#47302): it does not ask again for a name it is subscribed to.
+                    self._endpoints.again(r.name for r in sent.resources)
                 return write_response(kind.type_url, nonce, sent.resources, sent.removed)
         self.at_rest = True
         return None
@@ -87,10 +91,9 @@ class DeltaStream:
             return [(self._clusters, False), (self._endpoints, False)]
         # A removed listener goes with the added ones: Envoy removes first, so an address may move.
         turn = [(self._endpoints, False), (self._listeners, True), (self._routes, False)]
-        if self._users_settled(snapshot) and not (self._listeners.refused or self._routes.refused):
-            turn.append((self._clusters, True))  # what was refused leaves an old version that uses them
-        else:
-            turn.append((self._clusters, False))
+        # what was refused leaves an old version that may use them
+        old = self._listeners.stays_behind(snapshot) or self._routes.stays_behind(snapshot)
+        turn.append((self._clusters, self._users_settled(snapshot) and not old))
         return turn
 
     def _users_settled(self, snapshot: Snapshot) -> bool:

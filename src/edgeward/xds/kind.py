@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edgeward.xds.blame import blamed, sentence
@@ -113,6 +113,13 @@ class Kind:
         reasons = blamed(text, [r.name for r in sent.resources])
         return [(r.name, r.version, r.owner, reasons[r.name]) for r in sent.resources if r.name in reasons]
 
+    def again(self, names: Iterable[str]) -> None:
+        """Have these go once more, where Envoy wants them."""
+        for name in names:
+            if name in self.names and name in self.held:
+                self.held[name] = _UNSURE
+                self._queue = None
+
     def offered(self, snapshot: Snapshot) -> None:
         """A new snapshot is there: find anew what is to be sent, and forget refusals of what has changed."""
         self._queue = None
@@ -120,6 +127,11 @@ class Kind:
         for name, version in list(self.refused.items()):
             if name not in wanted or wanted[name].version != version:
                 del self.refused[name]
+
+    def stays_behind(self, snapshot: Snapshot) -> bool:
+        """Tell whether Envoy refuses something of this snapshot, and so may go on with an older version."""
+        wanted = snapshot.resources.get(self.type_url, {})
+        return any(n in wanted and wanted[n].version == v for n, v in self.refused.items())
 
     def queue(self, snapshot: Snapshot) -> dict[str, Resource]:
         """Give what Envoy lacks or has in another version, refused versions left out."""

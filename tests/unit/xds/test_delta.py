@@ -158,6 +158,19 @@ def test_a_cluster_that_never_warms_does_not_hold_up_routes_for_ever() -> None:
     assert envoy.stream.in_force == 2
 
 
+def test_a_changed_cluster_gets_its_endpoints_once_more() -> None:
+    envoy = connected(FULL)
+    stream = envoy.stream
+    assert stream is not None
+    stream.offer(state(2, {**FULL, m.CLUSTER: {**FULL[m.CLUSTER], "a": b"eds 2"}}))
+
+    sent = []
+    while (data := stream.response()) is not None:
+        response = m.DeltaDiscoveryResponse.FromString(data)
+        sent.append((response.type_url, [r.name for r in response.resources]))
+    assert sent == [(m.CLUSTER, ["a"]), (m.ENDPOINTS, ["a"])]
+
+
 def test_a_cluster_is_taken_away_only_after_the_routes_to_it() -> None:
     envoy = connected(FULL)
     assert envoy.stream is not None
@@ -178,6 +191,18 @@ def test_clusters_stay_while_envoy_refuses_the_routes_that_no_longer_use_them() 
 
     assert held(envoy)[m.ROUTES] == {"r": b"to a b"}
     assert "b" in envoy.held[m.CLUSTER]
+
+
+def test_a_refusal_that_comes_after_its_object_is_gone_keeps_nothing_back() -> None:
+    envoy = connected({**FULL, m.LISTENER: {}})
+    assert envoy.stream is not None
+    envoy.stream.offer(state(2, {**FULL, m.CLUSTER: {}, m.LISTENER: {"x": b"bad"}, m.ROUTES: {}}))
+    envoy.collect()
+    envoy.stream.offer(state(3, {**FULL, m.CLUSTER: {}, m.LISTENER: {}, m.ROUTES: {}}))
+    envoy.settle()
+
+    assert envoy.refusals == ["x"]
+    assert not held(envoy).get(m.CLUSTER)
 
 
 def test_an_empty_state_is_said_too_so_that_envoy_goes_on_to_listeners() -> None:
