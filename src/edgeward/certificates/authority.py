@@ -137,7 +137,13 @@ async def _held(connection: AsyncConnection, seal: Seal) -> list[Held]:
     rows = (await connection.execute(select(authorities).order_by(authorities.c.id))).all()
     held = []
     for row in rows:
-        key = seal.open(row.sealed_key, _context(row.certificate))
+        try:
+            key = seal.open(row.sealed_key, _context(row.certificate))
+        except Invalid as error:
+            raise Invalid(
+                f"the local authority's keys do not open with this seal.key ({error});"
+                " restore the one they were sealed with, from your backup"
+            ) from error
         try:
             held.append(Held(row.role, read_signer(row.certificate, key), row.signs_from, row.id))
         except ValueError as error:

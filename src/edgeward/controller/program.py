@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
@@ -41,7 +42,7 @@ from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, open_engine
 from edgeward.database.migrations import migrate
 from edgeward.declaration import store
-from edgeward.errors import EdgewardError
+from edgeward.errors import EdgewardError, Invalid
 from edgeward.gateway.model import Address
 from edgeward.kinds import KINDS
 from edgeward.log import logger
@@ -76,7 +77,7 @@ class Parts:
 async def run(settings: Settings) -> None:
     """Run until SIGTERM, SIGQUIT or SIGINT; raises what keeps it from starting."""
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    seal = load_or_create(settings.state_dir / "seal.key")
+    seal = _seal(settings.state_dir)
     engine = open_engine(settings.database)
     database = Database(engine)
     try:
@@ -86,6 +87,14 @@ async def run(settings: Settings) -> None:
         await _serve(parts)
     finally:
         await database.close()
+
+
+def _seal(state_dir: Path) -> Seal:
+    """Give the seal, made at the first start; raises Invalid where there is something it should open."""
+    key = state_dir / "seal.key"
+    if not key.exists() and (state_dir / "edgeward.db").exists():
+        raise Invalid(f"{key} is gone, and the database is sealed with it; restore it from your backup")
+    return load_or_create(key)
 
 
 async def put_together(settings: Settings, database: Database, seal: Seal) -> Parts:
