@@ -183,7 +183,7 @@ async def become(config: Config) -> None:
 
     A node that has joined before does not wait for anything: it serves what it knows.
     """
-    if identities.load(config.identity_file) is not None or (config.node_dir / "last-good.db").exists():
+    if (config.node_dir / "last-good.db").exists() or identities.load(config.identity_file) is not None:
         return
     if config.joining is not None:
         how = config.joining
