@@ -100,7 +100,13 @@ def _own_token(state_dir: Path) -> str:
     try:
         return _text(state_dir / "admin.token")
     except OSError as error:
-        raise _nothing_here(state_dir / "admin.token", error) from error
+        path = state_dir / "admin.token"
+        if isinstance(error, FileNotFoundError) and (state_dir / "edgeward.db").exists():
+            raise Unavailable(
+                f"{path} is gone; set EDGEWARD_TOKEN to another token, or create that file empty and restart"
+                " the controller of `edgeward up`, which then writes a new one"
+            ) from error
+        raise _nothing_here(path, error) from error
 
 
 def _nothing_here(path: Path, error: OSError) -> Unavailable:

@@ -22,25 +22,27 @@ _log = logger("edgeward.controller.entry")
 
 
 async def admin_token(database: Database, path: Path, clock: Callable[[], float]) -> None:
-    """Make an admin token where nobody has one that may do everything.
+    """Make an admin token where nobody has one that may do everything, or the file is there and empty:
+    that is how who lost it asks for another one.
 
     The file is written before the commit: a crash in between leaves a token that does not work, and
     the next start makes another one; the other way round nobody would ever know it.
     """
     now = clock()
+    asked_for = read_text(path) == ""
     async with database.reading() as connection:
-        if await store.has_governor(connection, now):
+        if not asked_for and await store.has_governor(connection, now):
             return
     fresh = mint()
     async with database.writing() as writing:
-        if await store.has_governor(writing.connection, now):
+        if not asked_for and await store.has_governor(writing.connection, now):
             return
         token = Token(fresh.id, f"admin-{fresh.id}", "admin", EVERY_PROJECT, None, now, None, None)
         if await store.named(writing.connection, "admin") is None:
             token = Token(fresh.id, "admin", "admin", EVERY_PROJECT, None, now, None, None)
         await add(writing, token, fresh, "controller", now)
         write_secret(path, fresh.text.reveal() + "\n")
-    _log.info("first admin token written", file=str(path))
+    _log.info("admin token written", file=str(path))
 
 
 async def local_identity(
