@@ -119,6 +119,9 @@ class Seeing:
     def _programs(self) -> Any:
         """Give what the supervisor of this host, if any, last said of its programs."""
         try:
-            return json.loads(read_text(self._state_dir / "up.json") or "null")
+            record = json.loads(read_text(self._state_dir / "up.json") or "null")
         except ValueError:
             return None
+        programs = record.get("programs") if isinstance(record, dict) else None
+        sound = isinstance(programs, list) and all(isinstance(p, dict) for p in programs)
+        return record if sound else None
