@@ -23,6 +23,8 @@ _BACKLOG: Final = 512
 _START_LOOKS: Final = 1000
 _MOST_HEADERS: Final = 64 * 1024
 _HEADER_SECONDS: Final = 15.0
+_BODY_SECONDS: Final = 300.0
+_REST_SECONDS: Final = 5.0
 _log = logger("edgeward.controller.serving")
 
 
@@ -46,42 +48,58 @@ def listening(address: Address) -> socket.socket:
 
 
 class _Protocol(HttpToolsProtocol):
-    """HTTP with an end to patience: uvicorn itself takes headers of any length, for any time."""
+    """HTTP with an end to patience: uvicorn itself takes headers, trailers and bodies of any length, for any
+    time, and keeps every trailer.
+    """
 
     _waiting: asyncio.TimerHandle | None = None
     _in_body = False
     _unparsed = 0
-    """Bytes of headers that are not complete yet."""
+    """Bytes since the last that were of use: of headers that are not complete yet, or of trailers."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait_for_headers()
+        self._wait(_HEADER_SECONDS)
 
     def data_received(self, data: bytes) -> None:
-        if self._waiting is None and not self._in_body:
-            self._wait_for_headers()
-        if not self._in_body:
-            if self._unparsed > _MOST_HEADERS:  # looked at only now: a body may have come along with them
-                self.send_400_response("Request headers are too large.")
-                return
-            self._unparsed += len(data)
+        if self._waiting is None:
+            self._wait(_HEADER_SECONDS)
+        if self._unparsed > _MOST_HEADERS:  # looked at only now: a body may have come along with them
+            self.send_400_response("Request headers are too large.")
+            return
+        self._unparsed += len(data)
         super().data_received(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:  # else it is a trailer, which may be left out (RFC 9110 6.5.1)
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_body, self._unparsed = True, 0
-        self._stop_waiting()
+        self._wait(_BODY_SECONDS)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._in_body = False
+        self._in_body, self._unparsed = False, 0
+        self._stop_waiting()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_body and self.cycle.response_complete:  # nobody reads the rest: no use in more of it
+            self._wait(_REST_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
 
-    def _wait_for_headers(self) -> None:
-        self._waiting = self.loop.call_later(_HEADER_SECONDS, self.transport.abort)
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._waiting = self.loop.call_later(seconds, self.transport.abort)
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:
