@@ -15,6 +15,7 @@ from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
 from edgeward.domain_name import normalise_pattern, wildcard_of
 from edgeward.errors import Problem
 from edgeward.gateway.model import Listen, Route, Service
+from edgeward.gateway.resolve import permitted
 from edgeward.parsing import Value
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -36,10 +37,22 @@ _LISTEN: Final = Key("listen", DEFAULT_PROJECT, "listen")
 
 
 def privileged(value: Value) -> tuple[str, ...]:
-    """Give the fields of a value that only admins may write: they reach into the host's own networks."""
+    """Give the fields of a value that only admins may write: they say places past any name."""
     if not isinstance(value, Service):
         return ()
     fields = [f"backends[{i}].url" for i, b in enumerate(value.backends) if b.literal]
+    return (*fields, "allow_networks") if value.allow_networks else tuple(fields)
+
+
+def reaching_host(value: Value) -> tuple[str, ...]:
+    """Give those of the privileged fields that reach the edge host itself, which is every project's: its
+    sockets (Envoy's own among them, which give all private keys), loopback, link-local, metadata.
+    """
+    if not isinstance(value, Service):
+        return ()
+    fields = [
+        f"backends[{i}].url" for i, b in enumerate(value.backends) if b.literal and not permitted(b.host)
+    ]
     return (*fields, "allow_networks") if value.allow_networks else tuple(fields)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.declaration.document import from_data
-from edgeward.kinds import KINDS, World, check, privileged
+from edgeward.kinds import KINDS, World, check, privileged, reaching_host
 from tests.unit.declaration.examples import documents
 
 
@@ -147,3 +147,25 @@ def test_literal_places_and_networks_are_privileged():
         "backends[2].url",
     )
     assert fields("http://b.example", allow_networks=["127.0.0.0/8"]) == ("allow_networks",)
+
+
+@pytest.mark.parametrize(
+    ("backend", "reaches"),
+    [
+        ("http://10.0.0.1", False),
+        ("http://[fd00::1]", False),
+        ("http://b.example", False),
+        ("unix:/run/x", True),
+        ("http://127.0.0.1", True),
+        ("http://127.0.0.1.", True),
+        ("http://[::1]", True),
+        ("http://[::ffff:10.0.0.1]", True),
+        ("http://0.0.0.0", True),
+        ("http://169.254.169.254", True),
+        ("http://[fd00:ec2::254]", True),
+    ],
+)
+def test_sockets_and_literals_of_the_host_itself_are_told_apart(backend, reaches):
+    document = {"version": 1, "services": [{"name": "s", "backends": [backend]}]}
+    (declared,) = from_data(document, "f", KINDS).objects
+    assert reaching_host(declared.value) == (("backends[0].url",) if reaches else ())

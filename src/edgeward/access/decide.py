@@ -60,12 +60,19 @@ def decide_change(
     kind: str,
     project: str,
     privileged: Sequence[str] = (),
+    reaching_host: Sequence[str] = (),
 ) -> Verdict:
-    """Say whether ``who`` may change an object; ``privileged`` are its fields that only admins may write."""
+    """Say whether ``who`` may change an object.
+
+    ``privileged`` are its fields that only admins may write, ``reaching_host`` those that only admins of
+    every project may.
+    """
     right = _CHANGES.get(kind)
     if right is None:
         return Verdict.REFUSED
     verdict = decide(who, right, project)
+    if verdict is Verdict.ALLOWED and reaching_host and action != "delete":
+        return decide(who, Right.GOVERN)
     if verdict is Verdict.ALLOWED and privileged and action != "delete":
         return decide(who, Right.ADMINISTER, project)
     return verdict

@@ -19,7 +19,7 @@ from edgeward.declaration.model import DEFAULT_PROJECT, Applied, Change, Key, Ki
 from edgeward.declaration.plan import own, placed, plan, removal, step
 from edgeward.domain_name import printable
 from edgeward.errors import Conflict, Invalid, NotFound, Problem
-from edgeward.kinds import KINDS, Conflicting, privileged
+from edgeward.kinds import KINDS, Conflicting, privileged, reaching_host
 from edgeward.parsing import Value
 
 API_SOURCE: Final = "api"
@@ -97,7 +97,7 @@ class Declarations:
         kind = KINDS[key.kind]
         key = Key(key.kind, key.project, _spelled(kind, key.name))
         declared = document.read_object(value, key, kind)
-        _allow(who, "change", key, privileged(declared.value))
+        _allow(who, "change", key, declared.value)
         async with self._database.writing() as writing:
             await self._state.catch_up(writing.connection)
             stored = self._state.stored.get(key)
@@ -212,15 +212,18 @@ class Declarations:
 _NOTHING: Final = document.Document("", ())
 
 
-def _allow(who: Principal, action: Action, key: Key, fields: Sequence[str] = ()) -> None:
-    verdict = decide_change(who, action, key.kind, key.project, fields)
+def _allow(who: Principal, action: Action, key: Key, value: Value | None = None) -> None:
+    fields, hosts = (privileged(value), reaching_host(value)) if value is not None else ((), ())
+    verdict = decide_change(who, action, key.kind, key.project, fields, hosts)
     about = f": {', '.join(fields)} may be written by admins only" if fields else ""
+    if hosts and who.role == "admin":
+        about = f": {', '.join(hosts)} reach the edge host itself, which is for admins of every project"
     enforce(verdict, who, f"{action} {key}{about}")
 
 
 def _allow_all(who: Principal, wanted: document.Document) -> None:
     for declared in wanted.objects:
-        _allow(who, "change", declared.key, privileged(declared.value))
+        _allow(who, "change", declared.key, declared.value)
 
 
 def _visible(who: Principal, project: str | None) -> str | None:

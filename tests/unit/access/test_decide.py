@@ -50,16 +50,16 @@ def test_the_table_has_every_role_and_every_right():
     assert {right for right, _, _ in COLUMNS} == set(Right)
 
 
-#                    listen  cache  issuers  domains  services  routes  literal service
+#                    listen  cache  issuers  domains  services  routes  literal service  one that reaches the host
 CHANGES = {
-    "viewer@*":     (R,      R,     R,       R,       R,        R,      R),
-    "viewer@a":     (R,      R,     R,       R,       R,        R,      R),
-    "operator@*":   (R,      R,     R,       A,       A,        A,      R),
-    "operator@a":   (R,      R,     R,       A,       A,        A,      R),
-    "admin@*":      (A,      A,     A,       A,       A,        A,      A),
-    "admin@a":      (R,      R,     A,       A,       A,        A,      A),
-    "join":         (R,      R,     R,       R,       R,        R,      R),
-    "node":         (R,      R,     R,       R,       R,        R,      R),
+    "viewer@*":     (R,      R,     R,       R,       R,        R,      R,      R),
+    "viewer@a":     (R,      R,     R,       R,       R,        R,      R,      R),
+    "operator@*":   (R,      R,     R,       A,       A,        A,      R,      R),
+    "operator@a":   (R,      R,     R,       A,       A,        A,      R,      R),
+    "admin@*":      (A,      A,     A,       A,       A,        A,      A,      A),
+    "admin@a":      (R,      R,     A,       A,       A,        A,      A,      R),
+    "join":         (R,      R,     R,       R,       R,        R,      R,      R),
+    "node":         (R,      R,     R,       R,       R,        R,      R,      R),
 }  # fmt: skip
 
 
@@ -69,6 +69,7 @@ def test_the_table_of_changes(who, action):
     kinds = ["listen", "cache", "issuers", "domains", "services", "routes"]
     found = [decide_change(WHO[who], action, kind, "a") for kind in kinds]
     found.append(decide_change(WHO[who], action, "services", "a", ["backends[0].url"]))
+    found.append(decide_change(WHO[who], action, "services", "a", ["backends[0].url"], ["backends[0].url"]))
     assert tuple(found) == CHANGES[who]
 
 

@@ -255,6 +255,29 @@ async def test_operators_reach_into_no_network_of_the_host(here, admin, service,
     assert (await here.http.put("/v1/services/s", json=service, headers=admin)).status_code == 201
 
 
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"backends": ["unix:/run/edgeward/node/xds.sock"]},
+        {"backends": ["http://b.example", "h2c://127.0.0.1:2443"]},
+        {"backends": ["http://169.254.169.254"]},
+        {"backends": ["http://[::ffff:127.0.0.1]"]},
+        {"backends": ["http://b.example"], "allow_networks": ["127.0.0.0/8"]},
+    ],
+)
+async def test_the_admin_of_one_project_does_not_reach_the_host_of_all(here, admin, service):
+    tenant = await here.token("tenant", "admin", "t")
+
+    put = await here.http.put("/v1/services/s", json=service, headers=tenant)
+    applied = await here.apply(tenant, services=[{"name": "s", "project": "t", **service}])
+
+    assert (put.status_code, applied.status_code) == (403, 403)
+    assert "reach the edge host itself" in detail(put)
+    plain = {"backends": ["http://10.0.0.1"]}
+    assert (await here.http.put("/v1/services/s", json=plain, headers=tenant)).status_code == 201
+    assert (await here.http.put("/v1/services/s?project=t", json=service, headers=admin)).status_code == 200
+
+
 async def test_an_operator_cannot_prune_what_only_admins_may_change(here, admin):
     await here.apply(admin, listen={"https": "127.0.0.1:8443"}, **WHOLE)
     operator = await here.token("op", "operator")
