@@ -259,7 +259,7 @@ async def test_operators_reach_into_no_network_of_the_host(here, admin, service,
     "service",
     [
         {"backends": ["unix:/run/edgeward/node/xds.sock"]},
-        {"backends": ["http://b.example", "h2c://127.0.0.1:2443"]},
+        {"backends": ["http://b.example", "https://127.0.0.1:2443"]},
         {"backends": ["http://169.254.169.254"]},
         {"backends": ["http://[::ffff:127.0.0.1]"]},
         {"backends": ["http://b.example"], "allow_networks": ["127.0.0.0/8"]},
