@@ -108,21 +108,28 @@ def test_the_backend_sees_the_visitor_and_nothing_a_stranger_made_up() -> None:
     forged = [
         "X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: http", "X-Forwarded-Host: evil.example", "X-Real-IP: 6.6.6.6",
         "Forwarded: for=6.6.6.6", "X-Envoy-Retry-On: 5xx", "X-Envoy-Upstream-Rq-Timeout-Ms: 1", "X-Forwarded-Client-Cert: By=evil",
+        "X-Envoy-Original-Path: /evil", "X-Envoy-Original-Host: evil", "X-Envoy-Attempt-Count: 6", "X-Envoy-Internal: true",
+        "X-Envoy-External-Address: 6.6.6.6", "X-Envoy-Expected-Rq-Timeout-Ms: 6", "X-Envoy-Decorator-Operation: evil",
+        "X-Envoy-Force-Trace: 1", "X-Envoy-Ip-Tags: evil", "X-Forwarded-Port: 666", "True-Client-Ip: 6.6.6.6",
     ]  # fmt: skip
     status, answer = visit(request("/", "shop.example", *forged))
 
     assert status == 200
     assert b"6.6.6.6" not in answer and b"evil" not in answer and b"x-envoy" not in answer
-    for line in (b"x-forwarded-for: 127.0.0.1", b"x-forwarded-proto: https", b"x-real-ip: 127.0.0.1"):
+    for line in (
+        b"x-forwarded-for: 127.0.0.1",
+        b"x-forwarded-proto: https",
+        f"x-forwarded-port: {HTTPS}".encode(),
+    ):
         assert answer.count(line) == 1
-    assert b"x-forwarded-host: shop.example" in answer
+    assert b"x-real-ip" not in answer and b"x-forwarded-host" not in answer
 
 
 def test_a_trusted_proxy_is_believed_about_its_visitor() -> None:
     status, answer = visit(request("/", "shop.example", "X-Forwarded-For: 6.6.6.6"), source="127.0.0.2")
 
     assert status == 200
-    assert b"x-forwarded-for: 6.6.6.6,127.0.0.2" in answer and b"x-real-ip: 6.6.6.6" in answer
+    assert b"x-forwarded-for: 6.6.6.6,127.0.0.2" in answer
 
 
 @pytest.mark.parametrize(
@@ -141,7 +148,11 @@ def test_spellings_of_sni_are_served(name: str) -> None:
     ("data", "status"),
     [
         (request("/", "a.customers.example"), 421),
+        (request("/", "api.example"), 421),
+        (request("/nowhere", "strip.example"), 421),
+        (request("/", "nobody.example"), 421),
         (request("http://a.customers.example/", "shop.example"), 421),
+        (request("http://api.example/", "shop.example"), 421),
         (b"GET / HTTP/1.1\r\nHost: shop.example\r\nHost: evil.example\r\n\r\n", 421),
         (b"GET / HTTP/1.1\r\nHost: shop.example\r\nHost: shop.example\r\n\r\n", 421),
         (request("/", "shop.example.evil.example"), 421),
@@ -217,7 +228,8 @@ def test_a_stripped_path_and_changed_headers_reach_the_backend() -> None:
     data = request("/api/x?q=1", "strip.example", "X-Secret: 1", "X-Add: 1", "X-Set: 0")
     status, answer = visit(data, "strip.example")
 
-    assert status == 200 and b"get /x?q=1 http/1.1" in answer and b"host: 127.0.0.1" in answer
+    assert status == 200 and b"get /x?q=1 http/1.1" in answer and b"\r\nhost: 127.0.0.1" in answer
+    assert b"x-forwarded-host: strip.example" in answer
     assert b"x-set: 100%" in answer and b"x-add: 1" in answer and b"x-add: 2" in answer
     assert b"x-secret" not in answer
     assert b"get / http/1.1" in visit(request("/api", "strip.example"), "strip.example")[1]

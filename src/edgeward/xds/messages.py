@@ -51,6 +51,7 @@ from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFil
 from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
 from envoy.extensions.filters.http.buffer.v3.buffer_pb2 import Buffer
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC as RbacFilter  # noqa: N811 - a class, not a constant
+from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBACPerRoute as RbacPerRoute
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
@@ -237,6 +238,7 @@ __all__ = [
     "Policy",
     "Principal",
     "RbacFilter",
+    "RbacPerRoute",
     "Rds",
     "RedirectAction",
     "RegexMatchAndSubstitute",

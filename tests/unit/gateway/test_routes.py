@@ -25,12 +25,25 @@ def names(virtual: Any) -> list[str]:
     return [route.name.partition("/")[2] for route in virtual.routes]
 
 
-def test_hosts_with_equal_routes_share_one_virtual_host() -> None:
-    hosts = [f"h{i}.example" for i in range(50)]
+def test_hosts_with_equal_routes_share_one_virtual_host_once_there_are_many() -> None:
+    hosts = [f"h{i}.example" for i in range(1000)]
     found = virtual_hosts({"hosts": hosts, "service": "a"}, {"hosts": ["other.example"], "service": "a"})
 
     assert len({virtual.name for virtual in found.values()}) == 2
     assert sorted(found["h7.example"].domains) == sorted(hosts)
+
+
+def test_a_virtual_host_of_one_exact_host_holds_sni_to_it_without_an_expression() -> None:
+    found = virtual_hosts({"hosts": ["a.example", "b.example", "*.c.example"], "service": "a"})
+
+    for host in ("a.example", "b.example"):
+        assert list(found[host].domains) == [host]
+        text = found[host].typed_per_filter_config["envoy.filters.http.rbac"].value
+        rules = m.RbacPerRoute.FromString(text).rbac.rules.policies["misdirected"]
+        served = rules.permissions[0].not_rule.or_rules.rules
+        assert [s.requested_server_name.exact for s in served] == [host, f"{host}."]
+        assert not rules.HasField("condition")
+    assert not found["*.c.example"].typed_per_filter_config
 
 
 def test_an_exact_host_falls_back_to_the_wildcard_of_its_project_only() -> None:

@@ -7,43 +7,58 @@ from typing import Any
 from edgeward.xds import messages as m
 
 _MISDIRECTED, _TWO_HOSTS, _METHOD = "misdirected", "two-hosts", "method"
+# Envoy itself overwrites x-forwarded-proto and -port and drops x-forwarded-client-cert and most x-envoy-…
 _FORGEABLE = (
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-client-cert",
-    "x-forwarded-server",
     "x-real-ip",
     "x-client-ip",
     "true-client-ip",
     "x-original-url",
     "x-rewrite-url",
-    "x-envoy-external-address",
-    "x-envoy-internal",
-    "x-envoy-original-path",
     "x-envoy-original-host",
-    "x-envoy-expected-rq-timeout-ms",
     "x-envoy-attempt-count",
 )
+
+
+FILTER = "envoy.filters.http.rbac"
 
 
 def denials(*, secure: bool, default_domain: str | None) -> Any:
     """Give the HTTP filter that denies what must never be routed."""
     policies = {
         _TWO_HOSTS: _policy(_header(":authority", m.StringMatcher(contains=","))),
-        _METHOD: _policy(
-            _header(":method", m.StringMatcher(safe_regex=m.RegexMatcher(regex="TRACE|TRACK|CONNECT")))
-        ),
+        _METHOD: _method(),
     }
     if secure:
         policies[_MISDIRECTED] = _misdirected(default_domain)
     rules = m.RBAC(action=m.RBAC.DENY, policies=policies)
     return m.HttpFilter(
-        name="envoy.filters.http.rbac",
+        name=FILTER,
         typed_config=m.packed(m.RbacFilter(rules=rules, rules_stat_prefix="edge_")),
     )
+
+
+def denials_for(host: str, default_domain: str | None) -> Any:
+    """Give the same denials for a virtual host of one exact host, where no expression need be evaluated.
+
+    That virtual host is chosen by the Host (so there is one, and it is this), which leaves to compare
+    the SNI with a constant; the expression costs 6 µs of a request's 53.
+    """
+    names = [host, f"{host}."] + ([""] if host == default_domain else [])
+    served = [
+        m.Permission(requested_server_name=m.StringMatcher(exact=name, ignore_case=True)) for name in names
+    ]
+    other = m.Permission(not_rule=m.Permission(or_rules=m.Permission.Set(rules=served)))
+    policies = {_METHOD: _method(), _MISDIRECTED: _policy(other)}
+    rules = m.RBAC(action=m.RBAC.DENY, policies=policies)
+    return m.packed(m.RbacPerRoute(rbac=m.RbacFilter(rules=rules, rules_stat_prefix="edge_")))
+
+
+def _method() -> Any:
+    refused = [_header(":method", m.StringMatcher(exact=name)) for name in ("TRACE", "TRACK", "CONNECT")]
+    return _policy(m.Permission(or_rules=m.Permission.Set(rules=refused)))
 
 
 def _header(name: str, match: Any) -> Any:

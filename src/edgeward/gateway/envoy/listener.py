@@ -123,7 +123,7 @@ def _connection_manager(listen: Listen, *, secure: bool, trusted: bool) -> Any:
     denials = hardening.denials(secure=secure, default_domain=listen.default_domain)
     router = m.HttpFilter(
         name="envoy.filters.http.router",
-        typed_config=m.packed(m.Router(suppress_envoy_headers=True)),
+        typed_config=m.packed(m.Router(suppress_envoy_headers=True, dynamic_stats=m.BoolValue(value=False))),
     )
     body = [_body_limit(limits.request_body_bytes)] if limits.request_body_bytes else []
     return m.HttpConnectionManager(

@@ -145,7 +145,7 @@ class Route(Value):
     strip_path: bool = False
     """Take the matched prefix off before forwarding (prefixes only)."""
     preserve_host: bool = True
-    """Forward the visitor's Host; false: the backend's own name."""
+    """Forward the visitor's Host; false: the backend's own name, and the visitor's in X-Forwarded-Host."""
     request_headers: HeaderChange = HeaderChange()
     """Changed on the way to the backend."""
     response_headers: HeaderChange = HeaderChange()
