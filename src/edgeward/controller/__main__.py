@@ -9,6 +9,7 @@ import sys
 import uvloop
 
 from edgeward import log
+from edgeward.confine import keep_memory_private
 from edgeward.controller import config
 from edgeward.controller.program import run
 from edgeward.errors import EdgewardError, Invalid, Unavailable
@@ -18,6 +19,7 @@ def main() -> int:
     """Run the controller and give its exit code."""
     os.umask(0o077)
     try:
+        keep_memory_private()
         settings = config.read(sys.argv[1:], os.environ)
         log.set_up("controller", settings.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -12,6 +12,7 @@ import uvloop
 
 from edgeward import log as logs
 from edgeward import sealing
+from edgeward.confine import keep_memory_private
 from edgeward.errors import Conflict, EdgewardError, Invalid, Refused
 from edgeward.node.config import Config, read
 from edgeward.node.program import Node, become, lock
@@ -25,6 +26,7 @@ def main() -> int:
         return _say(error, 2)
     logs.set_up("node", config.log_level)
     os.umask(0o077)
+    keep_memory_private()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(config))
