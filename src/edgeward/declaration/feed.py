@@ -47,7 +47,8 @@ class ChangeMessage(Value):
     put: tuple[Put, ...] = ()
     remove: tuple[Removed, ...] = ()
     expire: tuple[str, ...] = ()
-    """Names whose copies every tier must drop now; ``*`` alone stands for all of them."""
+    """Names whose copies in Envoy and in memory go now, with what is remembered as not to be had; ``*``
+    alone stands for all of them. The sealed copy stays: the feed itself keeps it like the store."""
     more: bool = False
 
 
