@@ -20,8 +20,8 @@ DAY: Final = 86400.0
 ROOT_LIFE: Final = 3652 * DAY
 INTERMEDIATE_LIFE: Final = 365 * DAY
 _CLOCKS_APART: Final = timedelta(minutes=5)
-_FIRST_CLOCKS_APART: Final = timedelta(hours=1)
-"""Authorities start earlier than any leaf they sign at once."""
+_FIRST_CLOCKS_APART: Final = timedelta(days=30)
+"""Authorities start earlier: a host whose clock is put back some days still trusts them."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def signing_intermediate(held: Sequence[Held], root: Held) -> Held | None:
 
 
 def _third_left(held: Held, now: float) -> bool:
-    left, life = held.not_after - now, held.not_after - held.not_before
+    left, life = held.not_after - now, held.not_after - held.signs_from
     if life < INTERMEDIATE_LIFE * _RENEWAL_LEFT:
         return left <= 0  # cut short by its root's end: another one would last no longer
     return left < life * _RENEWAL_LEFT
