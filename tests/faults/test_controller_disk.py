@@ -104,6 +104,7 @@ def test_on_a_full_disk_changes_are_answered_503_and_go_on_when_there_is_space_a
         check_all(here, ledger, node)
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_a_start_says_so_in_a_sentence_and_does_not_spoil_what_is_there(state_dir):
     with small_disk(state_dir / "disk", "8m") as disk:
         here = Controller(disk / "state")
@@ -122,13 +123,13 @@ def test_on_a_full_disk_a_start_says_so_in_a_sentence_and_does_not_spoil_what_is
             assert node.post("/v1/certificates/x.c.example/obtain").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("calls", "error", "when"),
     [
-        ("fdatasync", "EIO", "5..7"),
-        pytest.param("fdatasync", "EIO", "5..60+3", marks=pytest.mark.slow),
-        pytest.param("pwrite64", "ENOSPC", "40..80", marks=pytest.mark.slow),
-        pytest.param("pwrite64", "EIO", "40..200+5", marks=pytest.mark.slow),
+        ("fdatasync", "EIO", "5..60+3"),
+        ("pwrite64", "ENOSPC", "40..80"),
+        ("pwrite64", "EIO", "40..200+5"),
     ],
 )
 def test_a_failing_disk_is_answered_503_and_loses_nothing(state_dir, needs, calls, error, when):

@@ -44,7 +44,14 @@ def refusal(here: Controller) -> str:
         return said
 
 
-@pytest.mark.parametrize("how", ["replaced", "removed", "cut"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("replaced", marks=pytest.mark.slow),
+        "removed",
+        pytest.param("cut", marks=pytest.mark.slow),
+    ],
+)
 def test_without_its_seal_key_the_controller_says_what_to_restore_and_spoils_nothing(here, how):
     key = here.state_dir / "seal.key"
     kept = key.read_bytes()
@@ -66,6 +73,7 @@ def test_without_its_seal_key_the_controller_says_what_to_restore_and_spoils_not
         assert client.get("/v1/status").status_code == 200
 
 
+@pytest.mark.slow
 def test_spoiled_files_that_can_be_made_again_are_made_again_at_the_start(here):
     state = here.state_dir
     identity = feed.Identity.model_validate_json((state / "node" / "identity.json").read_text())
@@ -85,6 +93,7 @@ def test_spoiled_files_that_can_be_made_again_are_made_again_at_the_start(here):
         assert not client.get("/v1/status").raise_for_status().json()["programs"]
 
 
+@pytest.mark.slow
 def test_a_lost_admin_token_is_told_with_the_way_to_another_one(here):
     token = here.state_dir / "admin.token"
     token.unlink()
@@ -101,6 +110,7 @@ def test_a_lost_admin_token_is_told_with_the_way_to_another_one(here):
         assert token.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"\xff\xfe{{{", b'["no", {"such": 1}]', b'{"programs": [7, {}]}'])
 def test_a_spoiled_record_of_the_supervisor_does_not_keep_the_cli_from_answering(here, content):
     (here.state_dir / "up.json").write_bytes(content)
@@ -140,6 +150,7 @@ def test_a_node_with_a_spoiled_identity_serves_what_it_knows_until_it_is_put_rig
     within(12, lambda: edge.served("later.example"), "the feed")
 
 
+@pytest.mark.slow
 def test_a_node_that_never_joined_says_so_where_its_identity_is_spoiled(edge: Rig) -> None:
     (edge.node_dir / "identity.json").write_text("{")
     node = edge.start_node()
@@ -148,6 +159,7 @@ def test_a_node_that_never_joined_says_so_where_its_identity_is_spoiled(edge: Ri
     assert "remove it and join again" in said
 
 
+@pytest.mark.slow
 def test_a_node_whose_seal_key_is_lost_begins_its_copy_anew(edge: Rig) -> None:
     edge.controller.declare("shop.example")
     issued = edge.controller.certify("shop.example")["shop.example"]["fingerprint"]

@@ -246,7 +246,8 @@ def spoil(path: Path, how: str, chance: random.Random) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("how", ["pages", pytest.param("cut", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["pages", "cut"])
 def test_a_spoiled_copy_is_told_in_one_line_and_taken_anew(edge: Rig, how: str) -> None:
     issued = first_state(edge)
     edge.controller.stop()
@@ -268,6 +269,7 @@ def test_a_spoiled_copy_is_told_in_one_line_and_taken_anew(edge: Rig, how: str) 
     assert "sealed copy" in told[0]["event"]
 
 
+@pytest.mark.slow
 def test_a_record_under_another_name_does_not_open(edge: Rig) -> None:
     issued = first_state(edge)
     with closing(sqlite3.connect(edge.node_dir / "last-good.db", isolation_level=None)) as copy:

@@ -170,6 +170,7 @@ def test_out_of_file_descriptors_the_controller_survives_and_recovers(state_dir:
             time.sleep(3)
             assert edge.process.alive()
             assert cpu_seconds(edge.process.pid) - before < 2.0, "it does not spin"
+            assert not edge.controller.answers(), "control: nobody else gets in"
         within(15, edge.controller.answers, "answers again")
         within(15, edge.connected, "the feed")
         with edge.controller.client() as client:
@@ -191,6 +192,7 @@ def test_out_of_file_descriptors_the_node_survives_and_recovers(state_dir: Path)
             time.sleep(3)
             assert node.alive()
             assert cpu_seconds(node.pid) - before < 2.0, "it does not spin"
+            assert not edge.rig.ready(), "control: nobody else gets in"
         within(15, edge.rig.ready, "answers again")
         within(15, lambda: edge.rig.served("later.c.example"), "a new name")
         within(15, edge.connected, "the feed")
