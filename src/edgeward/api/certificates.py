@@ -72,7 +72,7 @@ async def listed(
 
 @router.post("/certificates/expire")
 async def expire_all(cases: Cases, who: Changer) -> JSONResponse:
-    """Have every tier of every node drop its copies of all certificates, and fetch them again."""
+    """Have Envoy and the memory of every node drop all certificates and what is not to be had, and look anew."""
     return JSONResponse({"revision": await cases.certificates.expired(who, "*")})
 
 
@@ -85,7 +85,7 @@ async def found(cases: Cases, who: Reader, name: CertificateName) -> JSONRespons
 
 @router.post("/certificates/{name}/expire")
 async def expire(cases: Cases, who: Changer, name: CertificateName) -> JSONResponse:
-    """Have every tier of every node drop its copies of a name's certificate, and fetch it again."""
+    """Have Envoy and the memory of every node drop a name's certificate, or its absence, and look anew."""
     return JSONResponse({"revision": await cases.certificates.expired(who, name)})
 
 

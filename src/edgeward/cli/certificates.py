@@ -29,7 +29,7 @@ def expire(
     api: Api = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Have every tier of every node drop its copies and fetch them again."""
+    """Have Envoy and the memory of every node drop their copies, and look anew."""
     from edgeward.cli.client import segment
 
     if every == bool(name):
