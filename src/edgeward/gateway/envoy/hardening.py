@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeward.xds import messages as m
 
-_MISDIRECTED, _TWO_HOSTS, _METHOD = "misdirected", "two-hosts", "method"
+_MISDIRECTED, _TWO_HOSTS, _METHOD, _NO_HOST = "misdirected", "two-hosts", "method", "no-host"
 # Envoy itself overwrites x-forwarded-proto and -port and drops x-forwarded-client-cert and most x-envoy-…
 _FORGEABLE = (
     "forwarded",
@@ -15,6 +15,13 @@ _FORGEABLE = (
     "x-real-ip",
     "x-client-ip",
     "true-client-ip",
+    "cf-connecting-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-forwarded-prefix",
     "x-original-url",
     "x-rewrite-url",
     "x-envoy-original-host",
@@ -33,6 +40,9 @@ def denials(*, secure: bool, default_domain: str | None) -> Any:
     }
     if secure:
         policies[_MISDIRECTED] = _misdirected(default_domain)
+    else:  # there is no SNI to hold it to, and redirects say it back
+        name = m.StringMatcher(safe_regex=m.RegexMatcher(regex="[A-Za-z0-9.-]+"))
+        policies[_NO_HOST] = _policy(m.Permission(not_rule=_header(":authority", name)))
     rules = m.RBAC(action=m.RBAC.DENY, policies=policies)
     return m.HttpFilter(
         name=FILTER,
@@ -57,7 +67,10 @@ def denials_for(host: str, default_domain: str | None) -> Any:
 
 
 def _method() -> Any:
-    refused = [_header(":method", m.StringMatcher(exact=name)) for name in ("TRACE", "TRACK", "CONNECT")]
+    refused = [
+        _header(":method", m.StringMatcher(exact=name, ignore_case=True))
+        for name in ("TRACE", "TRACK", "CONNECT")
+    ]
     return _policy(m.Permission(or_rules=m.Permission.Set(rules=refused)))
 
 
@@ -123,6 +136,7 @@ def local_replies() -> Any:
         mappers=[
             _denied(_MISDIRECTED, 421, "Misdirected Request: this connection is for another host name."),
             _denied(_TWO_HOSTS, 400, "Bad Request: say one host."),
+            _denied(_NO_HOST, 400, "Bad Request: the host is no domain name."),
             _denied(_METHOD, 405, "Method Not Allowed."),
             _page(404, "Not Found: there is no such page here."),
             _page(503, "Service Unavailable: the site's server does not answer. Please try again soon."),
