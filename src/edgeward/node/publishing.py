@@ -84,6 +84,7 @@ class Publishing:
             services=tuple(self._state.services.values()),
             routes=tuple(self._state.routes.values()),
             system_roots=_system_roots(),
+            domains=dict(self._state.domains),
         )
         try:
             hosts = sum(len(r.hosts) for r in gateway.routes) + len(gateway.services)

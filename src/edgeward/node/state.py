@@ -61,6 +61,8 @@ class State:
         self.cache = Cache()
         self.domains: dict[str, str] = {}
         """Name or ``*.suffix`` → project."""
+        self._projects: set[str] = set()
+        """Every project that had a domain: with more than one, routes depend on domains."""
         self.services: dict[tuple[str, str], Service] = {}
         self.routes: dict[tuple[str, str], Route] = {}
         self.problems: dict[str, str] = {}
@@ -80,7 +82,9 @@ class State:
     def _take(self, kind: str, project: str, name: str, value: dict[str, Any], touched: Touched) -> None:
         if kind == "domains":
             self.domains[name] = project
+            self._projects.add(project)
             touched.add(name)
+            touched.gateway |= len(self._projects) > 1
         elif kind == "services":
             self.services[project, name] = parse(Service, value)
             touched.gateway = True
@@ -98,6 +102,7 @@ class State:
         if kind == "domains":
             if self.domains.pop(name, None) is not None:
                 touched.add(name)
+                touched.gateway |= len(self._projects) > 1
         elif kind == "services":
             self.services.pop((project, name), None)
             touched.gateway = True

@@ -77,3 +77,27 @@ def test_equal_states_give_equal_bytes() -> None:
     )
 
     assert [r.version for r in translate(state)] == [r.version for r in translate(state)]
+
+
+def test_a_wildcard_does_not_catch_the_domains_of_another_project_below_it() -> None:
+    wild = {"hosts": ["*.x.example"], "service": "a"}
+    theirs = {"*.b.x.example": "p", "deep.c.x.example": "p", "served.c.x.example": "p"}
+    state = Gateway(
+        Listen(https=":443", http=":80"),
+        (
+            Service(name="a", backends=("http://b:1",)),
+            Service(name="a", project="p", backends=("http://b:1",)),
+        ),
+        (
+            parse(Route, wild),
+            parse(Route, {"hosts": ["served.c.x.example"], "service": "a", "project": "p"}),
+        ),
+        domains={"*.x.example": "default", "*.own.x.example": "default", "other.example": "p", **theirs},
+    )
+    for resource in translate(state):
+        if resource.type_url == m.ROUTES:
+            hosts = m.RouteConfiguration.FromString(resource.body).virtual_hosts
+            found = {host: virtual for virtual in hosts for host in virtual.domains}
+            assert set(found) == {"*.x.example", *theirs}
+            assert not found["*.b.x.example"].routes and not found["deep.c.x.example"].routes
+            assert found["served.c.x.example"].routes and found["*.x.example"].routes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeward.gateway.model import Listen, Route, Service
@@ -23,6 +24,8 @@ class Gateway:
     services: tuple[Service, ...] = ()
     routes: tuple[Route, ...] = ()
     system_roots: str = SYSTEM_ROOTS[0]
+    domains: Mapping[str, str] = field(default_factory=dict)
+    """Domain → project; needed only where there is more than one project."""
 
 
 def cluster_name(project: str, service: str) -> str:

@@ -46,6 +46,8 @@ def used_services(gateway: Gateway) -> tuple[Service, ...]:
 def route_configurations(gateway: Gateway) -> tuple[Resource, Resource]:
     """Give the two route configurations: for HTTPS listeners and for plain HTTP ones."""
     groups = _hosts_by_routes(gateway.routes)
+    if left_open := _left_open(gateway):
+        groups.append(((), left_open))
     services = {(s.project, s.name): s for s in gateway.services}
     default = gateway.listen.default_domain
     secure = [
@@ -111,6 +113,22 @@ def _for_host(host: str, own: dict[str, list[Route]]) -> tuple[Route, ...]:
         if wildcard in own:
             levels.append([r for r in own[wildcard] if r.project in projects])
     return tuple({(r.project, r.name): r for level in levels for r in level}.values())
+
+
+def _left_open(gateway: Gateway) -> list[str]:
+    """Give domains without a route of their own that another project's wildcard would catch: Envoy's
+    ``*.x.example`` also takes ``a.b.x.example``, and ``*.b.x.example`` may be another project's.
+    """
+    if len(set(gateway.domains.values())) < 2:
+        return []
+    projects = {host: route.project for route in gateway.routes for host in route.hosts}
+    found = []
+    for name, project in gateway.domains.items():
+        if name not in projects:
+            catching = next((w for w in _wildcards_above(name) if w in projects), None)
+            if catching is not None and projects[catching] != project:
+                found.append(name)
+    return sorted(found)
 
 
 def _wildcards_above(host: str) -> Iterable[str]:
