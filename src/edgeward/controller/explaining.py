@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
@@ -13,9 +14,11 @@ from edgeward.certificates.policy import certificate_for
 from edgeward.controller.explain import Facts, NodeView, Obstacle, explain, refused, visited
 from edgeward.controller.state import State
 from edgeward.database.engine import Database
+from edgeward.declaration.feed import Answer
 from edgeward.errors import Refused
 from edgeward.gateway.model import Route, Service
 
+_SILENT: Final = Answer(id="", tier="none")
 AskNodes = Callable[[str], Awaitable[Sequence[NodeView]]]
 """Asks every node about a canonical name; returns within some seconds whoever does not answer."""
 
@@ -37,6 +40,8 @@ class Explainer:
             return refused(name, canonical)
         domain = self._visible_domain(who, canonical)
         routes, services = self._visible_objects(who)
+        if domain is not None:  # another project's wildcard does not catch what this one leaves open
+            routes = [route for route in routes if route.project == domain.project]
         return explain(
             name,
             Facts(
@@ -49,9 +54,14 @@ class Explainer:
                 routes=routes,
                 services=services,
                 certificate=await self._certificate(canonical) if domain is not None else None,
-                nodes=await self._ask(canonical),
+                nodes=await self._nodes(canonical, visible=domain is not None),
             ),
         )
+
+    async def _nodes(self, name: str, *, visible: bool) -> Sequence[NodeView]:
+        """Give what nodes say; of a name the asker may not see, not what they hold for it."""
+        nodes = await self._ask(name)
+        return nodes if visible else [replace(node, answer=_SILENT) for node in nodes]
 
     def _visible_domain(self, who: Principal, name: str) -> Domain | None:
         domain = self._state.policy().covering(name)
