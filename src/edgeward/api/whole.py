@@ -15,15 +15,26 @@ from edgeward.api.preconditions import Expected, etag
 from edgeward.api.principal import Administrator, Cases, Changer, Reader
 from edgeward.api.usecases import ApplyRequest
 from edgeward.declaration.model import Applied, Change
-from edgeward.parsing import Value
+from edgeward.errors import Invalid
+from edgeward.parsing import Value, checked
 
 router = APIRouter(prefix="/v1", tags=["declaration"])
+
+
+def _shown(source: str) -> str:
+    """Refuse what would steer the terminals it is shown on: C1 controls, directions of writing."""
+    if not source.isprintable():
+        raise Invalid("a source has printable characters only")
+    return source
+
+
+_Shown = checked(_shown)
 
 
 class Apply(Value):
     """A whole document to apply. ``document`` is YAML text, or the same as JSON."""
 
-    source: Annotated[str, Field(pattern=r"^(api|openstack|file:[^\x00-\x1f\x7f]{1,255})$")] = "api"
+    source: Annotated[str, Field(pattern=r"^(api|openstack|file:[^\x00-\x1f\x7f]{1,255})$"), _Shown] = "api"
     document: str | dict[str, Any]
     keep: bool = False
     take_over: bool = False
