@@ -110,7 +110,7 @@ def test_while_a_controller_is_stopped_new_names_fail_fast_once_the_node_knows(s
             assert sorted(waits)[len(waits) // 2] < 1.0, waits
         finally:
             edge.process.send(signal.SIGCONT)
-        within(8, lambda: edge.rig.served("new0.c.example"), "new names")
+        within(8, lambda: edge.rig.served("new0.c.example"), "new names again")
 
 
 @pytest.mark.slow

@@ -27,8 +27,10 @@ _POST_SECONDS = 5.0
 _SAY_SECONDS = 60.0
 _ROOTS_SECONDS = 3600.0
 """A new root is published long before it signs: asking each hour never misses it."""
-_DOWN_SECONDS = 0.5
-"""After a failure to connect, new names fail at once for so long instead of trying each."""
+_DOWN_SECONDS = 5.0
+"""Without a feed, new names fail at once for so long after one has failed; a feed ends that."""
+_PATIENCE_WITHOUT_FEED = 2.0
+"""How long one name waits then: a controller that hangs takes connections and never answers."""
 
 
 class Link:
@@ -140,6 +142,8 @@ class Link:
             raise Unavailable("the controller does not answer")
         client, _ = self._ready()
         path = f"/v1/certificates/{quote(name)}/obtain"
+        if not self.connected:
+            timeout = min(timeout, _PATIENCE_WITHOUT_FEED)
         try:
             reply = await client.ask("POST", path, timeout)
         except Unavailable:
