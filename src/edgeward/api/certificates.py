@@ -72,7 +72,7 @@ async def listed(
 
 @router.post("/certificates/expire")
 async def expire_all(cases: Cases, who: Changer) -> JSONResponse:
-    """Have Envoy and the memory of every node drop all certificates and what is not to be had, and look anew."""
+    """Have Envoy and the memory of every node drop all certificates and misses, and look anew."""
     return JSONResponse({"revision": await cases.certificates.expired(who, "*")})
 
 
