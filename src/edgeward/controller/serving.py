@@ -65,7 +65,9 @@ class _Protocol(HttpToolsProtocol):
         if self._waiting is None:
             self._wait(_HEADER_SECONDS)
         if self._unparsed > _MOST_HEADERS:  # looked at only now: a body may have come along with them
-            self.send_400_response("Request headers are too large.")
+            if not self.transport.is_closing():
+                self.send_400_response("Request headers are too large.")
+                self._wait(_REST_SECONDS)  # TLS would wait for the other side's farewell
             return
         self._unparsed += len(data)
         super().data_received(data)
@@ -200,8 +202,12 @@ class Serving:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Give the server side of TLS 1.2 and up; a certificate is loaded before the first use."""
+    """Give the server side of TLS 1.2 and up, with the ciphers of Mozilla's "intermediate" for it.
+
+    A certificate is loaded before the first use.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["http/1.1"])
     return context
