@@ -50,6 +50,8 @@ class Domain(Value):
     """Where its certificates come from; ``local`` always exists."""
     on_demand: bool = False
     """Issue at the first handshake instead of at the declaration."""
+    most_names: int = Field(default=100_000, ge=1, le=100_000_000)
+    """How many names below a wildcard on demand may have certificates: strangers choose these names."""
 
 
 class Cache(Value):

@@ -10,10 +10,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from edgeward.certificates import store
 from edgeward.certificates.issue import Issuance, issue
 from edgeward.certificates.model import Kept, Order
 from edgeward.certificates.policy import certificate_for
+from edgeward.certificates.quota import Quota
 from edgeward.domain_name import normalise
 from edgeward.errors import EdgewardError, NotFound, Refused, Unavailable
 from edgeward.log import logger
@@ -34,6 +37,7 @@ class Obtainer:
 
     def __init__(self, issuance: Issuance, most_waiting: int = 1000) -> None:
         self._issuance = issuance
+        self._quota = Quota()
         self._most_waiting = most_waiting
         self._flights: dict[str, asyncio.Future[Outcome]] = {}
         self._queue: list[str] = []
@@ -113,21 +117,24 @@ class Obtainer:
         now = self._issuance.clock()
         async with self._issuance.database.reading() as connection:
             found = await store.find_all(connection, self._issuance.seal, names, now)
+            missing = [name for name in names if name not in found]
+            ordered = {name: await self._ordered(connection, name, now) for name in missing}
         outcomes: dict[str, Outcome] = {**found}
-        ordered = {name: self._ordered(name) for name in names if name not in found}
         outcomes.update((n, order) for n, order in ordered.items() if isinstance(order, EdgewardError))
         orders = {name: order for name, order in ordered.items() if isinstance(order, Order)}
         if orders:
             outcomes.update(await self._issued(orders, now))
         return outcomes
 
-    def _ordered(self, name: str) -> Order | EdgewardError:
+    async def _ordered(self, connection: AsyncConnection, name: str, now: float) -> Order | EdgewardError:
         policy = self._issuance.policy()
         domain = policy.covering(name)
         if domain is None:
             return _uncovered(name)
         try:
-            return policy.order(certificate_for(name, domain), domain)
+            order = policy.order(certificate_for(name, domain), domain)
+            await self._quota.take(connection, name, domain, now)
+            return order
         except Refused as error:
             return error
 

@@ -148,6 +148,19 @@ async def counts(connection: AsyncConnection, now: float, project: str | None = 
     return found
 
 
+async def holds(connection: AsyncConnection, name: str) -> bool:
+    """Say whether there is a certificate that bears exactly this name, expired or not."""
+    return (await connection.execute(select(_columns.name).where(_columns.name == name))).first() is not None
+
+
+async def count_below(connection: AsyncConnection, wildcard: str) -> int:
+    """Count the names one label below ``*.suffix`` that have a certificate, expired or not."""
+    suffix = wildcard.removeprefix("*.")  # names have neither % nor _
+    query = select(func.count()).where(_columns.name.like(f"%_.{suffix}"))
+    query = query.where(_columns.name.not_like(f"%.%.{suffix}"), _columns.name != wildcard)
+    return int((await connection.execute(query)).scalar_one())
+
+
 async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate]) -> int:
     """Store or replace certificates, all under this transaction's revision."""
     revision = await writing.next_revision()

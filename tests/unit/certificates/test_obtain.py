@@ -98,6 +98,30 @@ async def test_an_eager_name_whose_certificate_is_not_there_yet_gets_it_now(obta
     assert len(set(map(fingerprint, below))) == 1
 
 
+async def test_strangers_who_make_names_up_fill_no_disk(here, obtainer):
+    here.declare([Domain(name="*.customers.example", on_demand=True, most_names=3)])
+    first = await obtainer.obtain("a.customers.example")
+    made = await asyncio.gather(
+        *(obtainer.obtain(f"n{i}.customers.example") for i in range(20)), return_exceptions=True
+    )
+    assert sum(isinstance(one, Kept) for one in made) == 2
+    assert all("raise most_names" in str(one) for one in made if isinstance(one, Refused))
+    assert await obtainer.obtain("a.customers.example") == first, "names that have one are served on"
+
+    elsewhere = Obtainer(here.issuance)  # as after a restart: it counts in the store
+    worker = asyncio.create_task(elsewhere.run())
+    with pytest.raises(Refused):
+        await elsewhere.obtain("new.customers.example")
+    here.declare([Domain(name="*.customers.example", on_demand=True, most_names=4)])
+    await elsewhere.obtain("new.customers.example")
+    here.now = START + 8 * DAY
+    assert (await elsewhere.obtain("a.customers.example")).certificate.name == "a.customers.example"
+    with pytest.raises(Refused):
+        await elsewhere.obtain("newer.customers.example")
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
 async def test_an_expired_certificate_is_replaced(here, obtainer):
     first = await obtainer.obtain("a.customers.example")
     here.now = START + 8 * DAY
