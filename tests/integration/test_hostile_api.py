@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -58,6 +60,12 @@ def raw(here: Controller) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=str(here.state_dir / "ca" / "root.pem"))
     plain = socket.create_connection(("127.0.0.1", here.port), timeout=10)
     return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def elsewhere(here: Controller) -> httpx.HTTPTransport:
+    """Give the way of a visitor from another address."""
+    context = ssl.create_default_context(cafile=str(here.state_dir / "ca" / "root.pem"))
+    return httpx.HTTPTransport(verify=context, local_address="127.0.0.2")
 
 
 def resident_mb(pid: int) -> float:
@@ -170,6 +178,43 @@ def test_only_probes_the_roots_and_the_schema_are_for_strangers(here: Controller
         }
 
     assert open_to_all == {("get", "/healthz"), ("get", "/readyz"), ("get", "/v1/ca/root")}
+
+
+def test_who_takes_every_connection_keeps_nobody_else_out(here: Controller) -> None:
+    held: list[ssl.SSLSocket] = []
+    try:
+        with suppress(OSError):
+            for _ in range(540):
+                held.append(raw(here))
+        with here.client(token=None, transport=elsewhere(here)) as other:
+            assert other.get("/healthz").status_code == 200
+        alive = 0
+        for connection in held:
+            with suppress(OSError):
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                alive += connection.recv(100).startswith(b"HTTP/1.1 200")
+        assert 400 < alive <= 500
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_a_token_waits_so_often_at_once_and_no_more(here: Controller) -> None:
+    viewer = {"authorization": f"Bearer {token(here, 'waiting', 'viewer', 'a')}"}
+
+    async def waited() -> list[int]:
+        context = ssl.create_default_context(cafile=str(here.state_dir / "ca" / "root.pem"))
+        limits = httpx.Limits(max_connections=70)
+        async with httpx.AsyncClient(
+            base_url=here.url, verify=context, headers=viewer, trust_env=False, limits=limits, timeout=20
+        ) as client:
+            ask = [client.get("/v1/wait", params={"revision": 10**9, "timeout": 3}) for _ in range(60)]
+            return [answer.status_code for answer in await asyncio.gather(*ask)]
+
+    statuses = asyncio.run(waited())
+    assert (statuses.count(200), statuses.count(503)) == (50, 10)
+    with here.client() as admin:
+        assert admin.get("/v1/wait", params={"revision": 0, "timeout": 0}).status_code == 200
 
 
 # --- what is sent -----------------------------------------------------------------------------

@@ -32,14 +32,14 @@ class FailureLimit:
 
     def wait(self, client: str, now: float) -> int:
         """Give how many whole seconds this client has to wait before its next try; 0: none."""
-        bucket = self._buckets.get(_network(client))
+        bucket = self._buckets.get(network_of(client))
         if bucket is None:
             return 0
         over = self._left(bucket, now) - self._burst + 1
         return math.ceil(over * self._seconds) if over > 0 else 0
 
     def failed(self, client: str, now: float) -> None:
-        network = _network(client)
+        network = network_of(client)
         bucket = self._buckets.pop(network, None) or _Bucket(0.0, now)
         self._buckets[network] = _Bucket(min(self._left(bucket, now) + 1, self._burst + 1.0), now)
         while len(self._buckets) > self._most:
@@ -49,7 +49,8 @@ class FailureLimit:
         return max(0.0, bucket.failures - max(0.0, now - bucket.at) / self._seconds)
 
 
-def _network(client: str) -> str:
+def network_of(client: str) -> str:
+    """Give what one visitor has whole: an IPv4 address, or a /64 of IPv6."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -24,7 +25,7 @@ from edgeward.database.engine import Database, Writing
 from edgeward.declaration import audit, store
 from edgeward.declaration.feed import Answer, ChangeMessage, Hello, Identity, Ping, Report, Synced
 from edgeward.declaration.model import Key
-from edgeward.errors import Conflict, NotFound
+from edgeward.errors import Conflict, NotFound, Unavailable
 from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.sealing import Seal
@@ -32,6 +33,7 @@ from edgeward.sealing import Seal
 _PING: Final = 5.0
 _CHECK_TOKEN: Final = 1.0
 _GATHER: Final = 0.02
+_MOST_WAITS: Final = 50
 _log = logger("edgeward.controller.nodes")
 _nodes = schema.nodes
 
@@ -54,6 +56,7 @@ class Nodes:
         self._access = access
         self._roots = roots
         self._clock = clock
+        self._waits: Counter[str] = Counter()
 
     async def load(self) -> None:
         """Take in the nodes that joined before this start."""
@@ -87,7 +90,14 @@ class Nodes:
         self._registry.forget(name)
 
     async def waited(self, who: Principal, revision: int, timeout: float) -> Mapping[str, Any]:
-        await self._registry.until(lambda: views.settled(self._registry, revision), timeout)
+        if self._waits[who.token_id] >= _MOST_WAITS:
+            raise Unavailable(f"this token waits {_MOST_WAITS} times already; let one of them end")
+        self._waits[who.token_id] += 1
+        try:
+            await self._registry.until(lambda: views.settled(self._registry, revision), timeout)
+        finally:
+            self._waits[who.token_id] -= 1
+            self._waits += Counter()  # keeps those above zero
         return views.waited(self._registry, revision, who.projects)
 
     # --- for nodes -------------------------------------------------------------------------

@@ -13,12 +13,15 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from edgeward.access.limit import network_of
 from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Address
 from edgeward.log import logger
 
 _GRACE: Final = 5
 _MOST_REQUESTS: Final = 2000
+_MOST_OF_ONE: Final = 500
+"""Connections of one address: who takes all there are would keep the nodes out."""
 _BACKLOG: Final = 512
 _START_LOOKS: Final = 1000
 _MOST_HEADERS: Final = 64 * 1024
@@ -60,6 +63,9 @@ class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait(_HEADER_SECONDS)
+        mine = _network(self)
+        if sum(_network(other) == mine for other in self.connections) > _MOST_OF_ONE:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._waiting is None:
@@ -107,6 +113,11 @@ class _Protocol(HttpToolsProtocol):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+def _network(connection: Any) -> str:
+    client = connection.client
+    return network_of(client[0]) if client else ""
 
 
 class _Server(uvicorn.Server):
