@@ -364,6 +364,7 @@ def test_killed_in_the_midst_of_an_apply_it_is_all_or_nothing_and_what_was_answe
     _assert_one_generation(here, acknowledged, attempted)
 
 
+@pytest.mark.slow
 def test_killed_at_exact_syncs_it_is_all_or_nothing(here, needs):
     strace = needs("strace")
     here.declare(EMPTY)

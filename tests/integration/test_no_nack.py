@@ -132,7 +132,7 @@ def free_port() -> int:
 PORT = free_port()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(SERVICE, min_size=20, max_size=40), st.lists(LEADING, min_size=40, max_size=60))
 def test_envoy_refuses_nothing_that_the_model_accepts(
     rig: Rig, services: list[dict[str, Any]], routes: list[dict[str, Any]]
