@@ -265,6 +265,25 @@ def test_documents_made_to_hurt_are_refused_quickly_and_read_nothing_of_the_host
     assert "root:" not in answer.text and "/usr/bin" not in answer.text
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"document":{"version":1,"domains":[' + b"[]," * 10_000_000 + b"[]]}}",
+        b'{"document":{"version":1,"domains":[' + b"[]," * 2_000_000 + b"[]]}}",
+        b'{"document":"' + b"a: b\\n" * 1_000_000 + b'"}',
+    ],
+    ids=["ten million lists", "two million lists", "a million keys"],
+)
+def test_a_tenants_document_costs_neither_memory_nor_minutes(here: Controller, pid: int, body: bytes) -> None:
+    before, started = resident_mb(pid), time.monotonic()
+    with here.client(token(here, "greedy", "operator", "a")) as operator:
+        answer = operator.post("/v1/apply", content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 422
+    assert time.monotonic() - started < 8
+    assert resident_mb(pid) < before + 400
+
+
 def test_bodies_made_to_hurt_are_refused(here: Controller) -> None:
     deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
     bomb = gzip.compress(b" " * 50_000_000 + b"{}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fastapi import Depends, Request
 from pydantic.json_schema import models_json_schema
@@ -13,6 +13,8 @@ from edgeward.errors import Invalid, Problem
 from edgeward.parsing import Value, parse
 
 V = TypeVar("V", bound=Value)
+_MOST_VALUES: Final = 8_000_000
+"""An empty list takes three bytes as text and sixty in memory."""
 _REFERENCE = "#/components/schemas/{model}"
 _described: dict[str, type[Value]] = {}
 
@@ -37,6 +39,8 @@ async def json_body(request: Request) -> Any:
 
 def read_json(data: bytes) -> Any:
     """Read strict JSON (RFC 8259, duplicate keys refused); raises Invalid."""
+    if sum(data.count(sign) for sign in (b"[", b"{", b",")) > _MOST_VALUES:
+        raise Invalid(f"the JSON has more than {_MOST_VALUES:,} values; send less at once")
     try:
         return json.loads(data.decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except Invalid:

@@ -133,6 +133,8 @@ class _Reading:
         else:
             lines = content.lines if isinstance(content, notation.Seq) else [None] * len(content)
             for index, item in enumerate(content):
+                if len(self.problems) > 10 * _MOST_PROBLEMS:
+                    return  # enough to go on with: the rest is told when these are put right
                 self._item(self._kinds[key], item, f"{key}[{index}]", lines[index])
 
     def _item(self, kind: Kind, item: Any, where: str, line: int | None) -> None:

@@ -150,8 +150,9 @@ class _Builder:
         self.result: Any = None
 
     def problem(self, line: int, message: str, field: str = "") -> None:
-        if len(self.problems) < _MOST_PROBLEMS:
-            self.problems.append(Problem(field, message, line, self._file))
+        self.problems.append(Problem(field, message, line, self._file))
+        if len(self.problems) >= _MOST_PROBLEMS:
+            raise Invalid(*self.problems, Problem("", "and maybe more problems", None, self._file))
 
     def feed(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
