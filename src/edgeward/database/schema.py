@@ -59,6 +59,7 @@ certificates = Table(
     "certificates",
     metadata,
     Column("name", String(260), primary_key=True),  # canonical, exact or *.suffix
+    Column("algorithm", String(10), primary_key=True, server_default="ecdsa"),  # or rsa, beside it
     Column("project", String(100), nullable=False),
     Column("issuer", String(100), nullable=False),
     Column("chain", Text, nullable=False),
@@ -104,6 +105,7 @@ tokens = Table(
     Column("role", String(20), nullable=False),
     Column("project", String(100), nullable=False),  # or * for all
     Column("node", String(100)),  # the node a node token is bound to
+    Column("labels", Text),  # JSON; what a node that joins with it is labelled
     Column("created", Float, nullable=False),
     Column("expires", Float),
     Column("revoked", Float),
@@ -116,6 +118,50 @@ nodes = Table(
     Column("joined", Float, nullable=False),
     Column("seen", Float, nullable=False),
     Column("report", Text, nullable=False),  # JSON of the last report
+    Column("labels", Text, nullable=False, server_default="{}"),  # JSON; set by operators, never by the node
+    Column("controller", String(36)),  # whom it follows; of controllers.id
+)
+
+controllers = Table(
+    "controllers",
+    metadata,
+    Column("id", String(36), primary_key=True),  # new at every start
+    Column("name", String(100), nullable=False),
+    Column("url", String(300), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("started", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(200), primary_key=True),  # the work that one controller does at a time
+    Column("holder", String(36), nullable=False),
+    Column("token", BigInteger, nullable=False),  # grows with every holder: late writes are seen
+    Column("expires", Float, nullable=False),  # by the database's clock where it has one
+)
+
+events = Table(
+    "events",
+    metadata,
+    # written in the one write transaction: a smaller id is never seen after a larger one
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("type", String(20), nullable=False),  # change, node
+    Column("project", String(100)),  # none: of the whole installation
+    Column("revision", BigInteger, nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+    Index("events_by_time", "at"),
+)
+
+ticket_keys = Table(
+    "ticket_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("sealed", LargeBinary, nullable=False),  # 80 bytes for TLS session tickets
+    Column("created", Float, nullable=False),
+    Column("revision", BigInteger, nullable=False),
 )
 
 audit = Table(
@@ -134,4 +180,5 @@ audit = Table(
     Column("revision", BigInteger, nullable=False),
     Index("audit_by_object", "kind", "project", "name"),
     Index("audit_by_time", "at"),
+    Index("audit_by_revision", "revision"),
 )

@@ -14,7 +14,7 @@ from edgeward.errors import Unavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-LATEST = "0001"
+LATEST = "0002"
 """The newest revision in ``versions/``: a database that is there needs no Alembic, which takes a third of
 a controller's start to import."""
 

@@ -1,0 +1,81 @@
+"""What several controllers on one database need: leases, events, labels, a second key type."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+_COLUMNS = "name, project, issuer, chain, sealed_key, fingerprint, not_before, not_after, renew_at, revision"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "controllers",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("url", sa.String(length=300), nullable=False),
+        sa.Column("version", sa.String(length=40), nullable=False),
+        sa.Column("started", sa.Float(), nullable=False),
+        sa.Column("seen", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("holder", sa.String(length=36), nullable=False),
+        sa.Column("token", sa.BigInteger(), nullable=False),
+        sa.Column("expires", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "events",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("type", sa.String(length=20), nullable=False),
+        sa.Column("project", sa.String(length=100), nullable=True),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("data", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("events_by_time", "events", ["at"], unique=False)
+    op.create_table(
+        "ticket_keys",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("created", sa.Float(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("audit_by_revision", "audit", ["revision"], unique=False)
+    op.add_column("nodes", sa.Column("labels", sa.Text(), server_default="{}", nullable=False))
+    op.add_column("nodes", sa.Column("controller", sa.String(length=36), nullable=True))
+    op.add_column("tokens", sa.Column("labels", sa.Text(), nullable=True))
+    _give_certificates_an_algorithm()
+
+
+def _give_certificates_an_algorithm() -> None:
+    """SQLite cannot change a primary key in place, so both databases get the table anew."""
+    for index in ("expiry", "renewal", "revision"):
+        op.drop_index(f"certificates_by_{index}", "certificates")
+    op.rename_table("certificates", "certificates_0001")
+    op.create_table(
+        "certificates",
+        sa.Column("name", sa.String(length=260), nullable=False),
+        sa.Column("algorithm", sa.String(length=10), server_default="ecdsa", nullable=False),
+        sa.Column("project", sa.String(length=100), nullable=False),
+        sa.Column("issuer", sa.String(length=100), nullable=False),
+        sa.Column("chain", sa.Text(), nullable=False),
+        sa.Column("sealed_key", sa.LargeBinary(), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("not_before", sa.Float(), nullable=False),
+        sa.Column("not_after", sa.Float(), nullable=False),
+        sa.Column("renew_at", sa.Float(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "algorithm"),
+    )
+    op.execute(f"INSERT INTO certificates ({_COLUMNS}) SELECT {_COLUMNS} FROM certificates_0001")  # noqa: S608
+    op.drop_table("certificates_0001")
+    op.create_index("certificates_by_expiry", "certificates", ["not_after"], unique=False)
+    op.create_index("certificates_by_renewal", "certificates", ["renew_at"], unique=False)
+    op.create_index("certificates_by_revision", "certificates", ["revision", "name"], unique=False)
