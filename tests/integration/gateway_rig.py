@@ -285,14 +285,18 @@ def connect(port: int, name: str | None = "shop.example", source: str | None = N
     plain = socket.create_connection(
         ("127.0.0.1", port), timeout=5, source_address=(source, 0) if source else None
     )
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     try:
-        return context.wrap_socket(plain, server_hostname=name)
+        return wrap(plain, name)
     except (OSError, ssl.SSLError):
         plain.close()
         raise
+
+
+def wrap(plain: socket.socket, name: str | None) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(plain, server_hostname=name)
 
 
 def ask(connection: socket.socket, data: bytes) -> bytes:

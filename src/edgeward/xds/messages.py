@@ -49,10 +49,12 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
 from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
+from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
 from envoy.extensions.filters.http.buffer.v3.buffer_pb2 import Buffer
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC as RbacFilter  # noqa: N811 - a class, not a constant
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBACPerRoute as RbacPerRoute
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2 import ProxyProtocol
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
@@ -61,10 +63,13 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     Rds,
     ResponseMapper,
 )
+from envoy.extensions.formatter.cel.v3.cel_pb2 import Cel as CelFormatter
 from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import (
     HeaderMutation as EarlyHeaderMutation,
 )
 from envoy.extensions.matching.common_inputs.network.v3.network_inputs_pb2 import (
+    DirectSourceIPInput,
+    FilterStateInput,
     ServerNameInput,
     SourceIPInput,
 )
@@ -111,13 +116,18 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 def _declare(package: str, name: str, fields: list[tuple[str, int, str | None, bool]]) -> Any:
     """Make one message class: fields are (name, number, message type or None for a string, repeated).
 
-    Field numbers as in Envoy 1.40's API (on_demand_secret/v3/config.proto, cert_mappers/sni/v3/sni.proto).
+    Field numbers as in Envoy 1.40's API (on_demand_secret/v3/config.proto, cert_mappers/sni/v3/sni.proto,
+    filters/listener/set_filter_state/v3/set_filter_state.proto).
     """
     file = descriptor_pb2.FileDescriptorProto(
         name=f"edgeward/{package.replace('.', '/')}.proto", package=package, syntax="proto3"
     )
     file.dependency.extend(
-        ["envoy/config/core/v3/config_source.proto", "envoy/config/core/v3/extension.proto"]
+        [
+            "envoy/config/core/v3/config_source.proto",
+            "envoy/config/core/v3/extension.proto",
+            "envoy/extensions/filters/common/set_filter_state/v3/value.proto",
+        ]
     )
     message = file.message_type.add(name=name)
     for field, number, type_name, repeated in fields:
@@ -141,6 +151,11 @@ OnDemandSecret = _declare(
         ("certificate_mapper", 2, "envoy.config.core.v3.TypedExtensionConfig", False),
         ("prefetch_secret_names", 3, None, True),
     ],
+)
+ListenerFilterState = _declare(
+    "envoy.extensions.filters.listener.set_filter_state.v3",
+    "Config",
+    [("on_accept", 1, "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue", True)],
 )
 SniMapper = _declare(f"{_TLS}.cert_mappers.sni.v3", "SNI", [("default_value", 1, None, False)])
 
@@ -186,6 +201,7 @@ __all__ = [
     "ApiVersion",
     "BoolValue",
     "Buffer",
+    "CelFormatter",
     "CertificateValidationContext",
     "ChainAddresses",
     "ChainExtension",
@@ -203,6 +219,7 @@ __all__ = [
     "DataSource",
     "DeltaDiscoveryRequest",
     "DeltaDiscoveryResponse",
+    "DirectSourceIPInput",
     "DiscoveryResource",
     "DownstreamTlsContext",
     "EarlyHeaderMutation",
@@ -214,6 +231,8 @@ __all__ = [
     "Filter",
     "FilterChain",
     "FilterChainMatch",
+    "FilterStateInput",
+    "FilterStateValue",
     "HeaderMatcher",
     "HeaderMutation",
     "HeaderValue",
@@ -228,6 +247,7 @@ __all__ = [
     "LbEndpoint",
     "Listener",
     "ListenerFilter",
+    "ListenerFilterState",
     "LocalReplyConfig",
     "LocalityLbEndpoints",
     "Metadata",
@@ -237,6 +257,7 @@ __all__ = [
     "Pipe",
     "Policy",
     "Principal",
+    "ProxyProtocol",
     "RbacFilter",
     "RbacPerRoute",
     "Rds",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeward.gateway.envoy import hardening
+from edgeward.gateway.envoy import hardening, proxied
 from edgeward.gateway.envoy.cluster import ads
 from edgeward.gateway.envoy.gateway import Gateway
-from edgeward.gateway.envoy.names import chain_matcher
+from edgeward.gateway.envoy.names import chain_matcher, plain_chain_matcher
 from edgeward.gateway.envoy.routes import HTTP_ROUTES, HTTPS_ROUTES
 from edgeward.gateway.model import Address, Listen
 from edgeward.xds import messages as m
@@ -49,8 +49,14 @@ def _listener(listen: Listen, text: str, *, secure: bool) -> Resource:
         filter_chains=_filter_chains(listen, secure=secure),
         listener_filters_timeout=m.seconds(listen.limits.header_timeout),
     )
+    if listen.proxy_protocol:
+        message.listener_filters.extend(proxied.listener_filters())
+        if not secure:
+            message.filter_chain_matcher.CopyFrom(
+                plain_chain_matcher(listen.trusted_proxies, listen.proxy_protocol)
+            )
     if secure:
-        message.filter_chain_matcher.CopyFrom(chain_matcher(listen.trusted_proxies))
+        message.filter_chain_matcher.CopyFrom(chain_matcher(listen.trusted_proxies, listen.proxy_protocol))
         message.listener_filters.append(
             m.ListenerFilter(
                 name="envoy.filters.listener.tls_inspector", typed_config=m.packed(m.TlsInspector())
@@ -65,7 +71,7 @@ def _filter_chains(listen: Listen, *, secure: bool) -> list[Any]:
     if not listen.trusted_proxies:
         return [strangers]
     proxies = _filter_chain(listen, secure=secure, trusted=True)
-    if not secure:  # secure ones are chosen by the matcher of names.py, which knows proxies too
+    if not secure and not listen.proxy_protocol:  # all others are chosen by a matcher of names.py
         proxies.filter_chain_match.source_prefix_ranges.extend(
             _range(network) for network in sorted(set(listen.trusted_proxies))
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 import re2
 
-from edgeward.gateway.envoy import hardening
+from edgeward.gateway.envoy import hardening, proxied
 from edgeward.gateway.envoy.gateway import Gateway, cluster_name
 from edgeward.gateway.model import Address, HeaderChange, Redirect, Retries, Route, Service, Timeouts
 from edgeward.xds import messages as m
@@ -24,6 +24,7 @@ _Group = tuple[tuple[Route, ...], list[str]]
 _MOST_OWN = 1000
 """Hosts up to which each has a virtual host of its own."""
 HTTPS_ROUTES, HTTP_ROUTES = "https", "http"
+_PEER = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
 _SET = m.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _ADD = m.HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
 _REDIRECTS = {
@@ -58,7 +59,8 @@ def route_configurations(gateway: Gateway) -> tuple[Resource, Resource]:
     plain = [
         _virtual_host(hosts, [_plain(r, services, port) for r in routes], {}) for routes, hosts in groups
     ]
-    return (_configuration(HTTPS_ROUTES, secure), _configuration(HTTP_ROUTES, plain))
+    client = proxied.CLIENT if gateway.listen.proxy_protocol else None
+    return (_configuration(HTTPS_ROUTES, secure, client), _configuration(HTTP_ROUTES, plain, client))
 
 
 def _own_where_few(groups: list[_Group]) -> list[_Group]:
@@ -79,13 +81,15 @@ def _denials_of(hosts: Sequence[str], default_domain: str | None) -> dict[str, A
     return {hardening.FILTER: hardening.denials_for(hosts[0], default_domain)}
 
 
-def _configuration(name: str, virtual_hosts: list[Any]) -> Resource:
+def _configuration(name: str, virtual_hosts: list[Any], client: str | None) -> Resource:
+    """``client``: the filter state that holds whom the PROXY protocol speaks for, where it is spoken."""
+    address = f"%FILTER_STATE({client}:PLAIN)%" if client else _PEER
     message = m.RouteConfiguration(
         name=name,
         virtual_hosts=virtual_hosts,
         request_headers_to_remove=["x-envoy-external-address"],
         request_headers_to_add=[
-            _option("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", _ADD),
+            _option("x-forwarded-for", address, _ADD),
         ],
     )
     return resource(message, name, "routes")

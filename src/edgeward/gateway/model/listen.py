@@ -88,6 +88,10 @@ class Listen(Value):
     """Whose certificate a visitor without SNI gets; unset: such visitors are refused."""
     trusted_proxies: tuple[Network, ...] = ()
     """Whose X-Forwarded-For is believed; nobody's by default."""
+    proxy_protocol: tuple[Network, ...] = Field(default=(), max_length=1000)
+    """Load balancers that say with the PROXY protocol (v1 or v2) whom they speak for, on all ``http`` and
+    ``https`` addresses; what anybody else says with it closes the connection. A listed one that says
+    nothing is served as itself."""
     access_log: Literal["stdout", "off"] | Annotated[str, Field(pattern=r"^/[^\x00-\x1f]+$")] = "stdout"
     """One JSON line for each request, to standard output or an absolute file path."""
     limits: Limits = Limits()
