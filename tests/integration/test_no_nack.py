@@ -63,7 +63,7 @@ BACKEND = (
     | st.fixed_dictionaries(
         {"url": BACKEND_URL},
         optional={
-            "weight": mostly(st.integers(1, 1000), st.integers(0, 1001)),
+            "weight": mostly(st.integers(0, 1000), st.integers(-1, 1001)),
         },
     )
     | st.fixed_dictionaries(
@@ -85,10 +85,16 @@ HEALTH = st.fixed_dictionaries(
             "errors": mostly(st.integers(1, 1000), st.integers(0, 1001)), "pause": SECONDS, "most_percent": mostly(st.integers(1, 100), st.integers(0, 101))}),
     }
 )  # fmt: skip
+HASH_ON = st.fixed_dictionaries({"header": mostly(NAME, ANY)}) | st.fixed_dictionaries({"cookie": mostly(NAME, ANY) | st.fixed_dictionaries(
+    {"name": mostly(NAME | st.text(st.sampled_from("!#$%&'*+.^_`|~-"), min_size=1), ANY)}, optional={"ttl": mostly(st.sampled_from([0, 0.5, "365d"]) | st.floats(0, 1e7), st.just(-1))}
+)}) | st.sampled_from([{"client_address": True}, {"path": True}, {"path": False}])  # fmt: skip
+BALANCE = st.fixed_dictionaries({"balance": st.sampled_from(["ring_hash", "maglev"])}, optional={"hash_on": HASH_ON}) | st.fixed_dictionaries(
+    {}, optional={"balance": st.sampled_from(["round_robin", "least_request", "random"])}
+)  # fmt: skip
 SERVICE = st.fixed_dictionaries(
     {"backends": st.lists(BACKEND, min_size=1, max_size=4) | st.lists(st.sampled_from(["h2://c.example:1", "h2c://10.0.0.1", "grpcs://d.example"]), min_size=1)},
-    optional={"balance": st.sampled_from(["round_robin", "least_request"]), "health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
-)  # fmt: skip
+    optional={"health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
+).flatmap(lambda service: BALANCE.map(lambda balance: {**service, **balance}))  # fmt: skip
 REDIRECT = st.fixed_dictionaries(
     {}, optional={"host": HOST, "path": st.builds(lambda t: f"/{t}", PATHLIKE), "scheme": st.sampled_from(["http", "https"]), "status": st.sampled_from([301, 302, 303, 307, 308])}
 )  # fmt: skip

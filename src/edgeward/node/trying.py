@@ -25,7 +25,7 @@ async def failures(service: Service, addresses: Mapping[str, Sequence[str]]) -> 
 
 def _places(service: Service, addresses: Mapping[str, Sequence[str]]) -> list[_Place]:
     places: dict[_Place, None] = {}
-    for backend in service.backends:
+    for backend in (b for b in service.backends if b.weight):
         hosts = [backend.host] if backend.literal else addresses.get(backend.host, ())
         for host in hosts:
             places[backend.socket_path or host, backend.port] = None

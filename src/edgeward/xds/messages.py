@@ -101,7 +101,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.wrappers_pb2 import BoolValue, StringValue, UInt32Value
+from google.protobuf.wrappers_pb2 import BoolValue, StringValue, UInt32Value, UInt64Value
 from xds.core.v3.cidr_pb2 import CidrRange as ChainRange
 from xds.core.v3.extension_pb2 import TypedExtensionConfig as ChainExtension
 from xds.type.matcher.v3.ip_pb2 import IPMatcher as ChainAddresses
@@ -287,6 +287,7 @@ __all__ = [
     "TlsParameters",
     "TransportSocket",
     "UInt32Value",
+    "UInt64Value",
     "UpstreamHttpOptions",
     "UpstreamTlsContext",
     "VirtualHost",

@@ -90,3 +90,25 @@ def test_an_address_is_refused_or_has_one_spelling(text: str) -> None:
 
 def test_one_address_cannot_have_two_listeners() -> None:
     assert "listed twice" in complaint(Listen, {"http": ":80", "https": "0.0.0.0:80"})
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"hash_on": {"path": True}}, "hash_on goes with balance: ring_hash or maglev"),
+        ({"balance": "random", "hash_on": {"path": True}}, "hash_on goes with balance: ring_hash or maglev"),
+        ({"balance": "maglev", "hash_on": {}}, "say exactly one of header, cookie, client_address and path"),
+        ({"balance": "maglev", "hash_on": {"path": True, "header": "x"}}, "say exactly one of"),
+        ({"balance": "maglev", "hash_on": {"path": False}}, "hash_on.path"),
+        ({"balance": "maglev", "hash_on": {"cookie": "a b"}}, "hash_on.cookie"),
+    ],
+)
+def test_a_hash_is_made_of_one_thing_where_it_decides_something(more: dict[str, Any], said: str) -> None:
+    assert said in complaint(Service, {"name": "s", "backends": ["http://b"], **more})
+
+
+def test_a_hash_is_of_the_visitors_address_unless_told_otherwise() -> None:
+    assert parse(Service, {"name": "s", "backends": ["http://b"], "balance": "maglev"}).hash_on is None
+    said = {"name": "s", "backends": ["http://b"], "balance": "maglev", "hash_on": {"cookie": "side"}}
+    by = parse(Service, said).hash_on
+    assert by is not None and by.cookie is not None and (by.cookie.name, by.cookie.ttl) == ("side", None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeward.gateway.envoy.cluster import cluster, endpoints
+from edgeward.gateway.envoy.cluster import cluster
+from edgeward.gateway.envoy.endpoints import endpoints
 from edgeward.gateway.envoy.gateway import SYSTEM_ROOTS, Gateway
 from edgeward.gateway.envoy.listener import NO_SNI, listeners
 from edgeward.gateway.envoy.routes import route_configurations, used_services

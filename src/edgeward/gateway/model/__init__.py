@@ -4,12 +4,13 @@ Field names are the public surface (YAML and REST). Durations are seconds as num
 allowed) or strings such as ``500ms``, ``30s``, ``5m``, ``1h``; sizes are bytes or ``64k``, ``10m``.
 """
 
+from edgeward.gateway.model.backend import Backend, BackendTLS
+from edgeward.gateway.model.balance import HashCookie, HashOn
+from edgeward.gateway.model.header import HeaderChange
 from edgeward.gateway.model.listen import Address, Limits, Listen
-from edgeward.gateway.model.route import HSTS, HeaderChange, Redirect, Route
+from edgeward.gateway.model.route import HSTS, Redirect, Route
 from edgeward.gateway.model.service import (
     ActiveHealth,
-    Backend,
-    BackendTLS,
     Health,
     PassiveHealth,
     Retries,
@@ -24,6 +25,8 @@ __all__ = [
     "Address",
     "Backend",
     "BackendTLS",
+    "HashCookie",
+    "HashOn",
     "HeaderChange",
     "Health",
     "Limits",

@@ -1,0 +1,62 @@
+"""A service's backends as Envoy endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgeward.gateway.envoy.backend_tls import identified, match_id, server_name
+from edgeward.gateway.envoy.cluster import owner
+from edgeward.gateway.envoy.gateway import cluster_name
+from edgeward.gateway.model import Backend, Service
+from edgeward.xds import messages as m
+from edgeward.xds.resource import Resource, resource
+
+_MATCH = "envoy.transport_socket_match"
+_FINENESS = 120
+"""Weights are multiplied by this, so that the addresses of a name can share its weight in whole numbers."""
+
+
+def endpoints(service: Service, addresses: Mapping[str, Sequence[str]]) -> Resource:
+    """Give a service's endpoints; ``addresses`` holds the permitted addresses of each backend name.
+
+    A name without addresses gives no endpoint, nor does a weight of 0; a service without any answers
+    503. A backend's weight is shared by the addresses its name has. Hashes are made of the addresses
+    alone (ring_hash_lb.cc, maglev_lb.cc), so every node chooses alike.
+    """
+    name = cluster_name(service.project, service.name)
+    found: dict[tuple[str, int, str], Any] = {}
+    for backend in (b for b in service.backends if b.weight):
+        places = [backend.host] if backend.literal else sorted(set(addresses.get(backend.host, ())))
+        for place in places:
+            weight = max(1, backend.weight * _FINENESS // len(places))
+            key = (backend.socket_path or place, backend.port, match_id(backend))
+            found.setdefault(key, _endpoint(backend, place, weight))
+    return resource(
+        m.ClusterLoadAssignment(
+            cluster_name=name,
+            endpoints=[m.LocalityLbEndpoints(lb_endpoints=list(found.values()))],
+        ),
+        name,
+        owner(service),
+    )
+
+
+def _endpoint(backend: Backend, place: str, weight: int) -> Any:
+    path = backend.socket_path
+    if path is not None:
+        address = m.Address(pipe=m.Pipe(path=path))
+    else:
+        address = m.Address(socket_address=m.SocketAddress(address=place, port_value=backend.port))
+    host = server_name(backend) or "localhost"
+    endpoint = m.LbEndpoint(
+        endpoint=m.Endpoint(
+            address=address,
+            hostname=host,
+            health_check_config=m.Endpoint.HealthCheckConfig(hostname=host),
+        ),
+        load_balancing_weight=m.UInt32Value(value=weight),
+    )
+    if backend.uses_tls:
+        endpoint.metadata.CopyFrom(m.Metadata(filter_metadata={_MATCH: identified(match_id(backend))}))
+    return endpoint

@@ -1,0 +1,193 @@
+"""Who gets which backend in a real Envoy: weights, hashes, canaries, circuits and rate limits."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeward.gateway.envoy import Gateway
+from edgeward.gateway.model import Listen, Route, Service
+from edgeward.parsing import parse
+from tests.integration.gateway_rig import Rig, ask, connect
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+HTTPS = free_port()
+NAME = "shop.example"
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    directory = Path(tempfile.mkdtemp(prefix="rig"))
+    found = Rig(directory, {NAME: NAME})
+    yield found
+    found.close()
+    shutil.rmtree(directory)
+
+
+class Numbered(BaseHTTPRequestHandler):
+    """Answers with its server's number, in one packet."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65536
+
+    def do_GET(self) -> None:
+        said = b"%d" % self.server.number  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def urls() -> Iterator[list[str]]:
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Numbered) for _ in range(4)]
+    for number, server in enumerate(servers):
+        server.number = number  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield [f"http://127.0.0.1:{server.server_port}" for server in servers]
+    for server in servers:
+        server.shutdown()
+
+
+_SHOWN = 0
+
+
+def show(rig: Rig, services: dict[str, Any], *routes: dict[str, Any], **listen: Any) -> None:
+    """Show these services and routes, and wait until Envoy serves by them.
+
+    A service whose cluster is another one goes on as it was until that is warm: name it anew.
+    """
+    global _SHOWN
+    _SHOWN += 1
+    parsed = tuple(parse(Service, {"name": name, **value}) for name, value in services.items())
+    marker = {"hosts": [NAME], "paths": ["=/shown"], "redirect": {"path": f"/{_SHOWN}"}}
+    led = tuple(parse(Route, {"hosts": [NAME], **route}) for route in (*routes, marker))
+    state = Gateway(Listen(https=f"127.0.0.1:{HTTPS}", **listen), parsed, led)
+    rig.show(state)
+    end = time.monotonic() + 10
+    while f"/{_SHOWN}\r\n".encode() not in answer("/shown"):
+        assert time.monotonic() < end and rig.discovery.refusals == []
+        time.sleep(0.02)
+
+
+def answer(path: str = "/", *lines: str, source: str | None = None) -> bytes:
+    return next(answers([(path, *lines)], source))
+
+
+def answers(asked: Iterable[tuple[str, ...]], source: str | None = None) -> Iterator[bytes]:
+    """Give the answers to requests (path and header lines) on one connection."""
+    with connect(HTTPS, NAME, source) as connection:
+        for path, *lines in asked:
+            head = [f"GET {path} HTTP/1.1", f"Host: {NAME}", *lines]
+            yield ask(connection, ("\r\n".join(head) + "\r\n\r\n").encode())
+
+
+def body(text: bytes) -> str:
+    return text.partition(b"\r\n\r\n")[2].decode()
+
+
+def chosen(values: Iterable[str], header: str = "x-user") -> dict[str, str]:
+    """Give the backend each value of a header leads to."""
+    values = list(values)
+    return dict(zip(values, map(body, answers(("/", f"{header}: {v}") for v in values)), strict=True))
+
+
+USERS = [f"user-{number}" for number in range(60)]
+
+
+@pytest.mark.parametrize("balance", ["round_robin", "random", "ring_hash", "maglev"])
+def test_weights_share_out_requests_and_zero_gets_none(rig: Rig, urls: list[str], balance: str) -> None:
+    weighted = [{"url": url, "weight": weight} for url, weight in zip(urls, (1, 3, 0, 4), strict=True)]
+    by = {"hash_on": {"header": "x-user"}} if balance in ("ring_hash", "maglev") else {}
+    name = f"weighted-{balance}"
+    show(rig, {name: {"backends": weighted, "balance": balance, **by}}, {"service": name})
+
+    counts = Counter(body(a) for a in answers(("/", f"x-user: {n}") for n in range(400)))
+
+    assert set(counts) == {"0", "1", "3"}
+    assert 20 <= counts["0"] <= 85 and 105 <= counts["1"] <= 195 and 150 <= counts["3"] <= 250
+
+
+@pytest.mark.parametrize("balance", ["ring_hash", "maglev"])
+def test_a_hash_chooses_the_same_backend_whatever_the_order_and_history_of_backends(
+    rig: Rig, urls: list[str], balance: str
+) -> None:
+    def shown(order: list[str]) -> dict[str, str]:
+        service = {"backends": order, "balance": balance, "hash_on": {"header": "x-user"}}
+        show(rig, {balance: service}, {"service": balance})
+        return chosen(USERS)
+
+    first = shown(urls[:3])
+    assert set(first.values()) == {"0", "1", "2"}
+    fewer = shown([urls[2], urls[0]])
+    moved = [user for user in USERS if fewer[user] != first[user]]
+    stayed = [user for user in moved if first[user] != "1"]
+
+    assert shown([urls[2], urls[1], urls[0]]) == first
+    assert len(stayed) < len(USERS) / 4
+
+
+def test_a_hash_is_made_of_what_the_service_says(rig: Rig, urls: list[str]) -> None:
+    def hashing(on: dict[str, Any] | None) -> None:
+        by = {} if on is None else {"hash_on": on}
+        show(rig, {"hashing": {"backends": urls, "balance": "ring_hash", **by}}, {"service": "hashing"})
+
+    sources = [f"127.0.1.{number}" for number in range(1, 10)]
+    hashing(None)
+    by_address = {source: body(answer(source=source)) for source in sources}
+    assert len(set(by_address.values())) > 1
+    assert by_address == {source: body(answer(f"/{source}", source=source)) for source in sources}
+
+    hashing({"header": "X-User"})
+    assert len(set(chosen(USERS).values())) == 4 and chosen(USERS) == chosen(USERS)
+    assert by_address == {source: body(answer(source=source)) for source in sources}  # it lacks the header
+
+    hashing({"path": True})
+    paths = [f"/{user}" for user in USERS]
+    plain = [body(a) for a in answers((path,) for path in paths)]
+    assert plain == [body(a) for a in answers((f"{path}?q={path}",) for path in paths)]
+    assert len(set(plain)) == 4
+
+    hashing({"cookie": {"name": "side", "ttl": "1h"}})
+    given = answer().lower()
+    line = next(li for li in given.split(b"\r\n") if li.startswith(b"set-cookie: side="))
+    assert {a.strip() for a in line.split(b";")[1:]} == {
+        b"max-age=3600", b"path=/", b"httponly", b"samesite=lax", b"secure"
+    }  # fmt: skip
+    cookie = line.partition(b": ")[2].partition(b";")[0].decode()
+    again = [a.lower() for a in answers([("/", f"cookie: {cookie}")] * 10, "127.0.1.9")]
+    assert {body(a) for a in again} == {body(given)} and not any(b"set-cookie" in a for a in again)
+
+
+def test_behind_a_trusted_proxy_the_visitors_own_address_is_hashed(rig: Rig, urls: list[str]) -> None:
+    show(
+        rig,
+        {"s": {"backends": urls, "balance": "maglev"}},
+        {"service": "s"},
+        trusted_proxies=["127.0.0.2/32"],
+    )
+
+    asked = [("/", f"X-Forwarded-For: 192.0.2.{number}") for number in range(1, 30)]
+    through = [body(a) for a in answers(asked, "127.0.0.2")]
+
+    assert len(set(through)) == 4 and through == [body(a) for a in answers(asked, "127.0.0.2")]
+    assert len({body(a) for a in answers(asked, "127.0.0.3")}) == 1
