@@ -414,3 +414,48 @@ def _assert_one_generation(here: Controller, acknowledged: int, attempted: int) 
     assert max(r for _, _, r in rows) <= revision
     assert latest <= revision
     assert shared == (0,)
+
+
+def test_a_large_apply_tells_how_far_it_is_and_its_changes_in_parts(here):
+    names = [f"n{i}.example" for i in range(2500)]
+    body = {
+        "source": "api",
+        "document": {"version": 1, "domains": [{"name": n, "on_demand": True} for n in names]},
+    }
+    lines = {"Accept": "application/x-ndjson"}
+    with here.start(), here.client() as client:
+        with client.stream("POST", "/v1/apply", json=body, headers=lines) as answer:
+            told = [json.loads(line) for line in answer.iter_lines()]
+        steps = [line["progress"] for line in told if "progress" in line]
+        assert list(dict.fromkeys(s["step"] for s in steps)) == [
+            "reading",
+            "comparing",
+            "checking",
+            "writing",
+        ]
+        assert steps[-1] == {"step": "writing", "done": 2500, "of": 2500}
+        changed = [change["name"] for line in told for change in line.get("changes", ())]
+        assert changed == names
+        assert list(told[-1]["applied"]) == ["revision"]
+
+        body["document"]["domains"][7] = {"name": "_"}
+        with client.stream("POST", "/v1/apply", json=body, headers=lines) as answer:
+            told = [json.loads(line) for line in answer.iter_lines()]
+        assert told[-1]["problem"]["status"] == 422
+        assert told[-1]["problem"]["errors"][0]["field"] == "domains[7].name"
+        assert "applied" not in told[-1]
+
+
+def test_who_leaves_during_an_apply_has_changed_all_or_nothing(here):
+    document = {"version": 1, "domains": [{"name": f"n{i}.example", "on_demand": True} for i in range(5000)]}
+    with here.start(), here.client() as client:
+        for reads in (1, 2, 3, 4, 5):
+            body = {"source": f"file:{reads}", "document": document, "take_over": True}
+            with client.stream(
+                "POST", "/v1/apply", json=body, headers={"Accept": "application/x-ndjson"}
+            ) as answer:
+                for _, _line in zip(range(reads), answer.iter_lines(), strict=False):
+                    pass
+            time.sleep(0.3)
+            count = client.get("/v1/status").json()["objects"]["domains"]
+            assert count in (2, 5002), f"after {reads} lines"

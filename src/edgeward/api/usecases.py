@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -54,6 +54,10 @@ class ApplyRequest:
     match: tuple[int, ...] | None = None
 
 
+Progress = Callable[[str, int, int], None]
+"""Told the step (reading, comparing, checking, writing), how many objects are done, and of how many."""
+
+
 class Authenticator(Protocol):
     async def authenticate(self, token: str | None, client: str) -> Principal:
         """Give whose token it is; raises Unauthenticated or Throttled."""
@@ -83,7 +87,9 @@ class Declarations(Protocol):
         take_over: bool,
     ) -> None: ...
 
-    async def applied(self, who: Principal, request: ApplyRequest) -> Applied: ...
+    async def applied(
+        self, who: Principal, request: ApplyRequest, progress: Progress | None = None
+    ) -> Applied: ...
 
     async def exported(
         self, who: Principal, project: str | None, source: str | None

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import Field
 
+from edgeward.access.model import Principal
 from edgeward.api.bodies import body_of, described
 from edgeward.api.pages import Filtering, Paging, Text, cursor, number
 from edgeward.api.preconditions import Expected, etag
 from edgeward.api.principal import Administrator, Cases, Changer, Reader
-from edgeward.api.usecases import ApplyRequest
+from edgeward.api.problems import answer_to
+from edgeward.api.usecases import ApplyRequest, Declarations
 from edgeward.declaration.model import Applied, Change
-from edgeward.errors import Invalid
+from edgeward.errors import EdgewardError, Invalid
 from edgeward.parsing import Value, checked
 
 router = APIRouter(prefix="/v1", tags=["declaration"])
@@ -41,20 +46,54 @@ class Apply(Value):
     dry_run: bool = False
 
 
-@router.post("/apply", openapi_extra=described(Apply))
+@router.post("/apply", openapi_extra=described(Apply), response_model=None)
 async def apply(
-    cases: Cases, who: Changer, expected: Expected, body: Annotated[Apply, body_of(Apply)]
-) -> JSONResponse:
+    request: Request, cases: Cases, who: Changer, expected: Expected, body: Annotated[Apply, body_of(Apply)]
+) -> Response:
     """Make the objects of ``source`` exactly those of the document, all or nothing.
 
     ``keep`` prunes nothing, ``take_over`` takes objects from other sources, ``dry_run`` only says what would
     change. ``If-Match`` with the ETag of an export refuses when anything changed since.
+
+    Who accepts ``application/x-ndjson`` gets a line for each step (``progress``: step, done, of), then lines
+    with ``changes`` and at the end one with ``applied``; or one with the ``problem``.
     """
-    request = ApplyRequest(
-        body.source, body.document, body.keep, body.take_over, body.dry_run, expected.match
-    )
-    applied = await cases.declarations.applied(who, request)
+    wanted = ApplyRequest(body.source, body.document, body.keep, body.take_over, body.dry_run, expected.match)
+    if _LINES in request.headers.get("accept", ""):
+        return StreamingResponse(_progress(cases.declarations, who, wanted), media_type=_LINES)
+    applied = await cases.declarations.applied(who, wanted)
     return await asyncio.to_thread(_of_applied, applied)  # there may be a hundred thousand changes
+
+
+_LINES: Final = "application/x-ndjson"
+_CHANGES_IN_LINE: Final = 500
+
+
+async def _progress(declarations: Declarations, who: Principal, wanted: ApplyRequest) -> AsyncIterator[bytes]:
+    """Give a line a step; who goes away before the end has changed nothing or all."""
+    steps: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+
+    def told(step: str, done: int, of: int) -> None:
+        steps.put_nowait({"step": step, "done": done, "of": of})
+
+    work = asyncio.create_task(declarations.applied(who, wanted, told))
+    work.add_done_callback(lambda _task: steps.put_nowait(None))
+    try:
+        while (step := await steps.get()) is not None:
+            yield json.dumps({"progress": step}).encode() + b"\n"
+        try:
+            applied = await work
+        except EdgewardError as error:
+            yield b'{"problem":' + bytes(answer_to(error).body) + b"}\n"
+            return
+        for start in range(0, len(applied.changes), _CHANGES_IN_LINE):
+            part = applied.changes[start : start + _CHANGES_IN_LINE]
+            yield json.dumps({"changes": [_change(change) for change in part]}).encode() + b"\n"
+        yield json.dumps({"applied": {"revision": applied.revision}}).encode() + b"\n"
+    finally:
+        work.cancel()
+        with suppress(asyncio.CancelledError, EdgewardError):
+            await work
 
 
 @router.get("/export")

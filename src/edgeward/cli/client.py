@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Self
@@ -56,6 +57,28 @@ class Client:
 
     def post(self, path: str, body: object = None, timeout: float = _TIMEOUT) -> Any:
         return self._asked("POST", path, None, body, timeout).json()
+
+    def followed(self, path: str, body: object, timeout: float) -> Iterator[Mapping[str, Any]]:
+        """Post, and give the answer's lines as they come; ``timeout`` is the longest silence in seconds.
+
+        A line that is a ``problem`` is raised.
+        """
+        waits = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
+        headers = {"Accept": "application/x-ndjson"}
+        try:
+            with self._http.stream("POST", path, json=body, headers=headers, timeout=waits) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise failure(answer.status_code, _data(answer))
+                for text in answer.iter_lines():
+                    line = json.loads(text)
+                    if "problem" in line:
+                        raise failure(int(line["problem"]["status"]), line["problem"])
+                    yield line
+        except httpx.TimeoutException as error:
+            raise Unavailable(f"{self._server.url} does not answer in time; {_ELSEWHERE}") from error
+        except (httpx.HTTPError, ssl.SSLError) as error:
+            raise Unavailable(self._unreachable(error)) from error
 
     def delete(self, path: str, parameters: Parameters | None = None) -> None:
         self._asked("DELETE", path, parameters)

@@ -14,7 +14,7 @@ import typer
 from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
-from edgeward.errors import Invalid, Problem
+from edgeward.errors import Invalid, Problem, Unavailable
 
 if TYPE_CHECKING:
     from edgeward.cli.client import Client
@@ -24,6 +24,7 @@ WOULD_CHANGE: Final = 3
 _SHOWN_CHANGES: Final = 100
 _LONGEST_WAIT: Final = 60.0
 _APPLY_SECONDS: Final = 120.0
+_LARGE_BYTES: Final = 100_000
 
 File = Annotated[str, typer.Option("--file", "-f", help="The file, or - for standard input.")]
 Keep = Annotated[bool, typer.Option("--keep", help="Delete nothing that the file no longer says.")]
@@ -65,9 +66,8 @@ def apply(
     """Make what is declared by this file exactly what it says, all of it or nothing."""
     from edgeward.cli import changes
 
-    document = _read(file)
     with connect(api, state_dir) as client:
-        applied = _applied(client, file, document, keep=keep, take_over=take_over, dry_run=False)
+        applied = _applied(client, file, keep=keep, take_over=take_over, dry_run=False)
         made = applied["changes"]
         show.signed(changes.headline(change) for change in made[:_SHOWN_CHANGES])
         if len(made) > _SHOWN_CHANGES:
@@ -88,9 +88,8 @@ def diff(
     """Say what applying this file would change; exit code 3 when it would change anything."""
     from edgeward.cli import changes
 
-    document = _read(file)
     with connect(api, state_dir) as client:
-        planned = _applied(client, file, document, keep=keep, take_over=take_over, dry_run=True)["changes"]
+        planned = _applied(client, file, keep=keep, take_over=take_over, dry_run=True)["changes"]
     if not planned:
         show.line("nothing would change")
         return
@@ -135,12 +134,13 @@ def delete(
 # --- the file -----------------------------------------------------------------------------------
 
 
-def _read(file: str) -> Document:
+def _read(file: str, text: bytes | None = None) -> Document:
     from edgeward.declaration import document, references
     from edgeward.kinds import KINDS
 
     directory = Path.cwd() if file == "-" else Path(file).absolute().parent
-    return document.parse(_bytes(file), _named(file), KINDS, references.reader(directory, os.environ))
+    read_reference = references.reader(directory, os.environ)
+    return document.parse(_bytes(file) if text is None else text, _named(file), KINDS, read_reference)
 
 
 def _bytes(file: str) -> bytes:
@@ -165,25 +165,34 @@ def _source(file: str) -> str:
     return "file:-" if file == "-" else f"file:{Path(file).absolute().name}"
 
 
-def _applied(
-    client: Client, file: str, document: Document, *, keep: bool, take_over: bool, dry_run: bool
-) -> Mapping[str, Any]:
+def _applied(client: Client, file: str, *, keep: bool, take_over: bool, dry_run: bool) -> Mapping[str, Any]:
     """Send the document with its references already read: a server never reads a client's files."""
     from edgeward.declaration.document import written
     from edgeward.kinds import KINDS
 
-    body = {
-        "source": _source(file),
-        "document": written(((d.key, d.value) for d in document.objects), KINDS),
-        "keep": keep,
-        "take_over": take_over,
-        "dry_run": dry_run,
-    }
-    try:
-        applied: Mapping[str, Any] = client.post("/v1/apply", body, timeout=_APPLY_SECONDS)
-    except Invalid as error:
-        raise _placed(error.problems, document) from error
-    return applied
+    text = _bytes(file)
+    with show.steps(large=len(text) > _LARGE_BYTES) as told:
+        told("reading", 0, 0)
+        document = _read(file, text)
+        body = {
+            "source": _source(file),
+            "document": written(((d.key, d.value) for d in document.objects), KINDS),
+            "keep": keep,
+            "take_over": take_over,
+            "dry_run": dry_run,
+        }
+        told("sending", 0, 0)
+        try:
+            changes: list[Mapping[str, Any]] = []
+            for line in client.followed("/v1/apply", body, timeout=_APPLY_SECONDS):
+                if "applied" in line:
+                    return {**line["applied"], "changes": changes}
+                changes += line.get("changes", ())
+                if step := line.get("progress"):
+                    told(str(step["step"]), int(step["done"]), int(step["of"]))
+        except Invalid as error:
+            raise _placed(error.problems, document) from error
+    raise Unavailable("the controller ended before it said what came of it; run this again, it does no harm")
 
 
 def _placed(problems: Sequence[Problem], document: Document) -> Invalid:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any, Final
@@ -89,6 +90,31 @@ def signed(lines: Iterable[tuple[str, str]]) -> None:
     out = console()
     for sign, line in lines:
         out.print(Text(f"{sign} {line}", style=_SIGN_STYLES.get(sign, "")), soft_wrap=True)
+
+
+def _unwatched(_step: str, _done: int, _of: int) -> None:
+    pass
+
+
+@contextmanager
+def steps(*, large: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far something ``large`` has come, where there is a terminal to show it on.
+
+    Gives what is to be told the step, how much is done and of how much.
+    """
+    if not large or not sys.stderr.isatty():
+        yield _unwatched
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def told(step: str, done: int, of: int) -> None:
+            bar.update(task, description=shown(step), completed=done, total=of or None)
+
+        yield told
 
 
 def line(text: str) -> None:

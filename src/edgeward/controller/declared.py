@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.access.decide import Action, decide_change, enforce, require
 from edgeward.access.model import Principal, Right
-from edgeward.api.usecases import ApplyRequest, Filter, Precondition
+from edgeward.api.usecases import ApplyRequest, Filter, Precondition, Progress
 from edgeward.controller.state import State
 from edgeward.database.engine import Database, Writing, current_revision
 from edgeward.declaration import audit, document, store
@@ -23,6 +23,10 @@ from edgeward.kinds import KINDS, Conflicting, privileged, reaching_host
 from edgeward.parsing import Value
 
 API_SOURCE: Final = "api"
+
+
+def _unseen(_step: str, _done: int, _of: int) -> None:
+    """The progress nobody watches."""
 
 
 class Declarations:
@@ -132,16 +136,29 @@ class Declarations:
             revision = await self._write(writing, who, API_SOURCE, (change,), _NOTHING)
         await self._state.take((change,), {}, API_SOURCE, revision)
 
-    async def applied(self, who: Principal, request: ApplyRequest) -> Applied:
+    async def applied(
+        self, who: Principal, request: ApplyRequest, progress: Progress | None = None
+    ) -> Applied:
         """Apply a document that came over the API: no references to this host's files."""
+        progress = progress or _unseen
+        progress("reading", 0, 0)
         wanted = await asyncio.to_thread(_read, request.document)
-        return await self.apply(who, request, wanted)
+        if isinstance(request.document, dict):
+            request.document.clear()  # a hundred thousand objects take 100 MB, and are values by now
+        return await self.apply(who, request, wanted, progress)
 
-    async def apply(self, who: Principal, request: ApplyRequest, wanted: document.Document) -> Applied:
+    async def apply(
+        self,
+        who: Principal,
+        request: ApplyRequest,
+        wanted: document.Document,
+        progress: Progress = _unseen,
+    ) -> Applied:
         """Make what ``request.source`` declares exactly ``wanted``: all of it, or nothing and an error.
 
         Raises Invalid with every problem, Conflict, Outdated, Refused or NotFound.
         """
+        progress("comparing", 0, len(wanted.objects))
         await asyncio.to_thread(_allow_all, who, wanted)
         if request.dry_run:
             async with self._database.reading() as connection:
@@ -152,7 +169,7 @@ class Declarations:
             changes = await self._planned(writing.connection, who, request, wanted)
             if not changes:
                 return Applied(await current_revision(writing.connection))
-            revision = await self._write(writing, who, request.source, changes, wanted)
+            revision = await self._write(writing, who, request.source, changes, wanted, progress)
         await self._state.take(changes, _values(wanted), request.source, revision)
         return Applied(revision, changes)
 
@@ -179,10 +196,13 @@ class Declarations:
         source: str,
         changes: Sequence[Change],
         wanted: document.Document,
+        progress: Progress = _unseen,
     ) -> int:
+        progress("checking", 0, len(changes))
         await self._check(who, changes, wanted)
         now = self._clock()
-        revision = await store.write(writing, changes, source, now)
+        count = len(changes)
+        revision = await store.write(writing, changes, source, now, lambda n: progress("writing", n, count))
         await audit.record(writing, audit.entries(changes, who.name, source), now)
         return revision
 

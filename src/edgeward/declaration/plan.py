@@ -36,13 +36,12 @@ def plan(
 
 def step(declared: Declared, stored: Stored | None, source: str) -> Change | None:
     """Give the change that makes one object as declared and owned by ``source``; None where it is."""
-    after = plain(declared.value)
     if stored is None:
-        return Change("create", declared.key, None, after)
+        return Change("create", declared.key, None, plain(declared.value))
     if stored.value == declared.value and stored.source == source:
         return None
     taken_from = stored.source if stored.source != source else None
-    return Change("change", declared.key, plain(stored.value), after, taken_from)
+    return Change("change", declared.key, plain(stored.value), plain(declared.value), taken_from)
 
 
 def removal(stored: Stored, source: str) -> Change:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -140,15 +140,24 @@ async def changes_since(connection: AsyncConnection, position: Position, limit: 
     return sorted(found, key=lambda f: (f.revision, f.key))[:limit]
 
 
-async def write(writing: Writing, changes: Sequence[Change], source: str, now: float) -> int:
-    """Carry out all changes as one revision and give it."""
+async def write(
+    writing: Writing,
+    changes: Sequence[Change],
+    source: str,
+    now: float,
+    written: Callable[[int], None] = lambda _count: None,
+) -> int:
+    """Carry out all changes as one revision and give it; ``written`` hears how many are done."""
     revision = await writing.next_revision()
+    done = 0
     for action, statements in _STATEMENTS.items():
         some = [change for change in changes if change.action == action]
         for start in range(0, len(some), _ROWS_AT_ONCE):  # others get their turn in between
             rows = [_row(change, source, revision, now) for change in some[start : start + _ROWS_AT_ONCE]]
             for statement in statements:
                 await writing.connection.execute(statement, rows)
+            done += len(rows)
+            written(done)
     return revision
 
 
