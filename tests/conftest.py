@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeward.database.engine import open_engine
+from edgeward.database.migrations import migrate
 from tests import ports
+from tests.postgres import Postgres, binaries
 
 
 @pytest.fixture
@@ -40,3 +44,78 @@ def needs() -> Callable[[str], str]:
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """One PostgreSQL for the whole run; tests make databases in it and never stop it."""
+    server = Postgres(_postgres_programs())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: Postgres) -> str:
+    """The name of a migrated database to copy."""
+    url = postgres_server.fresh()
+    asyncio.run(_migrated(url))
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture(scope="session")
+def postgres_emptied(postgres_server: Postgres, postgres_template: str) -> str:
+    return postgres_server.fresh(postgres_template)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres, postgres_emptied: str) -> Iterator[str]:
+    """A migrated and empty database on PostgreSQL."""
+    yield postgres_emptied
+    postgres_server.empty(postgres_emptied)
+
+
+@pytest.fixture
+def pulled_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of this test's own, to be paused and killed: what it acknowledged is on disk."""
+    server = Postgres(_postgres_programs(), durable=True)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database to copy."""
+    path = tmp_path_factory.mktemp("template") / "edgeward.db"
+    asyncio.run(_migrated(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A migrated database nobody used yet, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "edgeward.db")
+        return f"sqlite:///{tmp_path}/edgeward.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+def _postgres_programs() -> Path:
+    found = binaries()
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail("PostgreSQL is missing, and CI leaves nothing out; see apt-packages.txt")
+    if found is None:
+        pytest.skip("PostgreSQL is not installed; see apt-packages.txt")
+    return found
+
+
+async def _migrated(url: str) -> None:
+    engine = open_engine(url)
+    await migrate(engine)
+    await engine.dispose()

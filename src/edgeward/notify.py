@@ -44,6 +44,11 @@ def status(text: str) -> bool:
     return notify(f"STATUS={_one_line(text)}")
 
 
+def waiting_on(seconds: float) -> bool:
+    """Ask for that much more time to start: what we wait for is not in our hands."""
+    return notify(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
+
 def watchdog() -> bool:
     """Say that this program is alive; call at least every ``watchdog_seconds()``."""
     return notify("WATCHDOG=1")

@@ -18,22 +18,19 @@ from edgeward.access import store as token_store
 from edgeward.access.authenticate import Authenticator
 from edgeward.api import certificates as certificate_routes
 from edgeward.api import explain as explain_routes
-from edgeward.api import history as history_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
 from edgeward.certificates import eager, renew
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.obtain import Obtainer
-from edgeward.controller import entry
+from edgeward.controller import entry, starting
 from edgeward.controller.certificates import Certificates
 from edgeward.controller.certified import Certified
-from edgeward.controller.changing import told
 from edgeward.controller.config import Settings
 from edgeward.controller.declared import Declarations
 from edgeward.controller.explain import NodeView
 from edgeward.controller.explaining import Explainer
 from edgeward.controller.files import write_secret
-from edgeward.controller.history import History
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.nodes import Nodes
 from edgeward.controller.registry import Registry
@@ -42,9 +39,8 @@ from edgeward.controller.serving import Serving, tls_context
 from edgeward.controller.state import State
 from edgeward.controller.tokens import Tokens
 from edgeward.controller.watching import WatchedFile
-from edgeward.database.engine import Database, open_engine
-from edgeward.database.migrations import migrate
-from edgeward.declaration import audit, revisions, store
+from edgeward.database.engine import Database, open_database
+from edgeward.declaration import store
 from edgeward.errors import EdgewardError, Invalid
 from edgeward.gateway.model import Address
 from edgeward.kinds import KINDS
@@ -81,10 +77,9 @@ async def run(settings: Settings) -> None:
     """Run until SIGTERM, SIGQUIT or SIGINT; raises what keeps it from starting."""
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     seal = _seal(settings.state_dir)
-    engine = open_engine(settings.database)
-    database = Database(engine)
+    database = open_database(settings.database)
     try:
-        await migrate(engine)
+        await starting.open_when_there(database)
         parts = await put_together(settings, database, seal)
         await _begin(parts)
         await _serve(parts)
@@ -126,9 +121,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         seeing=seeing,
         certificates=Certificates(database, obtainer, state.policy, certified.authority, clock),
         explain=Explainer(database, state, lambda name: _asked(registry, name), clock),
-        history=History(database, state, file, clock),
     )
-    extra = (certificate_routes.router, explain_routes.router, history_routes.router)
+    extra = (certificate_routes.router, explain_routes.router)
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)
     seeing.serving = lambda: serving.addresses
@@ -197,6 +191,7 @@ async def _serve(parts: Parts) -> None:
         works = [
             parts.obtainer.run(),
             renew.run(parts.issuance),
+            parts.database.listen(),
             parts.state.follow(parts.database),
             parts.certified.run(lambda: _reopen(parts)),
             _keep_open(parts),
@@ -251,15 +246,13 @@ async def _reload(parts: Parts, again: asyncio.Event) -> None:
 
 
 async def _sweep(database: Database) -> None:
-    """Forget old deletions, dead tokens and the oldest history, every hour."""
+    """Forget old deletions and dead tokens, every hour."""
     while True:
         try:
             async with database.writing() as writing:
                 now = time.time()
                 await store.sweep(writing, now)
                 await token_store.sweep(writing, now)
-                told(await revisions.sweep(writing, now))
-                await audit.sweep(writing, now, revisions.Bounds.seconds)
         except EdgewardError as error:
             _log.warning("old rows stay for now", reason=str(error))
         await asyncio.sleep(_SWEEP_EVERY)

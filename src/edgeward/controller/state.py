@@ -79,9 +79,7 @@ class State:
         async with self._busy:
             if revision > self._position.revision:
                 fresh = {
-                    c.key: None
-                    if c.action == "delete"
-                    else Stored(c.key, values[c.key], c.source(source), revision)
+                    c.key: None if c.action == "delete" else Stored(c.key, values[c.key], source, revision)
                     for c in changes
                 }
                 await self._take(fresh, Position(revision, max(fresh)))
@@ -102,6 +100,7 @@ class State:
                 async with database.reading() as connection:
                     looked = await current_revision(connection)  # certificates move it too, not us
                     await self.catch_up(connection)
+                await database.saw(looked)  # where nobody told us: those who follow here wait for it
             except EdgewardError as error:
                 _log.warning("the declared state cannot be read", reason=str(error))
             await asyncio.sleep(_PAUSE)

@@ -17,28 +17,34 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+
+def _string(length: int) -> String:
+    """Give text that both databases put in the order of its bytes, as Python does."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+_Serial = BigInteger().with_variant(Integer(), "sqlite")  # which numbers rows by Integer alone
+
 # Times are Unix seconds in UTC as floats: both databases compare and index them alike.
 
 counter = Table(
     "counter",
     metadata,
     Column("id", Integer, primary_key=True),  # always 1: updating the row puts writers in order
-    Column("store", String(36), nullable=False),
+    Column("store", _string(36), nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column(
         "floor", BigInteger, nullable=False
     ),  # tombstones at or below were swept: older readers start over
-    Column("history", BigInteger, nullable=False, server_default="0"),  # changes up to here cannot be undone
-    Column("events", BigInteger, nullable=False, server_default="0"),  # events up to here were swept
 )
 
 objects = Table(
     "objects",
     metadata,
-    Column("kind", String(40), primary_key=True),
-    Column("project", String(100), primary_key=True),
-    Column("name", String(260), primary_key=True),
-    Column("source", String(300), nullable=False),
+    Column("kind", _string(40), primary_key=True),
+    Column("project", _string(100), primary_key=True),
+    Column("name", _string(260), primary_key=True),
+    Column("source", _string(300), nullable=False),
     Column("value", Text, nullable=False),  # JSON
     Column("revision", BigInteger, nullable=False),
     Index("objects_by_revision", "revision", "kind", "project", "name"),
@@ -49,9 +55,9 @@ objects = Table(
 tombstones = Table(
     "tombstones",
     metadata,
-    Column("kind", String(40), primary_key=True),
-    Column("project", String(100), primary_key=True),
-    Column("name", String(260), primary_key=True),
+    Column("kind", _string(40), primary_key=True),
+    Column("project", _string(100), primary_key=True),
+    Column("name", _string(260), primary_key=True),
     Column("revision", BigInteger, nullable=False),
     Column("at", Float, nullable=False),
     Index("tombstones_by_revision", "revision", "kind", "project", "name"),
@@ -60,13 +66,13 @@ tombstones = Table(
 certificates = Table(
     "certificates",
     metadata,
-    Column("name", String(260), primary_key=True),  # canonical, exact or *.suffix
-    Column("algorithm", String(10), primary_key=True, server_default="ecdsa"),  # or rsa, beside it
-    Column("project", String(100), nullable=False),
-    Column("issuer", String(100), nullable=False),
+    Column("name", _string(260), primary_key=True),  # canonical, exact or *.suffix
+    Column("algorithm", _string(10), primary_key=True, server_default="ecdsa"),  # or rsa, beside it
+    Column("project", _string(100), nullable=False),
+    Column("issuer", _string(100), nullable=False),
     Column("chain", Text, nullable=False),
     Column("sealed_key", LargeBinary, nullable=False),
-    Column("fingerprint", String(64), nullable=False),
+    Column("fingerprint", _string(64), nullable=False),
     Column("not_before", Float, nullable=False),
     Column("not_after", Float, nullable=False),
     Column("renew_at", Float, nullable=False),
@@ -79,7 +85,7 @@ certificates = Table(
 expirations = Table(
     "expirations",
     metadata,
-    Column("name", String(260), primary_key=True),  # a name, or * for every name
+    Column("name", _string(260), primary_key=True),  # a name, or * for every name
     Column("revision", BigInteger, nullable=False),
     Column("at", Float, nullable=False),
     Index("expirations_by_revision", "revision", "name"),
@@ -88,8 +94,8 @@ expirations = Table(
 authorities = Table(
     "authorities",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("role", String(20), nullable=False),  # root, intermediate
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("role", _string(20), nullable=False),  # root, intermediate
     Column("parent", Integer),
     Column("certificate", Text, nullable=False),
     Column("sealed_key", LargeBinary, nullable=False),
@@ -101,12 +107,12 @@ authorities = Table(
 tokens = Table(
     "tokens",
     metadata,
-    Column("id", String(16), primary_key=True),
-    Column("name", String(100), nullable=False, unique=True),
-    Column("hash", String(64), nullable=False),  # SHA-256 of the secret part, hex
-    Column("role", String(20), nullable=False),
-    Column("project", String(100), nullable=False),  # or * for all
-    Column("node", String(100)),  # the node a node token is bound to
+    Column("id", _string(16), primary_key=True),
+    Column("name", _string(100), nullable=False, unique=True),
+    Column("hash", _string(64), nullable=False),  # SHA-256 of the secret part, hex
+    Column("role", _string(20), nullable=False),
+    Column("project", _string(100), nullable=False),  # or * for all
+    Column("node", _string(100)),  # the node a node token is bound to
     Column("labels", Text),  # JSON; what a node that joins with it is labelled
     Column("created", Float, nullable=False),
     Column("expires", Float),
@@ -116,22 +122,21 @@ tokens = Table(
 nodes = Table(
     "nodes",
     metadata,
-    Column("name", String(100), primary_key=True),
+    Column("name", _string(100), primary_key=True),
     Column("joined", Float, nullable=False),
     Column("seen", Float, nullable=False),
     Column("report", Text, nullable=False),  # JSON of the last report
     Column("labels", Text, nullable=False, server_default="{}"),  # JSON; set by operators, never by the node
-    Column("controller", String(36)),  # whom it follows; of controllers.id
-    Column("told", Text),  # JSON; what the last events said of it
+    Column("controller", _string(36)),  # whom it follows; of controllers.id
 )
 
 controllers = Table(
     "controllers",
     metadata,
-    Column("id", String(36), primary_key=True),  # new at every start
-    Column("name", String(100), nullable=False),
-    Column("url", String(300), nullable=False),
-    Column("version", String(40), nullable=False),
+    Column("id", _string(36), primary_key=True),  # new at every start
+    Column("name", _string(100), nullable=False),
+    Column("url", _string(300), nullable=False),
+    Column("version", _string(40), nullable=False),
     Column("started", Float, nullable=False),
     Column("seen", Float, nullable=False),
 )
@@ -139,8 +144,8 @@ controllers = Table(
 leases = Table(
     "leases",
     metadata,
-    Column("name", String(200), primary_key=True),  # the work that one controller does at a time
-    Column("holder", String(36), nullable=False),
+    Column("name", _string(200), primary_key=True),  # the work that one controller does at a time
+    Column("holder", _string(36), nullable=False),
     Column("token", BigInteger, nullable=False),  # grows with every holder: late writes are seen
     Column("expires", Float, nullable=False),  # by the database's clock where it has one
 )
@@ -149,20 +154,19 @@ events = Table(
     "events",
     metadata,
     # written in the one write transaction: a smaller id is never seen after a larger one
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False),
-    Column("type", String(20), nullable=False),  # change, node
-    Column("project", String(100)),  # none: of the whole installation
+    Column("type", _string(20), nullable=False),  # change, node
+    Column("project", _string(100)),  # none: of the whole installation
     Column("revision", BigInteger, nullable=False),
     Column("data", Text, nullable=False),  # JSON
     Index("events_by_time", "at"),
-    sqlite_autoincrement=True,  # no id is given twice, whatever was swept
 )
 
 ticket_keys = Table(
     "ticket_keys",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("sealed", LargeBinary, nullable=False),  # 80 bytes for TLS session tickets
     Column("created", Float, nullable=False),
     Column("revision", BigInteger, nullable=False),
@@ -171,37 +175,18 @@ ticket_keys = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False),
-    Column("who", String(200), nullable=False),
-    Column("source", String(300), nullable=False),
-    Column("action", String(40), nullable=False),
-    Column("kind", String(40), nullable=False),
-    Column("project", String(100), nullable=False),
-    Column("name", String(260), nullable=False),
+    Column("who", _string(200), nullable=False),
+    Column("source", _string(300), nullable=False),
+    Column("action", _string(40), nullable=False),
+    Column("kind", _string(40), nullable=False),
+    Column("project", _string(100), nullable=False),
+    Column("name", _string(260), nullable=False),
     Column("before", Text),
     Column("after", Text),
     Column("revision", BigInteger, nullable=False),
-    Column("source_before", String(300)),  # whose the object was, where it was there
     Index("audit_by_object", "kind", "project", "name"),
     Index("audit_by_time", "at"),
     Index("audit_by_revision", "revision"),
-)
-
-revisions = Table(
-    "revisions",
-    metadata,
-    # what one revision changed in one project; its changes are the rows of audit
-    Column("revision", BigInteger, primary_key=True, autoincrement=False),
-    Column("project", String(100), primary_key=True),  # or * for what is of the whole installation
-    Column("at", Float, nullable=False),
-    Column("who", String(200), nullable=False),
-    Column("source", String(300), nullable=False),
-    Column("rolled_back_to", BigInteger),
-    Column("created", Integer, nullable=False),
-    Column("changed", Integer, nullable=False),
-    Column("deleted", Integer, nullable=False),
-    Column("size", BigInteger, nullable=False),  # bytes of its changes
-    Column("objects", Text, nullable=False),  # JSON; the first of them: action and key
-    Index("revisions_by_project", "project", "revision"),
 )

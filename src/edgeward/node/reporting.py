@@ -118,24 +118,25 @@ class Reporting:
         Envoy does not count its own hits: they are the handshakes it made less those it asked for.
         """
         bounds, tiers = self._state.cache, self._tiers
-        residents = self._answering.residents
+        canonical = spellings = evicted = evicted_spellings = 0
+        for _, residents in self._answering.residency:
+            canonical += residents.canonical
+            spellings += residents.spellings
+            evicted += residents.evicted
+            evicted_spellings += residents.evicted_spellings
         made = seen.stats.get("listener.https.ssl.handshake", 0)
         asked = seen.stats.get("listener.https.on_demand_secret.cert_requested", 0)
         certificates = self._copy.certificates()
         return {
             "resident": TierFigures(
-                size=residents.canonical if residents else 0,
+                size=canonical,
                 bound=bounds.resident,
                 hits=max(0, made - asked),
                 misses=asked,
-                evictions=residents.evicted if residents else 0,
+                evictions=evicted,
             ),
             "spellings": TierFigures(
-                size=residents.spellings if residents else 0,
-                bound=bounds.spellings,
-                hits=0,
-                misses=0,
-                evictions=residents.evicted_spellings if residents else 0,
+                size=spellings, bound=bounds.spellings, hits=0, misses=0, evictions=evicted_spellings
             ),
             "memory": TierFigures(
                 size=tiers.memory_size,

@@ -11,7 +11,7 @@ from edgeward.certificates.authority import Authority, ensure
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.model import Domain, Issuer
 from edgeward.certificates.policy import Policy
-from edgeward.database.engine import Database, open_engine
+from edgeward.database.engine import Database, open_database
 from edgeward.database.migrations import migrate
 from edgeward.sealing import Seal
 
@@ -20,10 +20,10 @@ START = 1_800_000_000.0
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Database]:
-    engine = open_engine(f"sqlite+aiosqlite:///{path}/edgeward.db")
-    await migrate(engine)
-    database = Database(engine)
+async def opened(where: Path | str) -> AsyncIterator[Database]:
+    """Open a migrated database by its address, or SQLite in a directory."""
+    database = open_database(where if isinstance(where, str) else f"sqlite:///{where}/edgeward.db")
+    await migrate(database.engine)
     try:
         yield database
     finally:
@@ -49,7 +49,7 @@ class Installation:
 
 
 @asynccontextmanager
-async def installation(path: Path) -> AsyncIterator[Installation]:
-    async with opened(path) as database:
+async def installation(where: Path | str) -> AsyncIterator[Installation]:
+    async with opened(where) as database:
         seal = Seal(bytes(32))
         yield Installation(database, await ensure(database, seal, START), seal)

@@ -19,8 +19,8 @@ from tests.unit.certificates.issuing import DAY, START, opened
 SEAL = Seal(bytes(32))
 
 
-async def test_two_controllers_that_start_at_once_share_one_authority(tmp_path):
-    async with opened(tmp_path) as first, opened(tmp_path) as second:
+async def test_two_controllers_that_start_at_once_share_one_authority(database_url):
+    async with opened(database_url) as first, opened(database_url) as second:
         made = await asyncio.gather(*(ensure(d, SEAL, START) for d in (first, second) * 3))
         async with first.reading() as connection:
             rows = (await connection.execute(select(authorities))).all()
@@ -31,24 +31,24 @@ async def test_two_controllers_that_start_at_once_share_one_authority(tmp_path):
     assert b"PRIVATE" not in b"".join(row.sealed_key for row in rows)
 
 
-async def test_it_is_the_same_after_a_restart(tmp_path):
-    async with opened(tmp_path) as database:
+async def test_it_is_the_same_after_a_restart(database_url):
+    async with opened(database_url) as database:
         before = await ensure(database, SEAL, START)
-    async with opened(tmp_path) as database:
+    async with opened(database_url) as database:
         after = await ensure(database, SEAL, START + DAY)
 
     assert before.roots_pem() == after.roots_pem()
 
 
-async def test_another_seal_key_is_said_to_be_the_trouble(tmp_path):
-    async with opened(tmp_path) as database:
+async def test_another_seal_key_is_said_to_be_the_trouble(database_url):
+    async with opened(database_url) as database:
         await ensure(database, SEAL, START)
         with pytest.raises(Invalid, match="another key"):
             await ensure(database, Seal(b"x" * 32), START)
 
 
-async def test_a_root_made_by_hand_is_published_at_once_and_signs_after_its_time(tmp_path):
-    async with opened(tmp_path) as database:
+async def test_a_root_made_by_hand_is_published_at_once_and_signs_after_its_time(database_url):
+    async with opened(database_url) as database:
         old = await ensure(database, SEAL, START)
         both = await rotate(database, SEAL, START)
         with pytest.raises(Conflict, match="signs from"):
@@ -67,8 +67,8 @@ def issuer(chain: str) -> x509.Name:
     return x509.load_pem_x509_certificates(chain.encode())[1].issuer
 
 
-async def test_a_server_of_ours_is_named_by_addresses_and_single_labels(tmp_path):
-    async with opened(tmp_path) as database:
+async def test_a_server_of_ours_is_named_by_addresses_and_single_labels(database_url):
+    async with opened(database_url) as database:
         authority = await ensure(database, SEAL, START)
     made = authority.issue_server(["localhost"], ["127.0.0.1", "::1"], 30 * DAY, START)
     names = x509.load_pem_x509_certificates(made.chain.encode())[0].extensions.get_extension_for_class(

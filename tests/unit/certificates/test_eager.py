@@ -13,8 +13,8 @@ from tests.unit.certificates.issuing import DAY, START, Installation, installati
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with installation(tmp_path) as made:
+async def here(database_url):
+    async with installation(database_url) as made:
         yield made
 
 
@@ -64,8 +64,8 @@ async def test_one_without_an_issuer_holds_up_no_other(here):
     assert await make_missing(here.issuance, list(here.policy.eager())) == 1
 
 
-async def test_two_controllers_make_each_once(tmp_path, here):
-    async with installation(tmp_path) as elsewhere:
+async def test_two_controllers_make_each_once(database_url, here):
+    async with installation(database_url) as elsewhere:
         for one in (here, elsewhere):
             one.declare([Domain(name=f"shop{i}.example") for i in range(100)])
         made = await asyncio.gather(

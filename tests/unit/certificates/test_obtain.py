@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 
 import pytest
 from sqlalchemy import func, select
@@ -24,8 +23,8 @@ DOMAINS = [
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with installation(tmp_path) as made:
+async def here(database_url):
+    async with installation(database_url) as made:
         made.declare(DOMAINS)
         yield made
 
@@ -66,8 +65,8 @@ async def test_however_many_ask_at_once_one_is_issued(here, obtainer):
     assert await revision(here) == 1
 
 
-async def test_two_controllers_never_issue_twice(tmp_path, here, obtainer):
-    async with installation(tmp_path) as elsewhere:
+async def test_two_controllers_never_issue_twice(database_url, here, obtainer):
+    async with installation(database_url) as elsewhere:
         elsewhere.declare(DOMAINS)
         other = Obtainer(elsewhere.issuance)
         worker = asyncio.create_task(other.run())
@@ -200,13 +199,14 @@ async def test_those_who_wait_hear_that_the_controller_stops(here):
             await asking
 
 
-async def test_a_database_in_trouble_is_unavailable_and_the_worker_lives_on(tmp_path, here, obtainer):
+async def test_a_database_in_trouble_is_unavailable_and_the_worker_lives_on(here, obtainer):
     await obtainer.obtain("before.customers.example")
-    breaker = sqlite3.connect(tmp_path / "edgeward.db")
-    breaker.execute("ALTER TABLE certificates RENAME TO hidden")
+    async with here.database.noting() as connection:
+        await connection.exec_driver_sql("ALTER TABLE certificates RENAME TO hidden")
     with pytest.raises(Unavailable):
         await obtainer.obtain("a.customers.example")
-    breaker.execute("ALTER TABLE hidden RENAME TO certificates")
+    async with here.database.noting() as connection:
+        await connection.exec_driver_sql("ALTER TABLE hidden RENAME TO certificates")
 
     assert (await obtainer.obtain("a.customers.example")).certificate.name == "a.customers.example"
 

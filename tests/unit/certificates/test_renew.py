@@ -15,8 +15,8 @@ from tests.unit.certificates.issuing import DAY, START, Installation, installati
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with installation(tmp_path) as made:
+async def here(database_url):
+    async with installation(database_url) as made:
         yield made
 
 

@@ -14,7 +14,7 @@ import httpx
 from edgeward.access.model import EVERY_PROJECT, Principal, Role
 from edgeward.controller.config import Settings
 from edgeward.controller.program import Parts, put_together
-from edgeward.database.engine import Database, open_engine
+from edgeward.database.engine import open_database
 from edgeward.database.migrations import migrate
 from edgeward.sealing import load_or_create
 
@@ -43,13 +43,12 @@ class Controller:
 
 
 @asynccontextmanager
-async def controller(state_dir: Path) -> AsyncIterator[Controller]:
+async def controller(state_dir: Path, url: str | None = None) -> AsyncIterator[Controller]:
     settings = Settings(
-        state_dir, None, (), (), None, f"sqlite+aiosqlite:///{state_dir}/edgeward.db", "info", {}
+        state_dir, None, (), (), None, url or f"sqlite:///{state_dir}/edgeward.db", "info", {}
     )
-    engine = open_engine(settings.database)
-    await migrate(engine)
-    database = Database(engine)
+    database = open_database(settings.database)
+    await migrate(database.engine)
     try:
         parts = await put_together(settings, database, load_or_create(state_dir / "seal.key"))
         async with database.reading() as connection:

@@ -25,8 +25,8 @@ ADMIN = somebody("admin")
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with installation(tmp_path) as made:
+async def here(database_url):
+    async with installation(database_url) as made:
         made.declare(
             [
                 Domain(name="a.example", project="p"),

@@ -15,8 +15,8 @@ WHOLE = {"domains": [DOMAIN], "services": [SHOP], "routes": [ROUTE]}
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with controller(tmp_path) as found:
+async def here(tmp_path, database_url):
+    async with controller(tmp_path, database_url) as found:
         yield found
 
 

@@ -13,8 +13,8 @@ from tests.unit.controller.assembled import ADMIN, controller
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with controller(tmp_path) as found:
+async def here(tmp_path, database_url):
+    async with controller(tmp_path, database_url) as found:
         yield found
 
 

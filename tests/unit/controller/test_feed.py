@@ -28,8 +28,8 @@ from tests.unit.controller.assembled import ADMIN, controller
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with controller(tmp_path) as found:
+async def here(tmp_path, database_url):
+    async with controller(tmp_path, database_url) as found:
         yield found
 
 
@@ -331,7 +331,7 @@ async def test_waiting_ends_when_every_node_serves_it_or_one_refuses(here):
     assert answer["nodes"][0]["rejections"][0]["message"] == "no such cipher"
 
 
-async def test_reports_outlive_the_controller_and_show_each_project_its_own(here, tmp_path):
+async def test_reports_outlive_the_controller_and_show_each_project_its_own(here, tmp_path, database_url):
     node, boss = await here.node("n1"), await here.token("boss", "admin")
     tenant = await here.token("tenant", "viewer", "t")
     refusals = [Rejection(object=f"services/{p}/s", message="m", revision=1) for p in ("default", "t")]
@@ -345,7 +345,7 @@ async def test_reports_outlive_the_controller_and_show_each_project_its_own(here
         for h in (boss, tenant)
     ]
     assert shown == [["services/default/s", "services/t/s"], ["services/t/s"]]
-    async with controller(tmp_path) as later:
+    async with controller(tmp_path, database_url) as later:
         await later.parts.nodes.load()
         (found,) = (await later.http.get("/v1/nodes", headers=boss)).json()["items"]
     assert (found["name"], found["connected"], found["report"]["revision"]) == ("n1", False, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,8 +25,8 @@ class CountingDatabase(Database):
             yield connection
 
 
-async def test_a_commit_that_changes_no_declared_object_is_looked_at_once(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite+aiosqlite:///{tmp_path}/edgeward.db")
+async def test_a_commit_that_changes_no_declared_object_is_looked_at_once(database_url: str) -> None:
+    engine = open_engine(database_url)
     await migrate(engine)
     database = CountingDatabase(engine)
     following = asyncio.create_task(State().follow(database))

@@ -4,22 +4,35 @@ import asyncio
 import sqlite3
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from edgeward.database import migrations, schema
 from edgeward.database.engine import Database, current_revision, open_engine
-from edgeward.database.migrations import migrate
+from edgeward.database.migrations import Migrated, migrate
 from edgeward.errors import Unavailable
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def unused_url(request, tmp_path):
+    """A database without a schema."""
+    if request.param == "sqlite":
+        yield url(tmp_path)
+        return
+    server = request.getfixturevalue("postgres_server")
+    made = server.fresh()
+    yield made
+    server.drop(made)
+
+
 def url(path) -> str:
-    return f"sqlite+aiosqlite:///{path}/edgeward.db"
+    return f"sqlite:///{path}/edgeward.db"
 
 
-async def test_the_migrated_schema_equals_the_declared_one(tmp_path):
-    engine = open_engine(url(tmp_path))
+async def test_the_migrated_schema_equals_the_declared_one(unused_url):
+    engine = open_engine(unused_url)
     await migrate(engine)
 
     def differences(connection):
@@ -30,8 +43,8 @@ async def test_the_migrated_schema_equals_the_declared_one(tmp_path):
     await engine.dispose()
 
 
-async def test_migrating_twice_keeps_the_store_and_its_identity(tmp_path):
-    engine = open_engine(url(tmp_path))
+async def test_migrating_twice_keeps_the_store_and_its_identity(unused_url):
+    engine = open_engine(unused_url)
     identities = []
     for _ in range(2):
         await migrate(engine)
@@ -43,8 +56,8 @@ async def test_migrating_twice_keeps_the_store_and_its_identity(tmp_path):
     assert identities[0] == identities[1]
 
 
-async def test_two_controllers_that_start_at_once_migrate_once(tmp_path):
-    engines = [open_engine(url(tmp_path)) for _ in range(3)]
+async def test_two_controllers_that_start_at_once_migrate_once(unused_url):
+    engines = [open_engine(unused_url) for _ in range(3)]
     await asyncio.gather(*(migrate(engine) for engine in engines))
 
     async with Database(engines[0]).reading() as connection:
@@ -65,6 +78,38 @@ async def test_a_database_of_a_newer_version_is_left_alone(tmp_path):
     with pytest.raises(Unavailable, match="newer Edgeward"):
         await migrate(engine)
     await engine.dispose()
+
+
+async def test_it_says_from_which_schema_to_which(unused_url):
+    engine = open_engine(unused_url)
+    assert await migrate(engine) == Migrated(None, migrations.LATEST)
+    assert await migrate(engine) == Migrated(migrations.LATEST, migrations.LATEST)
+    await engine.dispose()
+
+
+async def test_the_first_schema_becomes_this_one_with_what_is_in_it(unused_url):
+    engine = open_engine(unused_url)
+    certificate = {
+        "name": "a.example", "project": "p", "issuer": "local", "chain": "c", "sealed_key": b"k", "fingerprint": "f",
+        "not_before": 1.0, "not_after": 2.5, "renew_at": 2.0, "revision": 7,
+    }  # fmt: skip
+
+    def first(connection):
+        config = migrations.settings()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        names = ", ".join(certificate)
+        values = ", ".join(f":{name}" for name in certificate)
+        connection.execute(text(f"INSERT INTO certificates ({names}) VALUES ({values})"), certificate)
+
+    async with engine.begin() as connection:
+        await connection.run_sync(first)
+    assert await migrate(engine) == Migrated("0001", migrations.LATEST)
+    async with engine.connect() as connection:
+        (row,) = (await connection.execute(select(schema.certificates))).mappings().all()
+    await engine.dispose()
+
+    assert dict(row) == {**certificate, "algorithm": "ecdsa"}
 
 
 async def test_a_file_that_is_no_database_is_named_as_such(tmp_path):

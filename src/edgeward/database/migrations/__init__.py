@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from edgeward.database.engine import Unreachable
+from edgeward.database.opening import reach
 from edgeward.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -19,22 +24,66 @@ LATEST = "0002"
 a controller's start to import."""
 
 _POSTGRES_LOCK = 0x45444745  # any number, the same in every controller
+_LONGEST = 3600.0
+_REMEDIES = {
+    "sqlite": "see that its disk has space and that this user may write there",
+    "postgresql": "see that its disk has space and that this user owns the database",
+}
 
 
-async def migrate(engine: AsyncEngine) -> None:
-    """Bring the schema up to date, all steps or none; raises Unavailable where that cannot be done."""
+@dataclass(frozen=True)
+class Migrated:
+    """From which revision of the schema to which; ``before`` is None where there was no schema."""
+
+    before: str | None
+    after: str
+
+
+async def migrate(engine: AsyncEngine) -> Migrated:
+    """Bring the schema up to date, all steps or none.
+
+    Raises Unreachable where the database does not answer, Unavailable where it cannot be done.
+    """
     try:
-        async with engine.connect() as connection:
-            sqlite = connection.dialect.name == "sqlite"
-            await connection.exec_driver_sql(
-                "BEGIN IMMEDIATE" if sqlite else f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})"
-            )
-            await connection.run_sync(_upgrade)
+        connection = await engine.connect()
+    except (DBAPIError, OSError) as error:
+        if engine.dialect.name == "sqlite":
+            raise _failed(engine, error) from error
+        raise Unreachable(f"the database does not answer: {_reason(engine, error)}") from error
+    try:
+        async with aclosing(connection), _patience(connection):
+            for statement in _BEGINNING[engine.dialect.name]:
+                await connection.exec_driver_sql(statement)
+            before = await connection.run_sync(_upgrade)
             await connection.commit()
     except (DBAPIError, OSError) as error:
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        remedy = "see that its disk has space and that this user may write there"
-        raise Unavailable(f"the database cannot be opened: {reason}; {remedy}") from error
+        raise _failed(engine, error) from error
+    return Migrated(before, LATEST)
+
+
+@asynccontextmanager
+async def _patience(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Wait as long as large tables take, and for another controller that does the same."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    if connection.dialect.name == "sqlite" or driver is None:
+        yield
+        return
+    usual = driver.patience
+    driver.patience = _LONGEST
+    try:
+        yield
+    finally:
+        driver.patience = usual
+
+
+_BEGINNING = {
+    "sqlite": ("BEGIN IMMEDIATE",),
+    "postgresql": (
+        "SET LOCAL statement_timeout = 0",  # large tables take their time
+        "SET LOCAL lock_timeout = 0",
+        f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})",
+    ),
+}
 
 
 def settings() -> Config:
@@ -46,9 +95,15 @@ def settings() -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> None:
-    if _revision(connection) == LATEST:
-        return
+def _upgrade(connection: Connection) -> str | None:
+    before = _revision(connection)
+    if before == LATEST:
+        return before
+    if before is not None and before > LATEST:
+        raise Unavailable(
+            f"the database was written by a newer Edgeward (its schema is {before}, this one knows {LATEST});"
+            " start that version, or restore a backup"
+        )
     from alembic import command
     from alembic.util.exc import CommandError
 
@@ -58,11 +113,23 @@ def _upgrade(connection: Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise Unavailable(
-            f"the database was written by a newer Edgeward ({error}); start that version, or restore a backup"
+            f"the database was not written by Edgeward ({error}); give it a database of its own"
         ) from error
+    return before
 
 
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _failed(engine: AsyncEngine, error: BaseException) -> Unavailable:
+    name = engine.dialect.name
+    return Unavailable(f"the database cannot be opened: {_reason(engine, error)}; {_REMEDIES[name]}")
+
+
+def _reason(engine: AsyncEngine, error: BaseException) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    link = reach(engine)
+    return str(cause) if link is None else link.reason(cause)
