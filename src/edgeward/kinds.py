@@ -10,11 +10,12 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from edgeward import passage
 from edgeward.certificates.model import Cache, Domain, Issuer
 from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
 from edgeward.domain_name import normalise_pattern, wildcard_of
 from edgeward.errors import Problem
-from edgeward.gateway.model import Listen, Route, Service
+from edgeward.gateway.model import Listen, Route, Service, TcpRoute
 from edgeward.gateway.resolve import permitted
 from edgeward.parsing import Value
 
@@ -27,6 +28,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("domains", Domain, unique_everywhere=True, spelling=normalise_pattern),
         Kind("services", Service, references=(("backends", "*", "tls", "ca"),)),
         Kind("routes", Route),
+        Kind("tcp_routes", TcpRoute),
     )
 }
 
@@ -82,7 +84,8 @@ class World:
         self._domains = _Index()  # by name: more than one only until it is refused
         self._below = _Index()  # domains by the wildcard over them
         self._issued = _Index()  # domains by project and issuer
-        self._users = _Index()  # routes by project and service
+        self._users = _Index()  # routes and TCP routes by project and service
+        self._ports = _Index()  # listen and TCP routes by port
         self._hosted = _Index()  # routes by host, and by the wildcard over it
         self._matches = _Index()  # routes by host, path, methods and headers
 
@@ -117,6 +120,8 @@ class World:
             return list(self._of_route(key, value))
         if isinstance(value, Listen):
             return list(self._of_listen(key, value))
+        if isinstance(value, TcpRoute):
+            return list(self._of_tcp_route(key, value))
         return []
 
     def touched_by(self, key: Key, *values: Value | None) -> set[Key]:
@@ -126,6 +131,8 @@ class World:
             if isinstance(value, Domain):
                 touched |= {_LISTEN, *self._domains[value.name], *self._below[value.name]}
                 touched.update(self._hosted[value.name], self._domains[_over(value.name)])
+            elif isinstance(value, Route):
+                touched.add(_LISTEN)  # it may pass through the default domain
             elif isinstance(value, Service):
                 touched |= set(self._users[key.project, key.name])
             elif isinstance(value, Issuer):
@@ -152,6 +159,11 @@ class World:
                     yield self._hosted, over
             for match in _matches(value):
                 yield self._matches, match
+        elif isinstance(value, TcpRoute):
+            yield self._users, (key.project, value.service)
+        if isinstance(value, (Listen, TcpRoute)):
+            for port in {passage.port_of(text) for _, text in passage.ports(value)}:
+                yield self._ports, port
 
     def _of_domain(self, key: Key, domain: Domain) -> Iterator[Problem]:
         def problem(field: str, message: str) -> Problem:
@@ -180,8 +192,9 @@ class World:
         def problem(field: str, message: str) -> Problem:
             return Problem(field, message, object=str(key))
 
-        if route.service is not None and Key("services", key.project, route.service) not in self._objects:
-            message = f"there is no service '{route.service}' in project {key.project}; declare it first"
+        if route.service is not None and (
+            message := self._unfit(key, route.service, unread=route.tls == "passthrough")
+        ):
             yield problem("service", message)
         for index, host in enumerate(route.hosts):
             if not self._covered(host, key.project):
@@ -189,17 +202,62 @@ class World:
                     f"hosts[{index}]",
                     f"no domain of project {key.project} covers '{host}'; declare it under domains",
                 )
+            elif message := passage.shared(host, route, self._routes_with(host, key)):
+                yield problem(f"hosts[{index}]", message)
         for match in _matches(route):
             others = [other for other in self._matches[match] if other != key]
             if others:
                 yield problem("", _overlap(match, key, min(others)))
                 return
 
+    def _routes_with(self, host: str, key: Key | None = None) -> Iterator[Route]:
+        """Give the routes, but ``key``, that say a host, or one below it."""
+        for other in self._hosted[host]:
+            found = self._objects[other]
+            if other != key and isinstance(found, Route):
+                yield found
+
+    def _unfit(self, key: Key, name: str, *, unread: bool) -> str | None:
+        """Say so where a service is not there, or cannot take what it would get."""
+        service = self._objects.get(Key("services", key.project, name))
+        if not isinstance(service, Service):
+            return f"there is no service '{name}' in project {key.project}; declare it first"
+        return passage.misfit(service, unread=unread)
+
+    def _of_tcp_route(self, key: Key, route: TcpRoute) -> Iterator[Problem]:
+        if message := self._unfit(key, route.service, unread=True):
+            yield Problem("service", message, object=str(key))
+        yield from self._taken(key, route)
+
+    def _taken(self, key: Key, value: Listen | TcpRoute) -> Iterator[Problem]:
+        others: dict[str, Listen | TcpRoute] = {}
+        if key != _LISTEN:
+            listen = self._objects.get(_LISTEN)
+            others["listen"] = listen if isinstance(listen, Listen) else Listen()
+        for _, text in passage.ports(value):
+            for other in self._ports[passage.port_of(text)]:
+                found = self._objects[other]
+                if other != key and isinstance(found, TcpRoute):
+                    others[str(other)] = found
+        for field, message in passage.taken(value, others):
+            yield Problem(field, message, object=str(key))
+
     def _of_listen(self, key: Key, listen: Listen) -> Iterator[Problem]:
         name = listen.default_domain
         if name is not None and not self._covered(name, None):
             message = f"no domain covers '{name}'; declare it under domains"
             yield Problem("default_domain", message, object=str(key))
+        elif name is not None and any(r.tls == "passthrough" for r in self._leading(name)):
+            message = f"'{name}' is passed through unread, and so cannot be what visitors without SNI get"
+            yield Problem("default_domain", message, object=str(key))
+        yield from self._taken(key, listen)
+
+    def _leading(self, host: str) -> list[Route]:
+        """Give the routes of a host: those that say it, else those of the wildcard over it."""
+        for name in (host, _over(host)):
+            if name is not None and (said := [r for r in self._routes_with(name) if name in r.hosts]):
+                return said
+        return []
 
     def _covered(self, host: str, project: str | None) -> bool:
         """Whether the domain that decides about ``host`` exists, and is this project's (None: anybody's)."""

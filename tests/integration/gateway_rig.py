@@ -110,26 +110,31 @@ class Discovery:
         answer.resources.append(m.DiscoveryResource(name=name, version="1", resource=m.packed(secret)))
 
     def _certificate(self, name: str) -> Any:
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.datetime.now(datetime.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(self._key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now)
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        key = self._key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        chain, key = own_certificate(name, self._key)
         return m.TlsCertificate(
-            certificate_chain=m.DataSource(inline_bytes=certificate.public_bytes(serialization.Encoding.PEM)),
-            private_key=m.DataSource(inline_bytes=key),
+            certificate_chain=m.DataSource(inline_bytes=chain), private_key=m.DataSource(inline_bytes=key)
         )
+
+
+def own_certificate(name: str, key: ec.EllipticCurvePrivateKey | None = None) -> tuple[bytes, bytes]:
+    """Give a self-signed certificate for a name and its key, as PEM."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 class ShowingBackend:
@@ -184,7 +189,9 @@ class ShowingBackend:
 class Rig:
     """Envoy, the discovery server and raw visitors to it; Envoy is ended by its process id."""
 
-    def __init__(self, directory: Path, certificates: dict[str, str], concurrency: int = 1) -> None:
+    def __init__(
+        self, directory: Path, certificates: dict[str, str], concurrency: int = 1, drain_seconds: int = 600
+    ) -> None:
         self.directory = directory
         self.discovery = Discovery(certificates)
         self._server = self._serve()
@@ -205,6 +212,10 @@ class Rig:
                 str(concurrency),
                 "-l",
                 "error",
+                "--drain-time-s",
+                str(drain_seconds),
+                "--drain-strategy",
+                "immediate",
             ],
             stdout=self.access_log.open("wb"),
             stderr=self._log,
@@ -225,10 +236,15 @@ class Rig:
 
     def show(self, gateway: Gateway, addresses: dict[str, list[str]] | None = None) -> None:
         """Hand Envoy a state and wait until its listeners accept."""
-        self.discovery.set((*translate(gateway), *(endpoints(s, addresses or {}) for s in gateway.services)))
-        for text in (*gateway.listen.https, *gateway.listen.http):
+        self.discovery.set(self.resources(gateway, addresses))
+        ports = [text for route in gateway.tcp_routes for text in route.listen]
+        for text in (*gateway.listen.https, *gateway.listen.http, *ports):
             host, _, port = text.rpartition(":")
             wait_for_port(host.strip("[]"), int(port))
+
+    @staticmethod
+    def resources(gateway: Gateway, addresses: dict[str, list[str]] | None = None) -> tuple[Resource, ...]:
+        return (*translate(gateway), *(endpoints(s, addresses or {}) for s in gateway.services))
 
     def close(self) -> None:
         self.process.terminate()

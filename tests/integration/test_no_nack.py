@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edgeward.errors import Invalid
 from edgeward.gateway.envoy import Gateway, endpoints, translate
-from edgeward.gateway.model import Listen, Route, Service
+from edgeward.gateway.model import Listen, Route, Service, TcpRoute
 from edgeward.parsing import parse
 from tests.integration.gateway_rig import Rig
 
@@ -151,9 +151,13 @@ def test_envoy_refuses_nothing_that_the_model_accepts(
     ]  # fmt: skip
     state = Gateway(Listen(https=f"127.0.0.1:{PORT}"), tuple(kept), tuple(led))
     assume(kept and led)
+    taken_whole(rig, state)
+
+
+def taken_whole(rig: Rig, state: Gateway) -> None:
     before = rig.discovery.accepted
 
-    rig.discovery.set((*translate(state), *(endpoints(s, {}) for s in kept)))
+    rig.discovery.set((*translate(state), *(endpoints(s, {}) for s in state.services)))
 
     end = time.monotonic() + 20
     while rig.discovery.accepted < before + 3 and not rig.discovery.refusals and time.monotonic() < end:
@@ -162,3 +166,69 @@ def test_envoy_refuses_nothing_that_the_model_accepts(
     assert refusals == []
     assert rig.process.poll() is None
     assert rig.discovery.accepted > before
+
+
+NETWORKS = st.lists(
+    mostly(
+        st.sampled_from(["0.0.0.0/0", "::/0", "10.0.0.0/8", "127.0.0.1/32", "fd00::/8", "2001:db8::1/128"]),
+        st.sampled_from(["10.0.0.1/8", "x", "10.0.0.0/33"]),
+    ),
+    max_size=3,
+)
+SPARE = [free_port() for _ in range(6)]
+LISTEN = st.fixed_dictionaries(
+    {"https": st.just(f"127.0.0.1:{PORT}"), "http": st.just(f"127.0.0.1:{SPARE[0]}")},
+    optional={
+        "trusted_proxies": NETWORKS, "proxy_protocol": NETWORKS, "access_log": st.sampled_from(["off", "stdout", "/dev/null"]),
+        "default_domain": mostly(st.just("a.example"), ANY),
+    },
+)  # fmt: skip
+STREAMING = st.fixed_dictionaries(
+    {"backends": st.lists(st.sampled_from(["tcp://b.example:25", "tcp://10.0.0.1:1", "unix:/run/x.sock", "tcp://[::1]:65535"]), min_size=1)},
+    optional={"health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
+)  # fmt: skip
+PASSED = st.fixed_dictionaries(
+    {}, optional={"http": st.sampled_from(["redirect", "refuse"]), "timeouts": TIMEOUTS}
+)
+TCP = st.fixed_dictionaries(
+    {"listen": st.sampled_from(SPARE[1:]).map(lambda port: f"127.0.0.1:{port}")},
+    optional={"proxy_protocol": NETWORKS, "most_connections": mostly(st.integers(1, 1_000_000), st.integers(0, 1_000_001))},
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    LISTEN,
+    st.lists(STREAMING, min_size=1, max_size=5),
+    st.lists(PASSED, max_size=20),
+    st.lists(TCP, max_size=5, unique_by=lambda t: t["listen"]),
+    st.lists(HOST, min_size=20, max_size=20, unique=True),
+)
+def test_envoy_refuses_no_listener_that_the_model_accepts(
+    rig: Rig,
+    listen: dict[str, Any],
+    services: list[dict[str, Any]],
+    passed: list[dict[str, Any]],
+    tcp: list[dict[str, Any]],
+    hosts: list[str],
+) -> None:
+    where = accepted(Listen, listen)
+    kept = [s for i, data in enumerate(services) if (s := accepted(Service, {"name": f"s{i}", **data}))]
+    assume(where and kept)
+    to = {"service": kept[0].name}
+    routes = [
+        accepted(Route, {"name": f"r{i}", "hosts": [hosts[i]], "tls": "passthrough", **to, **data})
+        for i, data in enumerate(passed)
+    ]
+    opened = [accepted(TcpRoute, {"name": f"t{i}", **to, **data}) for i, data in enumerate(tcp)]
+    domains = dict.fromkeys(hosts, "default")
+    taken_whole(
+        rig,
+        Gateway(
+            where,
+            tuple(kept),
+            tuple(filter(None, routes)),
+            domains=domains,
+            tcp_routes=tuple(filter(None, opened)),
+        ),
+    )

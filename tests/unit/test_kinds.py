@@ -17,6 +17,7 @@ def found(**sections) -> list[str]:
 
 
 SHOP = {"name": "shop", "backends": ["http://b.example"]}
+RAW = {"name": "raw", "backends": ["tcp://b.example:25", "unix:/run/raw"]}
 DOMAIN = {"name": "shop.example"}
 
 
@@ -76,6 +77,50 @@ def test_what_holds_together_has_no_problems():
              "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop"}]},
             "there is no service 'shop' in project default",
         ),
+        (
+            {"domains": [DOMAIN], "services": [SHOP], "routes": [
+                {"name": "r", "hosts": ["shop.example"], "service": "shop", "tls": "passthrough"}]},
+            "routes/default/r service: the service 'shop' takes requests, not bytes unread; give it tcp:// or unix:",
+        ),
+        (
+            {"domains": [DOMAIN], "services": [RAW], "routes": [
+                {"name": "r", "hosts": ["shop.example"], "service": "raw"}]},
+            "routes/default/r service: the service 'raw' takes bytes unread; use it with tls: passthrough",
+        ),
+        (
+            {"domains": [DOMAIN], "services": [SHOP, RAW], "routes": [
+                {"name": "r", "hosts": ["shop.example"], "service": "shop", "paths": ["/api"]},
+                {"name": "p", "hosts": ["shop.example"], "service": "raw", "tls": "passthrough"}]},
+            "routes/default/p hosts[0]: the route 'r' has 'shop.example', too, and what is passed through cannot be shared",
+        ),
+        (
+            {"services": [RAW], "routes": [
+                {"name": "p", "hosts": ["shop.example"], "service": "raw", "tls": "passthrough"}]},
+            "routes/default/p hosts[0]: no domain of project default covers 'shop.example'",
+        ),
+        (
+            {"domains": [DOMAIN], "services": [RAW], "listen": {"default_domain": "shop.example"}, "routes": [
+                {"name": "p", "hosts": ["shop.example"], "service": "raw", "tls": "passthrough"}]},
+            "default_domain: 'shop.example' is passed through unread",
+        ),
+        (
+            {"services": [SHOP], "tcp_routes": [{"name": "t", "listen": ":25", "service": "shop"}]},
+            "tcp_routes/default/t service: the service 'shop' takes requests",
+        ),
+        (
+            {"services": [RAW], "listen": {"https": "10.0.0.1:443"},
+             "tcp_routes": [{"name": "t", "listen": [":25", ":443"], "service": "raw"}]},
+            "tcp_routes/default/t listen[1]: listen (https) listens on 0.0.0.0:443 already; choose another port",
+        ),
+        (
+            {"services": [RAW], "tcp_routes": [{"name": "t", "listen": "127.0.0.1:2443", "service": "raw"}]},
+            "tcp_routes/default/t listen[0]: listen (api) listens on 127.0.0.1:2443 already",
+        ),
+        (
+            {"services": [RAW], "tcp_routes": [
+                {"name": "t", "listen": "[::1]:25", "service": "raw"}, {"name": "u", "listen": "[::]:25", "service": "raw"}]},
+            "tcp_routes/default/u listen[0]: tcp_routes/default/t listens on [::]:25 already",
+        ),
     ],
 )  # fmt: skip
 def test_what_does_not_hold_is_named(sections, sentence):
@@ -90,6 +135,14 @@ def test_routes_that_differ_in_methods_or_headers_do_not_overlap():
         {"name": "r4", "hosts": ["shop.example"], "paths": ["=/"], "service": "shop"},
     ]
     assert found(domains=[DOMAIN], services=[SHOP], routes=routes) == []
+
+
+def test_ports_of_other_addresses_and_families_do_not_meet():
+    routes = [
+        {"name": "a", "listen": ["127.0.0.1:25", "127.0.0.2:25", "[::]:25"], "service": "raw"},
+        {"name": "b", "listen": ["127.0.0.3:25", "0.0.0.0:26"], "service": "raw"},
+    ]
+    assert found(services=[RAW], tcp_routes=routes) == []
 
 
 @given(st.lists(documents(), min_size=1, max_size=4))
@@ -130,7 +183,7 @@ def test_what_is_removed_leaves_nothing_behind():
 
     assert len(world) == 0
     indexes = [v for v in vars(world).values() if hasattr(v, "_places")]
-    assert len(indexes) == 6
+    assert len(indexes) == 7
     assert all(index._places == {} for index in indexes)
 
 

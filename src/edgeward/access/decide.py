@@ -26,6 +26,7 @@ _CHANGES: dict[str, Right] = {
     "domains": Right.CHANGE,
     "services": Right.CHANGE,
     "routes": Right.CHANGE,
+    "tcp_routes": Right.GOVERN,
     "certificates": Right.CHANGE,
 }
 

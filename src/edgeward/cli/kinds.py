@@ -121,6 +121,11 @@ KINDS: Final[Sequence[Listed]] = (
         declared=True,
     ),
     Listed(
+        "tcp_routes",
+        {**_OBJECT, "listen": _value("listen"), "to": _leads_to, **_SOURCE},
+        declared=True,
+    ),
+    Listed(
         "certificates",
         {
             **_OBJECT,

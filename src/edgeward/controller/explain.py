@@ -209,7 +209,9 @@ def _same_service(key: str, choice: Choice | None) -> bool:
 def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
     if asked == NO_SNI:
         yield f"visitors without SNI get the certificate of {facts.name} (listen.default_domain)"
-    if facts.domain is not None and not _valid(facts):
+    if choice is not None and choice.route.tls == "passthrough":
+        yield f"its TLS is passed on unread: visitors see the certificate of service '{choice.route.service}'"
+    elif facts.domain is not None and not _valid(facts):
         yield "its certificate is not there yet: it is made at the first handshake, or soon"
     if choice is not None and choice.route.redirect is not None:
         yield f"the route redirects, with status {choice.route.redirect.status}"

@@ -20,7 +20,7 @@ from edgeward.sealing import Seal
 OBJECTS_AT_ONCE: Final = 500
 CERTIFICATES_AT_ONCE: Final = 200
 _MESSAGE_BYTES: Final = 1 << 20
-_FOR_NODES: Final = frozenset({"listen", "cache", "domains", "services", "routes"})
+_FOR_NODES: Final = frozenset({"listen", "cache", "domains", "services", "routes", "tcp_routes"})
 
 
 @dataclass

@@ -26,7 +26,7 @@ class Hello(Value):
 
 class Put(Value):
     """One object as it is now. Kinds: ``listen``, ``cache``, ``domains``, ``services``, ``routes``,
-    ``certificates`` (value: chain, key, not_after as ISO 8601, fingerprint, issuer)."""
+    ``tcp_routes``, ``certificates`` (value: chain, key, not_after as ISO 8601, fingerprint, issuer)."""
 
     kind: str
     project: str

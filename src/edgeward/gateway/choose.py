@@ -34,7 +34,13 @@ def routes_of_host(routes: Iterable[Route], host: str) -> list[tuple[str, Route]
     found: list[tuple[str, Route]] = []
     for pattern in patterns:
         projects = {route.project for _, route in found}
-        found += [(pattern, r) for r in by_host.get(pattern, ()) if not projects or r.project in projects]
+        if found and found[0][1].tls == "passthrough":
+            break  # such a host is read nowhere, so no other route is looked for
+        found += [
+            (pattern, r)
+            for r in by_host.get(pattern, ())
+            if not found or (r.project in projects and r.tls == "terminate")
+        ]
     return found
 
 

@@ -85,6 +85,7 @@ class Publishing:
             routes=tuple(self._state.routes.values()),
             system_roots=_system_roots(),
             domains=dict(self._state.domains),
+            tcp_routes=tuple(self._state.tcp_routes.values()),
         )
         try:
             hosts = sum(len(r.hosts) for r in gateway.routes) + len(gateway.services)

@@ -9,7 +9,7 @@ from typing import Any
 from edgeward.certificates.model import Cache
 from edgeward.domain_name import wildcard_of
 from edgeward.errors import Invalid
-from edgeward.gateway.model import Listen, Route, Service
+from edgeward.gateway.model import Listen, Route, Service, TcpRoute
 from edgeward.parsing import parse
 
 
@@ -65,6 +65,7 @@ class State:
         """Every project that had a domain: with more than one, routes depend on domains."""
         self.services: dict[tuple[str, str], Service] = {}
         self.routes: dict[tuple[str, str], Route] = {}
+        self.tcp_routes: dict[tuple[str, str], TcpRoute] = {}
         self.problems: dict[str, str] = {}
 
     def covered(self, name: str) -> bool:
@@ -91,6 +92,9 @@ class State:
         elif kind == "routes":
             self.routes[project, name] = parse(Route, value)
             touched.gateway = True
+        elif kind == "tcp_routes":
+            self.tcp_routes[project, name] = parse(TcpRoute, value)
+            touched.gateway = True
         elif kind == "listen":
             self._listen(parse(Listen, value), touched)
         elif kind == "cache":
@@ -108,6 +112,9 @@ class State:
             touched.gateway = True
         elif kind == "routes":
             self.routes.pop((project, name), None)
+            touched.gateway = True
+        elif kind == "tcp_routes":
+            self.tcp_routes.pop((project, name), None)
             touched.gateway = True
         elif kind == "listen":
             self._listen(Listen(), touched)

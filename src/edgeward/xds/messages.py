@@ -56,6 +56,7 @@ from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBACPerRoute as RbacP
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2 import ProxyProtocol
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
+from envoy.extensions.filters.network.connection_limit.v3.connection_limit_pb2 import ConnectionLimit
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
     HttpFilter,
@@ -63,6 +64,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     Rds,
     ResponseMapper,
 )
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.extensions.formatter.cel.v3.cel_pb2 import Cel as CelFormatter
 from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import (
     HeaderMutation as EarlyHeaderMutation,
@@ -95,6 +97,7 @@ from envoy.service.discovery.v3.discovery_pb2 import (
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
 from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from envoy.type.v3.hash_policy_pb2 import HashPolicy as StreamHashPolicy
 from envoy.type.v3.range_pb2 import Int64Range
 from google.api.expr.v1alpha1.syntax_pb2 import Constant, Expr
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -215,6 +218,7 @@ __all__ = [
     "ClusterLoadAssignment",
     "CommonTlsContext",
     "ConfigSource",
+    "ConnectionLimit",
     "Constant",
     "DataSource",
     "DeltaDiscoveryRequest",
@@ -277,11 +281,13 @@ __all__ = [
     "SocketAddress",
     "SourceIPInput",
     "StdoutAccessLog",
+    "StreamHashPolicy",
     "StringMatcher",
     "StringValue",
     "Struct",
     "SubjectAltNameMatcher",
     "SubstitutionFormatString",
+    "TcpProxy",
     "TlsCertificate",
     "TlsInspector",
     "TlsParameters",

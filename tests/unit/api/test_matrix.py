@@ -74,6 +74,10 @@ ROUTES = {
     ("GET", "/v1/issuers/{name}"): ("/v1/issuers/i?project=default", None, READ_DEFAULT),
     ("PUT", "/v1/issuers/{name}"): ("/v1/issuers/mine", {"local": {}}, ISSUERS),
     ("DELETE", "/v1/issuers/{name}"): ("/v1/issuers/mine", None, ISSUERS),
+    ("GET", "/v1/tcp_routes"): ("/v1/tcp_routes", None, READ),
+    ("GET", "/v1/tcp_routes/{name}"): ("/v1/tcp_routes/t?project=default", None, READ_DEFAULT),
+    ("PUT", "/v1/tcp_routes/{name}"): ("/v1/tcp_routes/new", {"listen": ":8026", "service": "raw"}, GOVERN),
+    ("DELETE", "/v1/tcp_routes/{name}"): ("/v1/tcp_routes/new", None, GOVERN),
 }
 for kind, there, name, value in (
     ("domains", "shop.example", "new.example", {}),
@@ -91,7 +95,8 @@ DECLARED = {
     "cache": {},
     "issuers": [{"name": "i", "local": {}}],
     "domains": [{"name": "shop.example"}],
-    "services": [{"name": "shop", **SERVICE}],
+    "services": [{"name": "shop", **SERVICE}, {"name": "raw", "backends": ["tcp://b.example:25"]}],
+    "tcp_routes": [{"name": "t", "listen": ":8025", "service": "raw"}],
     "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop"}],
 }
 

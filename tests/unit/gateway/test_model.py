@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.errors import Invalid
-from edgeward.gateway.model import Backend, Listen, Route, Service
+from edgeward.gateway.model import Backend, Listen, Route, Service, TcpRoute
 from edgeward.parsing import Value, parse
 
 
@@ -29,6 +29,7 @@ def complaint(model: type[Value], data: dict[str, Any]) -> str:
         ("http://[2001:DB8::0:1]:8080", "http://[2001:db8::1]:8080"),
         ("http://localhost.:1", "http://localhost:1"),
         ("unix:/run/app.sock", "unix:/run/app.sock"),
+        ("tcp://B.example:25", "tcp://b.example:25"),
     ],
 )
 def test_backends_have_one_spelling(said: str, canonical: str) -> None:
@@ -39,7 +40,7 @@ def test_backends_have_one_spelling(said: str, canonical: str) -> None:
     "said",
     ["b:80", "ftp://b", "http://", "http://u:p@b", "http://b/path", "http://b?q", "http://b#f", "http://b:0", "http://b:65536",
      "http://0x7f.1", "http://127.1", "http://2130706433", "http://[::1%eth0]", "unix:run", "unix:/a/../b", "unix:/" + "x" * 107,
-     "http://b\n", "http://b b", "http://bü"],
+     "http://b\n", "tcp://b.example", "tcp://b:25/x", "http://b b", "http://bü"],
 )  # fmt: skip
 def test_backends_that_could_mean_two_things_are_refused(said: str) -> None:
     assert "it.url: " in complaint(Backend, {"url": said})
@@ -112,3 +113,28 @@ def test_a_hash_is_of_the_visitors_address_unless_told_otherwise() -> None:
     said = {"name": "s", "backends": ["http://b"], "balance": "maglev", "hash_on": {"cookie": "side"}}
     by = parse(Service, said).hash_on
     assert by is not None and by.cookie is not None and (by.cookie.name, by.cookie.ttl) == ("side", None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"paths": ["/x"]}, {"methods": ["GET"]}, {"headers": {"a": "b"}}, {"strip_path": True}, {"hsts": True}, {"http": "serve"},
+     {"preserve_host": False}, {"request_headers": {"set": {"a": "b"}}}, {"retries": {}, "response_headers": {"remove": ["a"]}},
+     {"service": None, "redirect": {"path": "/x"}}],
+)  # fmt: skip
+def test_a_route_that_passes_through_has_hosts_and_a_service_only(more: dict[str, Any]) -> None:
+    said = {"hosts": ["a.example"], "service": "s", "tls": "passthrough", **more}
+    assert "passthrough" in complaint(Route, {k: v for k, v in said.items() if v is not None})
+
+
+def test_backends_for_bytes_and_for_requests_are_of_different_services() -> None:
+    assert "split the service" in complaint(
+        Service, {"name": "s", "backends": ["tcp://b.example:1", "http://c"]}
+    )
+    socket = Service(name="s", backends=("unix:/run/x",))
+    assert socket.takes_requests and socket.takes_streams
+
+
+def test_a_tcp_route_says_no_address_twice() -> None:
+    both = ["127.0.0.1:25", ":25"]
+    assert "keep one" in complaint(TcpRoute, {"name": "t", "listen": both, "service": "s"})
+    assert "at least 1" in complaint(TcpRoute, {"name": "t", "listen": [], "service": "s"})

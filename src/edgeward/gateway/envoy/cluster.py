@@ -101,21 +101,27 @@ def _protocol(service: Service) -> Any:
 
 
 def _active(service: Service, health: ActiveHealth) -> Any:
-    low, _, high = health.statuses.partition("-")
-    return m.HealthCheck(
+    check = m.HealthCheck(
         timeout=m.seconds(health.timeout),
         interval=m.seconds(health.interval),
         initial_jitter=m.seconds(min(1.0, health.interval / 2)),
         no_traffic_interval=m.seconds(health.interval),
         healthy_threshold=m.UInt32Value(value=health.healthy),
         unhealthy_threshold=m.UInt32Value(value=health.unhealthy),
-        http_health_check=m.HealthCheck.HttpHealthCheck(
+    )
+    if not service.takes_requests:
+        check.tcp_health_check.SetInParent()  # whoever accepts a connection is well
+        return check
+    low, _, high = health.statuses.partition("-")
+    check.http_health_check.CopyFrom(
+        m.HealthCheck.HttpHealthCheck(
             host=service.name,
             path=health.path,
             codec_client_type=1 if service.backends[0].http2 else 0,
             expected_statuses=[m.Int64Range(start=int(low), end=int(high or low) + 1)],
-        ),
+        )
     )
+    return check
 
 
 def _passive(health: PassiveHealth) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgeward.gateway.model import Listen, Route, Service
+from edgeward.gateway.model import Listen, Route, Service, TcpRoute
 
 SYSTEM_ROOTS = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
@@ -17,6 +17,22 @@ SYSTEM_ROOTS = (
 
 
 @dataclass(frozen=True)
+class ClientCertificates:
+    """What visitors of a domain show of themselves; the authority itself comes as a secret."""
+
+    required: bool = True
+    forward: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What a domain has a filter chain of its own for."""
+
+    client: ClientCertificates | None = None
+    hot: bool = False
+
+
+@dataclass(frozen=True)
 class Gateway:
     """Everything Envoy's configuration is made of; ``system_roots`` is the host's PEM bundle."""
 
@@ -25,7 +41,10 @@ class Gateway:
     routes: tuple[Route, ...] = ()
     system_roots: str = SYSTEM_ROOTS[0]
     domains: Mapping[str, str] = field(default_factory=dict)
-    """Domain → project; needed only where there is more than one project."""
+    """Domain → project; needed only where there is more than one project, or an edge of a wildcard."""
+    edges: Mapping[str, Edge] = field(default_factory=dict)
+    """Domain → why it has a filter chain of its own; most have none."""
+    tcp_routes: tuple[TcpRoute, ...] = ()
 
 
 def cluster_name(project: str, service: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeward.gateway.envoy import hardening, proxied
+from edgeward.gateway.envoy import access_log, chains, hardening, proxied, stream
 from edgeward.gateway.envoy.cluster import ads
 from edgeward.gateway.envoy.gateway import Gateway
 from edgeward.gateway.envoy.names import chain_matcher, plain_chain_matcher
@@ -30,52 +30,62 @@ _CIPHERS = (
 
 
 def listeners(gateway: Gateway) -> tuple[Resource, ...]:
-    """Give one listener for each address of ``listen.http`` and ``listen.https``."""
-    listen = gateway.listen
+    """Give one listener for each address of ``listen.http``, ``listen.https`` and of TCP routes."""
+    secure = _secure_chains(gateway) if gateway.listen.https else []
+    names = chains.names(gateway)
     return (
-        *(_listener(listen, text, secure=True) for text in listen.https),
-        *(_listener(listen, text, secure=False) for text in listen.http),
+        *(_secure(gateway.listen, text, secure, names) for text in gateway.listen.https),
+        *(_plain(gateway.listen, text) for text in gateway.listen.http),
+        *stream.tcp_listeners(gateway),
     )
 
 
-def _listener(listen: Listen, text: str, *, secure: bool) -> Resource:
-    address = Address.parse(text)
-    name = f"{'https' if secure else 'http'} {address}"
-    message = m.Listener(
-        name=name,
-        address=m.Address(socket_address=m.SocketAddress(address=address.host, port_value=address.port)),
-        stat_prefix="https" if secure else "http",
-        per_connection_buffer_limit_bytes=m.UInt32Value(value=_BUFFER_BYTES),
-        filter_chains=_filter_chains(listen, secure=secure),
-        listener_filters_timeout=m.seconds(listen.limits.header_timeout),
+def _secure(listen: Listen, text: str, filter_chains: list[Any], names: chains.Names) -> Resource:
+    message = _listener(listen, text, "https", filter_chains)
+    message.filter_chain_matcher.CopyFrom(chain_matcher(names, listen.trusted_proxies, listen.proxy_protocol))
+    message.listener_filters.append(
+        m.ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=m.packed(m.TlsInspector()))
     )
+    message.access_log.extend(access_log.of_failed_handshakes(listen.access_log))
+    return resource(message, message.name, _OWNER)
+
+
+def _plain(listen: Listen, text: str) -> Resource:
+    variants = [_chain(listen, secure=False, trusted=trusted) for trusted in _trusts(listen)]
+    message = _listener(listen, text, "http", variants)
     if listen.proxy_protocol:
-        message.listener_filters.extend(proxied.listener_filters())
-        if not secure:
-            message.filter_chain_matcher.CopyFrom(
-                plain_chain_matcher(listen.trusted_proxies, listen.proxy_protocol)
-            )
-    if secure:
-        message.filter_chain_matcher.CopyFrom(chain_matcher(listen.trusted_proxies, listen.proxy_protocol))
-        message.listener_filters.append(
-            m.ListenerFilter(
-                name="envoy.filters.listener.tls_inspector", typed_config=m.packed(m.TlsInspector())
-            )
+        message.filter_chain_matcher.CopyFrom(
+            plain_chain_matcher(listen.trusted_proxies, listen.proxy_protocol)
         )
-    return resource(message, name, _OWNER)
-
-
-def _filter_chains(listen: Listen, *, secure: bool) -> list[Any]:
-    """Give a chain for strangers and, where proxies are trusted, one for these by their addresses."""
-    strangers = _filter_chain(listen, secure=secure, trusted=False)
-    if not listen.trusted_proxies:
-        return [strangers]
-    proxies = _filter_chain(listen, secure=secure, trusted=True)
-    if not secure and not listen.proxy_protocol:  # all others are chosen by a matcher of names.py
-        proxies.filter_chain_match.source_prefix_ranges.extend(
+    elif listen.trusted_proxies:
+        message.filter_chains[0].filter_chain_match.source_prefix_ranges.extend(
             _range(network) for network in sorted(set(listen.trusted_proxies))
         )
-    return [proxies, strangers]
+    return resource(message, message.name, _OWNER)
+
+
+def _trusts(listen: Listen) -> tuple[bool, ...]:
+    """Give the variants a chain has: one for trusted proxies, where there are some, and for strangers."""
+    return (True, False) if listen.trusted_proxies else (False,)
+
+
+def _listener(listen: Listen, text: str, kind: str, filter_chains: list[Any]) -> Any:
+    address = Address.parse(text)
+    return m.Listener(
+        name=f"{kind} {address}",
+        address=m.Address(socket_address=m.SocketAddress(address=address.host, port_value=address.port)),
+        stat_prefix=kind,
+        per_connection_buffer_limit_bytes=m.UInt32Value(value=_BUFFER_BYTES),
+        filter_chains=filter_chains,
+        listener_filters=proxied.listener_filters() if listen.proxy_protocol else [],
+        listener_filters_timeout=m.seconds(listen.limits.header_timeout),
+    )
+
+
+def _secure_chains(gateway: Gateway) -> list[Any]:
+    listen = gateway.listen
+    common = [_chain(listen, secure=True, trusted=trusted) for trusted in _trusts(listen)]
+    return [*common, *stream.passthrough_chains(gateway)]
 
 
 def _range(network: str) -> Any:
@@ -83,7 +93,7 @@ def _range(network: str) -> Any:
     return m.CidrRange(address_prefix=prefix, prefix_len=m.UInt32Value(value=int(bits)))
 
 
-def _filter_chain(listen: Listen, *, secure: bool, trusted: bool) -> Any:
+def _chain(listen: Listen, *, secure: bool, trusted: bool) -> Any:
     manager = _connection_manager(listen, secure=secure, trusted=trusted)
     chain = m.FilterChain(
         name="proxies" if trusted else "strangers",
@@ -168,7 +178,7 @@ def _connection_manager(listen: Listen, *, secure: bool, trusted: bool) -> Any:
             initial_connection_window_size=m.UInt32Value(value=1024 * 1024),
         ),
         local_reply_config=hardening.local_replies(),
-        access_log=_access_log(listen.access_log),
+        access_log=access_log.of_requests(listen.access_log),
     )
 
 
@@ -178,41 +188,3 @@ def _body_limit(most: int) -> Any:
         name="envoy.filters.http.buffer",
         typed_config=m.packed(m.Buffer(max_request_bytes=m.UInt32Value(value=min(most, 2**32 - 1)))),
     )
-
-
-# --- access log --------------------------------------------------------------------------------
-
-_FIELDS = {
-    "time": "%START_TIME%",
-    "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-    "method": "%REQ(:METHOD)%",
-    "host": "%REQ(:AUTHORITY)%",
-    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
-    "protocol": "%PROTOCOL%",
-    "sni": "%REQUESTED_SERVER_NAME%",
-    "status": "%RESPONSE_CODE%",
-    "detail": "%RESPONSE_CODE_DETAILS%",
-    "flags": "%RESPONSE_FLAGS%",
-    "bytes_in": "%BYTES_RECEIVED%",
-    "bytes_out": "%BYTES_SENT%",
-    "milliseconds": "%DURATION%",
-    "route": "%ROUTE_NAME%",
-    "service": "%UPSTREAM_CLUSTER%",
-    "backend": "%UPSTREAM_HOST%",
-    "user_agent": "%REQ(USER-AGENT)%",
-    "request_id": "%REQ(X-REQUEST-ID)%",
-}
-
-
-def _access_log(where: str) -> list[Any]:
-    """One JSON object a line; Envoy escapes every value, so that no request can forge a line."""
-    if where == "off":
-        return []
-    fields = m.Struct()
-    fields.update({"log": "access", **_FIELDS})
-    form = m.SubstitutionFormatString(json_format=fields, omit_empty_values=True)
-    if where == "stdout":
-        log, name = m.StdoutAccessLog(log_format=form), "envoy.access_loggers.stdout"
-    else:
-        log, name = m.FileAccessLog(path=where, log_format=form), "envoy.access_loggers.file"
-    return [m.AccessLog(name=name, typed_config=m.packed(log))]

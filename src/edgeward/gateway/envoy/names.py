@@ -6,9 +6,13 @@ throws on the main thread), and a name that is no UTF-8 makes Envoy refuse the a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import re2
+
+from edgeward.gateway.envoy.chains import COMMON, Names, variants
 from edgeward.gateway.envoy.proxied import believed, by_network, typed
 from edgeward.xds import messages as m
 
@@ -17,35 +21,68 @@ _ANY_BYTES = r"\C+"  # RE2's dot and [^…] do not match what is no UTF-8
 NOBODY = "nobody"  # there is no such chain: Envoy closes the connection
 
 
-def chain_matcher(proxies: Sequence[str], balancers: Sequence[str]) -> Any:
+def chain_matcher(names: Names, proxies: Sequence[str], balancers: Sequence[str]) -> Any:
     """Choose the chain by name and, where ``proxies`` (networks) are trusted, by address.
 
     ``balancers`` (networks): who may speak the PROXY protocol.
     """
-    served = chain_by_address(proxies)
+    served = chain_of(COMMON, proxies)
+    nameless = chain_of(names.nameless, proxies)
     guard = m.ChainMatcher(
         matcher_list=m.ChainMatcher.MatcherList(
             matchers=[
-                m.ChainMatcher.MatcherList.FieldMatcher(predicate=_named(_NAME), on_match=served),
-                m.ChainMatcher.MatcherList.FieldMatcher(predicate=_named(_ANY_BYTES), on_match=chain(NOBODY)),
+                *(_when(_below(found), chain_of(own, proxies)) for own, found in _grouped(names.wildcards)),
+                _when(_NAME, served),
+                _when(_ANY_BYTES, chain(NOBODY)),
             ]
         ),
-        on_no_match=served,  # no name at all: the selector's default
+        on_no_match=nameless,  # no name at all: the selector's default
     )
+    matcher = _exactly(names.exact, proxies, guard)
     if not balancers:
-        return guard
-    return believed(balancers, m.ChainMatcher.OnMatch(matcher=guard), chain(NOBODY)).matcher
+        return matcher
+    return believed(balancers, m.ChainMatcher.OnMatch(matcher=matcher), chain(NOBODY)).matcher
+
+
+def _exactly(names: Mapping[str, str], proxies: Sequence[str], otherwise: Any) -> Any:
+    if not names:
+        return otherwise
+    chains = {own: chain_of(own, proxies) for own in sorted(set(names.values()))}
+    spelled = {f"{name}{dot}": chains[own] for name, own in names.items() for dot in ("", ".")}
+    tree = m.ChainMatcher.MatcherTree(
+        input=typed("envoy.matching.inputs.server_name", m.ServerNameInput()),
+        exact_match_map=m.ChainMatcher.MatcherTree.MatchMap(map=spelled),
+    )
+    return m.ChainMatcher(matcher_tree=tree, on_no_match=m.ChainMatcher.OnMatch(matcher=otherwise))
+
+
+def _grouped(wildcards: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for pattern in sorted(wildcards):
+        found[wildcards[pattern]].append(pattern.removeprefix("*."))
+    return sorted(found.items())
+
+
+def _below(suffixes: Sequence[str]) -> str:
+    """Give the expression of any one label below these; Envoy has names in lower case here."""
+    return rf"[a-z0-9-]{{1,63}}\.(?:{'|'.join(re2.escape(s) for s in suffixes)})\.?"
+
+
+def _when(regex: str, then: Any) -> Any:
+    return m.ChainMatcher.MatcherList.FieldMatcher(predicate=_named(regex), on_match=then)
 
 
 def plain_chain_matcher(proxies: Sequence[str], balancers: Sequence[str]) -> Any:
     """Choose the chain of a listener where no names are said, and the PROXY protocol is spoken."""
-    return believed(balancers, chain_by_address(proxies), chain(NOBODY)).matcher
+    return believed(balancers, chain_of(COMMON, proxies), chain(NOBODY)).matcher
 
 
-def chain_by_address(proxies: Sequence[str]) -> Any:
-    if not proxies:
-        return chain("strangers")
-    return by_network(m.SourceIPInput(), proxies, chain("proxies"), chain("strangers"))
+def chain_of(own: str, proxies: Sequence[str]) -> Any:
+    """Decide for a chain, in the variant for trusted proxies where there is one."""
+    strangers, trusted = variants(own)
+    if not proxies or trusted is None:
+        return chain(strangers)
+    return by_network(m.SourceIPInput(), proxies, chain(trusted), chain(strangers))
 
 
 def _named(regex: str) -> Any:

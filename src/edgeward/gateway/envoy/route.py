@@ -24,6 +24,8 @@ _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 
 
 def secure(route: Route, services: dict[tuple[str, str], Service]) -> list[tuple[Any, Any]]:
+    if route.tls == "passthrough":
+        return []
     return [(_rank(route, path), _message(route, path, services, over_tls=True)) for path in route.paths]
 
 

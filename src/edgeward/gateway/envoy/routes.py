@@ -30,6 +30,7 @@ _PEER = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
 def used_services(gateway: Gateway) -> tuple[Service, ...]:
     """Give the services that some route leads to, by name."""
     used = {(r.project, r.service) for r in gateway.routes if r.service is not None}
+    used |= {(r.project, r.service) for r in gateway.tcp_routes}
     found = (s for s in gateway.services if (s.project, s.name) in used)
     return tuple(sorted(found, key=lambda s: (s.project, s.name)))
 
@@ -101,11 +102,13 @@ def _hosts_by_routes(routes: Iterable[Route]) -> list[_Group]:
 
 def _for_host(host: str, own: dict[str, list[Route]]) -> tuple[Route, ...]:
     found = list(own[host])
+    if any(r.tls == "passthrough" for r in found):
+        return tuple(found)  # what its visitors ask for is not known here
     projects = {r.project for r in found}
     levels = [found]
     for wildcard in _wildcards_above(host):
         if wildcard in own:
-            levels.append([r for r in own[wildcard] if r.project in projects])
+            levels.append([r for r in own[wildcard] if r.project in projects and r.tls == "terminate"])
     return tuple({(r.project, r.name): r for level in levels for r in level}.values())
 
 

@@ -17,6 +17,7 @@ from edgeward.gateway.model.service import (
     Service,
     Timeouts,
 )
+from edgeward.gateway.model.tcp_route import TcpRoute
 from edgeward.gateway.model.units import duration, size
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Retries",
     "Route",
     "Service",
+    "TcpRoute",
     "Timeouts",
     "duration",
     "size",

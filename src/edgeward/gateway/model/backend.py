@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from edgeward.parsing import Value
 
-Scheme = Literal["http", "https", "h2c", "h2", "unix"]
+Scheme = Literal["http", "https", "h2c", "h2", "tcp", "unix"]
 _ALIASES = {"grpc": "h2c", "grpcs": "h2"}
 _DEFAULT_PORTS = {"http": 80, "https": 443, "h2c": 80, "h2": 443}
 
@@ -43,12 +43,12 @@ class Backend(Value):
     """One place a service's requests can go to.
 
     ``url`` is ``http://``, ``https://``, ``h2c://`` (or ``grpc://``), ``h2://`` (or ``grpcs://``)
-    with a host and optionally a port, or ``unix:/absolute/path``.
+    with a host and optionally a port, ``tcp://`` with both, or ``unix:/absolute/path``.
     """
 
     url: str = Field(max_length=1024)
-    """``http://``, ``https://``, ``h2c://`` (``grpc://``), ``h2://`` (``grpcs://``) with a host, or
-    ``unix:/path``."""
+    """``http://``, ``https://``, ``h2c://`` (``grpc://``), ``h2://`` (``grpcs://``) with a host,
+    ``tcp://HOST:PORT`` for bytes passed on unread, or ``unix:/path`` for either."""
     weight: int = Field(default=1, ge=0, le=1000)
     """Share among the backends of the service; 0: no new requests."""
     tls: BackendTLS | None = None
@@ -79,6 +79,11 @@ class Backend(Value):
         return self.scheme in ("https", "h2")
 
     @property
+    def unread(self) -> bool:
+        """True where it takes any bytes and not just requests."""
+        return self.scheme == "tcp"
+
+    @property
     def http2(self) -> bool:
         return self.scheme in ("h2", "h2c")
 
@@ -103,7 +108,7 @@ class Backend(Value):
         return self.scheme == "unix" or _is_ip(self.host)
 
 
-_URL_HINT = "write a backend as http://HOST:PORT, https://…, h2c://…, h2://… or unix:/absolute/path"
+_URL_HINT = "write a backend as http://HOST:PORT, https://…, h2c://…, h2://…, tcp://… or unix:/absolute/path"
 
 
 def _canonical_url(text: str) -> str:
@@ -115,7 +120,7 @@ def _canonical_url(text: str) -> str:
         if not rest.startswith("/") or len(rest) > 107 or "/../" in f"{rest}/":
             raise ValueError("write a Unix socket as unix:/absolute/path of at most 107 bytes")
         return f"unix:{rest}"
-    if scheme not in _DEFAULT_PORTS:
+    if scheme not in _DEFAULT_PORTS and scheme != "tcp":
         raise ValueError(_URL_HINT)
     return _canonical_http(scheme, rest)
 
@@ -130,6 +135,8 @@ def _canonical_http(scheme: str, rest: str) -> str:
         raise ValueError(_URL_HINT)
     if parts.path not in ("", "/") or parts.query or parts.fragment or rest.endswith(("?", "#")):
         raise ValueError("a backend has no path or query; use the route's strip_path or rewrite")
+    if port is None and scheme == "tcp":
+        raise ValueError("write the port of a tcp:// backend: tcp://HOST:PORT")
     host = host.rstrip(".") if not host.endswith("..") else ""
     if _is_ip(host):
         host = str(ipaddress.ip_address(host))

@@ -37,7 +37,15 @@ class Address(Value):
             raise Invalid(_ADDRESS_HINT)
         return cls(host=str(address), port=int(port))
 
+    def meets(self, other: Address) -> bool:
+        """Tell whether two sockets would take each other's connections."""
+        if self.port != other.port:
+            return False
+        anywhere = self.host in _ANYWHERE or other.host in _ANYWHERE
+        return self.host == other.host or (anywhere and (":" in self.host) == (":" in other.host))
 
+
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _ADDRESS_HINT = "write an address as IP:PORT with a port from 1 to 65535, IPv6 as [IP]:PORT"
 
 

@@ -17,6 +17,7 @@ from edgeward.parsing import HostPattern, Name, Value, checked
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 _MOST_MATCHES = 100_000
+_OF_PASSTHROUGH = frozenset({"name", "project", "nodes", "hosts", "service", "tls", "http", "timeouts"})
 
 
 class HSTS(Value):
@@ -106,6 +107,9 @@ class Route(Value):
     """Changed on the way to the visitor."""
     hsts: HSTS | None = None
     """``true`` for a year, or a map."""
+    tls: Literal["terminate", "passthrough"] = "terminate"
+    """``passthrough``: TLS goes on to the service unread, chosen by its server name; such a route has only
+    hosts and a service, whose backends are ``tcp://`` or ``unix:``."""
     http: Literal["redirect", "serve", "refuse"] = "redirect"
     """What visitors over plain HTTP get: a redirect to HTTPS, the same route, or 404."""
     timeouts: Timeouts | None = None
@@ -133,6 +137,24 @@ class Route(Value):
             raise ValueError("strip_path takes prefixes only; use no = or ~ path with it")
         if len(self.hosts) * len(self.paths) > _MOST_MATCHES:
             raise ValueError(f"hosts times paths are over {_MOST_MATCHES:,}; split the route")
+        return self
+
+    @model_validator(mode="after")
+    def _unread(self) -> Self:
+        if self.tls == "terminate":
+            return self
+        if self.service is None:
+            raise ValueError("a route with tls: passthrough needs a service, and cannot redirect")
+        if self.http == "serve":
+            raise ValueError(
+                "the service of a route with tls: passthrough speaks TLS; say http: redirect or refuse"
+            )
+        fields = type(self).model_fields
+        said = [f for f in fields if f not in _OF_PASSTHROUGH and getattr(self, f) != fields[f].default]
+        if said:
+            raise ValueError(
+                f"{said[0]} is not for tls: passthrough: the edge does not read what it passes through"
+            )
         return self
 
 

@@ -98,6 +98,15 @@ class Service(Value):
     allow_networks: tuple[Network, ...] = Field(default=(), max_length=100)
     """Networks this service's names may resolve into although they are loopback, link-local or metadata."""
 
+    @property
+    def takes_requests(self) -> bool:
+        return not any(b.unread for b in self.backends)
+
+    @property
+    def takes_streams(self) -> bool:
+        """Whether bytes may be passed on to it unread, TLS and all."""
+        return all(b.unread or b.scheme == "unix" for b in self.backends)
+
     @model_validator(mode="after")
     def _hashing_where_it_counts(self) -> Self:
         if self.hash_on is not None and not self.hashes:
@@ -115,4 +124,8 @@ class Service(Value):
     def _one_protocol(self) -> Self:
         if len({b.http2 for b in self.backends}) > 1:
             raise ValueError("one service's backends all speak HTTP/1.1 or all HTTP/2; split the service")
+        if not self.takes_requests and not self.takes_streams:
+            raise ValueError(
+                "one service's backends are all tcp:// or unix:, or all for HTTP; split the service"
+            )
         return self

@@ -1,0 +1,56 @@
+"""What must hold where bytes pass unread: services that take them, hosts without other routes, free ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from edgeward.gateway.model import Address, Listen, Route, Service, TcpRoute
+
+
+def misfit(service: Service, *, unread: bool) -> str | None:
+    """Say so where a service cannot take what it would get: bytes passed on ``unread``, or requests."""
+    if unread and not service.takes_streams:
+        return (
+            f"the service '{service.name}' takes requests, not bytes unread; give it tcp:// or unix: backends"
+        )
+    if not unread and not service.takes_requests:
+        return f"the service '{service.name}' takes bytes unread; use it with tls: passthrough or tcp_routes"
+    return None
+
+
+def shared(host: str, route: Route, others: Iterable[Route]) -> str | None:
+    """Say so where a host that is passed through has another route beside it."""
+    for other in others:
+        if host in other.hosts and "passthrough" in (route.tls, other.tls):
+            whose = (
+                f"the route '{other.name}'" if other.project == route.project else "another project's route"
+            )
+            return f"{whose} has '{host}', too, and what is passed through cannot be shared; keep one of them"
+    return None
+
+
+def ports(value: Listen | TcpRoute) -> Iterator[tuple[str, str]]:
+    """Give (field, address) of everything an object listens on."""
+    if isinstance(value, TcpRoute):
+        yield from ((f"listen[{i}]", text) for i, text in enumerate(value.listen))
+        return
+    for field in ("http", "https", "api", "metrics"):
+        yield from ((f"{field}[{i}]", text) for i, text in enumerate(getattr(value, field)))
+
+
+def taken(value: Listen | TcpRoute, others: Mapping[str, Listen | TcpRoute]) -> Iterator[tuple[str, str]]:
+    """Give (field, sentence) of each address that another object listens on; ``others``: by their names."""
+    rivals = [
+        (Address.parse(text), f"{whose} ({field.partition('[')[0]})" if isinstance(other, Listen) else whose)
+        for whose, other in others.items()
+        for field, text in ports(other)
+    ]
+    for field, text in ports(value):
+        address = Address.parse(text)
+        whose = next((w for rival, w in rivals if address.meets(rival)), None)
+        if whose is not None:
+            yield field, f"{whose} listens on {text} already; choose another port"
+
+
+def port_of(text: str) -> int:
+    return Address.parse(text).port
