@@ -9,12 +9,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import handshake, issuance, memory, request, stored, table, unknown
+from benchmarks import change, handshake, issuance, memory, request, scale, stored, table, unknown
 from benchmarks.edgeward import EAGER, Edgeward, edgeward
 from benchmarks.material import material
 from benchmarks.peers import NAME, Contender, Scene, backend, peers, program
@@ -23,7 +22,9 @@ from benchmarks.table import FAILED, Row
 from benchmarks.visits import ROOT
 
 OUTPUT = ROOT / "benchmarks" / "result.json"
-MEASUREMENTS = ("handshake", "request", "issuance", "stored", "memory", "unknown")
+_SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown")
+_LARGE = ("change", "scale")
+MEASUREMENTS = (*_SMALL, *_LARGE)
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,13 @@ class Size:
     new_names: int
     unknown_names: int
     unknown_seconds: float
+    sites: int
+    changes: int
+    domains: int
 
 
-FULL = Size(5, 1500, 15_000, 400, 10_000, 3000, 100_000, 90.0)
-QUICK = Size(1, 1000, 10_000, 50, 800, 600, 10_000, 8.0)
+FULL = Size(5, 1500, 15_000, 400, 10_000, 3000, 100_000, 90.0, 10_000, 100, 100_000)
+QUICK = Size(1, 1000, 10_000, 50, 800, 600, 10_000, 8.0, 1000, 10, 5000)
 
 
 class Run:
@@ -101,15 +105,35 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(run: Run, directory: Path) -> None:
-    with ExitStack() as stack:
-        port = stack.enter_context(backend(directory))
-        ours = stack.enter_context(edgeward(directory / "edgeward", port))
+    with backend(directory) as port:
+        if run.wants(*_SMALL):
+            _small(run, directory, port)
+        if run.wants(*_LARGE):
+            _large(run, directory, port)
+
+
+def _small(run: Run, directory: Path, port: int) -> None:
+    with edgeward(directory / "edgeward", port) as ours:
         empty_mb = rss_mb(ours.parts["envoy"])
         if run.wants("handshake", "request"):
             _beside_peers(run, directory, port, ours)
         run.add("issuance", partial(issuance.measure, ours, run.size.first_visits))
         if run.wants("stored", "memory", "unknown"):
             _with_many_names(run, ours, empty_mb)
+
+
+def _large(run: Run, directory: Path, port: int) -> None:
+    """Measure what has an installation of its own, so that nothing else is in its figures."""
+    size = run.size
+    if run.wants("change"):
+        with edgeward(directory / "changed", port) as ours:
+            place = directory / "change"
+            place.mkdir()
+            run.add("change", lambda: change.measure(ours, place, port, size.sites, min(size.changes, 20)))
+    if run.wants("scale"):
+        with edgeward(directory / "scaled", port) as ours:
+            wanted = size.domains, size.certificates, size.changes
+            run.add("scale", lambda: scale.measure(ours, directory, port, *wanted))
 
 
 def _beside_peers(run: Run, directory: Path, port: int, ours: Edgeward) -> None:

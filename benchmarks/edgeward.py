@@ -28,6 +28,7 @@ class Edgeward(Contender):
     def __init__(self, label: str, process: Process, port: int, state: Path, api: int) -> None:
         super().__init__(label, process, port, f"site.{ON_DEMAND}")
         self.state = state
+        self.api = api
         self._base = f"https://127.0.0.1:{api}"
 
     @property

@@ -65,7 +65,7 @@ def backend(directory: Path) -> Iterator[int]:
         yield port
         return
     server = f'server {{ listen 127.0.0.1:{port}; location / {{ return 200 "It works.\\n"; }} }}'
-    process = _nginx(directory / "backend", server)
+    process = nginx_process(directory / "backend", server)
     try:
         process.wait_for_port(port)
         yield port
@@ -73,7 +73,7 @@ def backend(directory: Path) -> Iterator[int]:
         process.stop()
 
 
-def _nginx(directory: Path, http: str) -> Process:
+def nginx_process(directory: Path, http: str) -> Process:
     binary = program("nginx")
     if binary is None:
         raise FileNotFoundError("nginx")
@@ -99,7 +99,7 @@ def _nginx(directory: Path, http: str) -> Process:
 
 def nginx(scene: Scene) -> Contender:
     port = free_ports(1)[0]
-    process = _nginx(
+    process = nginx_process(
         scene.directory / "nginx",
         f"upstream site {{ server 127.0.0.1:{scene.backend}; keepalive 64; keepalive_requests {_MANY}; }}\n"
         f"server {{ listen 127.0.0.1:{port} ssl http2; server_name {NAME};\n"
