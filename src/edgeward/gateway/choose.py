@@ -1,7 +1,8 @@
 """Which route a request takes: what Envoy does with our configuration, said in a few lines.
 
-The same order as ``gateway.envoy.routes``: the host's own routes and those of wildcards above it in
-the same projects, exact paths before regular expressions before longer prefixes.
+The same order as ``gateway.envoy.route``: the host's own routes and those of wildcards above it in the
+same projects; exact paths before regular expressions before longer prefixes; among equal paths the
+nearest host pattern first.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ def routes_of_host(routes: Iterable[Route], host: str) -> list[tuple[str, Route]
 
 def choose(routes: Iterable[Route], host: str, path: str, method: str = "GET") -> Choice | None:
     """Give the route of a request without further headers, or None where it gets 404."""
+    level = {pattern: number for number, pattern in enumerate((host, *_wildcards_over(host)))}
     ranked = [
-        (_rank(route, pattern), Choice(route, host_pattern, pattern))
+        (_rank(route, pattern, level[host_pattern]), Choice(route, host_pattern, pattern))
         for host_pattern, route in routes_of_host(routes, host)
         for pattern in route.paths
         if not route.headers and _has_method(route, method) and _matches(pattern, path)
@@ -75,6 +77,7 @@ def _matches(pattern: str, path: str) -> bool:
     return bare == pattern or bare.startswith(pattern + "/")
 
 
-def _rank(route: Route, path: str) -> tuple[object, ...]:
+def _rank(route: Route, path: str, level: int) -> tuple[object, ...]:
     kind = {"=": 0, "~": 1}.get(path[0], 2)
-    return (kind, -len(path) if kind == 2 else 0, -len(route.headers), not route.methods, route.name, path)
+    length = -len(path) if kind == 2 else 0
+    return (kind, length, level, -len(route.headers), not route.methods, route.name, path)

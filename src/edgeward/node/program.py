@@ -122,7 +122,7 @@ class Node:
         self._answering.touched(touched)
         if self._state.revision or self._state.domains or self._state.routes:
             self._answering.begin()
-            self._publishing.changed(gateway=touched.gateway)
+            self._publishing.changed(gateway=touched.gateway, domains=touched.names | touched.suffixes)
         if touched.gateway:
             self._web.changed()
         self._changed()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from edgeward.declaration.feed import Rejection
-from edgeward.gateway.envoy import SYSTEM_ROOTS, Gateway, endpoints, translate
+from edgeward.gateway.envoy import SYSTEM_ROOTS, Gateway, Translation, endpoints
 from edgeward.gateway.envoy.gateway import cluster_name
-from edgeward.gateway.envoy.routes import used_services
 from edgeward.gateway.model import Service
 from edgeward.log import logger
 from edgeward.node.backends import Backends
@@ -21,7 +21,7 @@ from edgeward.xds.snapshot import Snapshot, snapshot
 log = logger(__name__)
 _GATHER_SECONDS = 0.02
 _INLINE_HOSTS = 500
-"""Translations of more hosts go to a thread: they take long enough for handshakes to notice."""
+"""Translations that touch more hosts go to a thread: they take long enough for handshakes to notice."""
 
 
 class Publishing:
@@ -33,20 +33,26 @@ class Publishing:
         self._offer = offer
         self._due = asyncio.Event()
         self._stale = False
+        self._doubtful: set[str] = set()
         self._good_revision = 0
+        self._translation = Translation()
         self._translated: tuple[Resource, ...] = ()
         self._services: tuple[Service, ...] = ()
+        self._named: tuple[Service, ...] = ()
         self._endpoints: dict[tuple[str, str], Resource] = {}
         self.failure: Rejection | None = None
         backends.changed = self._addresses_changed
 
-    def changed(self, *, gateway: bool) -> None:
-        """The state is another; ``gateway``: also what Envoy's configuration is made of."""
+    def changed(self, *, gateway: bool, domains: Iterable[str] = ()) -> None:
+        """The state is another; ``gateway``: also what Envoy's configuration is made of; ``domains``: those
+        that may be other ones."""
         self._stale |= gateway
+        if self._state.several_projects:
+            self._doubtful.update(domains)
         self._due.set()
 
     def _addresses_changed(self, hosts: set[str]) -> None:
-        for service in self._services:
+        for service in self._named:
             if any(b.host in hosts for b in service.backends):
                 self._endpoints.pop((service.project, service.name), None)
         self._due.set()
@@ -67,16 +73,21 @@ class Publishing:
         if self.failure is not None:
             revision = self._good_revision
         self._good_revision = revision
-        pending = []
+        pending = self._pending()
         for service in self._services:
             key = service.project, service.name
-            if self._backends.pending(service):
-                pending.append((messages.ENDPOINTS, cluster_name(*key)))
-                self._endpoints.pop(key, None)
-            elif key not in self._endpoints:
+            if key not in self._endpoints and key not in pending:
                 self._endpoints[key] = endpoints(service, self._backends.addresses(service))
         resources = [*self._translated, *self._endpoints.values()]
-        self._offer(snapshot(revision, resources, pending, complete))
+        names = [(messages.ENDPOINTS, cluster_name(*key)) for key in pending]
+        self._offer(snapshot(revision, resources, names, complete))
+
+    def _pending(self) -> set[tuple[str, str]]:
+        """Give the services of which not all names were looked up yet; they have no endpoints so far."""
+        found = {(s.project, s.name) for s in self._named if self._backends.pending(s)}
+        for key in found:
+            self._endpoints.pop(key, None)
+        return found
 
     async def _translate(self, revision: int) -> None:
         gateway = Gateway(
@@ -84,17 +95,19 @@ class Publishing:
             services=tuple(self._state.services.values()),
             routes=tuple(self._state.routes.values()),
             system_roots=_system_roots(),
-            domains=dict(self._state.domains),
+            domains=self._state.domains if self._state.several_projects else {},
             tcp_routes=tuple(self._state.tcp_routes.values()),
         )
+        translation, doubtful = self._translation, self._doubtful
+        self._doubtful = set()
         try:
-            hosts = sum(len(r.hosts) for r in gateway.routes) + len(gateway.services)
-            if hosts > _INLINE_HOSTS:
-                translated = await asyncio.to_thread(translate, gateway)
+            if translation.distance(gateway) > _INLINE_HOSTS:
+                apart = replace(gateway, domains=dict(gateway.domains))
+                translated = await asyncio.to_thread(translation.update, apart)
             else:
-                translated = translate(gateway)
-            services = used_services(gateway)
+                translated = translation.update(gateway, doubtful)
         except Exception as error:
+            self._translation = Translation()
             # Envoy keeps what it has: a state that only this version of ours cannot translate must
             # neither end the node nor, read back from the sealed copy, end it again at each start.
             log.exception("the state cannot be translated for Envoy; keeping the one before")
@@ -102,14 +115,23 @@ class Publishing:
             self.failure = Rejection(object="gateway", message=message, revision=revision)
             return
         self.failure = None
-        self._translated, self._services = translated, services
-        self._endpoints = {}
-        self._backends.want(self._services)
+        self._translated = translated
+        self._use(translation.services)
+
+    def _use(self, services: tuple[Service, ...]) -> None:
+        before = {(s.project, s.name): s for s in self._services}
+        now = {(s.project, s.name): s for s in services}
+        for key in [key for key in self._endpoints if now.get(key) is not before.get(key)]:
+            del self._endpoints[key]
+        if services != self._services:
+            self._services = services
+            self._named = tuple(s for s in services if not all(b.literal for b in s.backends))
+            self._backends.want(self._named)
 
     def problems(self) -> dict[str, str]:
         """Give services with something wrong: key → sentence."""
         found = {}
-        for service in self._services:
+        for service in self._named:
             sentence = self._backends.problem(service)
             if sentence:
                 found[f"services/{service.project}/{service.name}"] = sentence

@@ -68,6 +68,11 @@ class State:
         self.tcp_routes: dict[tuple[str, str], TcpRoute] = {}
         self.problems: dict[str, str] = {}
 
+    @property
+    def several_projects(self) -> bool:
+        """Domains are, or were, of more than one project."""
+        return len(self._projects) > 1
+
     def covered(self, name: str) -> bool:
         """Tell whether a declared domain covers a canonical exact name."""
         return name in self.domains or wildcard_of(name) in self.domains

@@ -101,3 +101,11 @@ def test_a_wildcard_does_not_catch_the_domains_of_another_project_below_it() -> 
             assert set(found) == {"*.x.example", *theirs}
             assert not found["*.b.x.example"].routes and not found["deep.c.x.example"].routes
             assert found["served.c.x.example"].routes and found["*.x.example"].routes
+
+
+def test_a_hosts_own_route_goes_before_a_wildcards_of_the_same_path_whatever_their_names() -> None:
+    wild = {"name": "a", "hosts": ["*.x.example"], "service": "a"}
+    own = {"name": "z", "hosts": ["s.x.example"], "service": "a"}
+    asking = {"name": "b", "hosts": ["*.x.example"], "service": "a", "headers": {"x-beta": "1"}}
+
+    assert names(virtual_hosts(wild, own, asking)["s.x.example"]) == ["z", "b", "a"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import re2
@@ -23,35 +23,55 @@ _REDIRECTS = {
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 
 
-def secure(route: Route, services: dict[tuple[str, str], Service]) -> list[tuple[Any, Any]]:
+Services = Mapping[tuple[str, str], Service]
+Ranked = tuple[tuple[Any, ...], Any]
+"""A message, and its place among those of its host."""
+
+
+def leads_to(route: Route) -> tuple[tuple[str, str], ...]:
+    """Give the services, by project and name, that a route's requests may go to."""
+    return () if route.service is None else ((route.project, route.service),)
+
+
+def secure(route: Route, level: int, services: Services) -> list[Ranked]:
+    """Give the messages of a route over HTTPS; ``level``: how far above the host its pattern is."""
     if route.tls == "passthrough":
         return []
-    return [(_rank(route, path), _message(route, path, services, over_tls=True)) for path in route.paths]
+    return [
+        (_rank(route, path, level), _message(route, path, services, over_tls=True)) for path in route.paths
+    ]
 
 
-def plain(route: Route, services: dict[tuple[str, str], Service], port: int) -> list[tuple[Any, Any]]:
+def plain(route: Route, level: int, services: Services, port: int) -> list[Ranked]:
+    """Give the messages of a route over plain HTTP; ``port``: where HTTPS is."""
     if route.http == "refuse":
         return []
     if route.http == "serve":
-        return [(_rank(route, path), _message(route, path, services, over_tls=False)) for path in route.paths]
+        return [
+            (_rank(route, path, level), _message(route, path, services, over_tls=False))
+            for path in route.paths
+        ]
     upgrade = m.RedirectAction(
         https_redirect=True,
         port_redirect=0 if port == 443 else port,
         response_code=m.RedirectAction.PERMANENT_REDIRECT,
     )
     return [
-        (_rank(route, path), m.Route(match=_match(route, path), redirect=upgrade)) for path in route.paths
+        (_rank(route, path, level), m.Route(match=_match(route, path), redirect=upgrade))
+        for path in route.paths
     ]
 
 
-def _rank(route: Route, path: str) -> tuple[Any, ...]:
+def _rank(route: Route, path: str, level: int) -> tuple[Any, ...]:
     """Give the order within a host: exact paths, then regular expressions, then longer prefixes first;
-    among equal paths the route that asks for more goes first, then the name decides."""
+    among equal paths the host's own before those of wildcards above it, then the route that asks for
+    more, then the name decides."""
     kind = {"=": 0, "~": 1}.get(path[0], 2)
-    return (kind, -len(path) if kind == 2 else 0, -len(route.headers), not route.methods, route.name, path)
+    length = -len(path) if kind == 2 else 0
+    return (kind, length, level, -len(route.headers), not route.methods, route.name, path)
 
 
-def _message(route: Route, path: str, services: dict[tuple[str, str], Service], *, over_tls: bool) -> Any:
+def _message(route: Route, path: str, services: Services, *, over_tls: bool) -> Any:
     message = m.Route(match=_match(route, path), name=f"{route.project}/{route.name}")
     change_headers(message, route, hsts=over_tls)
     if route.redirect is not None:

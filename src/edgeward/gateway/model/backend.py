@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -91,7 +92,7 @@ class Backend(Value):
     def socket_path(self) -> str | None:
         return self.url.removeprefix("unix:") if self.scheme == "unix" else None
 
-    @property
+    @cached_property
     def host(self) -> str:
         """The host name or IP address (IPv6 without brackets); empty for a Unix socket."""
         return "" if self.scheme == "unix" else str(urlsplit(self.url).hostname)
@@ -102,7 +103,7 @@ class Backend(Value):
             return 0
         return urlsplit(self.url).port or _DEFAULT_PORTS[self.scheme]
 
-    @property
+    @cached_property
     def literal(self) -> bool:
         """True where the place is an IP address or a socket: such backends are for admins only."""
         return self.scheme == "unix" or _is_ip(self.host)
