@@ -40,7 +40,7 @@ _EMPTY = """DO $$ DECLARE one record; BEGIN
     FOR one IN SELECT sequencename AS name FROM pg_sequences WHERE last_value IS NOT NULL LOOP
         EXECUTE 'ALTER SEQUENCE ' || one.name || ' RESTART';
     END LOOP;
-    UPDATE counter SET revision = 0, floor = 0;
+    UPDATE counter SET revision = 0, floor = 0, history = 0, events = 0;
 END $$"""
 
 

@@ -13,6 +13,7 @@ from edgeward.declaration.model import Applied, Key, Stored
 if TYPE_CHECKING:
     from edgeward.api.certificates import Certificates
     from edgeward.api.explain import Explaining
+    from edgeward.api.history import History
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Seeing(Protocol):
 
 @dataclass(frozen=True)
 class UseCases:
-    """Everything the routes call; ``certificates`` and ``explain`` are declared beside their routes."""
+    """Everything the routes call; those with a module of their own are declared beside their routes."""
 
     access: Authenticator
     declarations: Declarations
@@ -153,3 +154,4 @@ class UseCases:
     seeing: Seeing
     certificates: Certificates
     explain: Explaining
+    history: History

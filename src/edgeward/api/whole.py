@@ -88,7 +88,7 @@ async def _progress(declarations: Declarations, who: Principal, wanted: ApplyReq
             return
         for start in range(0, len(applied.changes), _CHANGES_IN_LINE):
             part = applied.changes[start : start + _CHANGES_IN_LINE]
-            yield json.dumps({"changes": [_change(change) for change in part]}).encode() + b"\n"
+            yield json.dumps({"changes": [change_shown(change) for change in part]}).encode() + b"\n"
         yield json.dumps({"applied": {"revision": applied.revision}}).encode() + b"\n"
     finally:
         work.cancel()
@@ -97,8 +97,20 @@ async def _progress(declarations: Declarations, who: Principal, wanted: ApplyReq
 
 
 @router.get("/export")
-async def export(cases: Cases, who: Reader, project: Text = None, source: Text = None) -> JSONResponse:
-    """Give everything you may see as one document; its ETag is that of the whole state."""
+async def export(
+    cases: Cases,
+    who: Reader,
+    project: Text = None,
+    source: Text = None,
+    revision: Annotated[int | None, Query(ge=0, le=10**15)] = None,
+) -> JSONResponse:
+    """Give everything you may see as one document; its ETag is that of the whole state.
+
+    With ``revision``, as it was right after that one: without an ETag.
+    """
+    if revision is not None:
+        then = await cases.history.exported(who, revision, project, source)
+        return await asyncio.to_thread(JSONResponse, then)
     document, revision = await cases.declarations.exported(who, project, source)
     return await asyncio.to_thread(JSONResponse, document, headers={"ETag": etag(revision)})
 
@@ -131,10 +143,11 @@ async def status(cases: Cases, who: Reader) -> JSONResponse:
 
 
 def _of_applied(applied: Applied) -> JSONResponse:
-    return JSONResponse({"revision": applied.revision, "changes": [_change(c) for c in applied.changes]})
+    return JSONResponse({"revision": applied.revision, "changes": [change_shown(c) for c in applied.changes]})
 
 
-def _change(change: Change) -> dict[str, Any]:
+def change_shown(change: Change) -> dict[str, Any]:
+    """Give a change as the API shows it."""
     return {
         "action": change.action,
         "key": str(change.key),

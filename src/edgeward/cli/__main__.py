@@ -1,4 +1,4 @@
-"""The command `edgeward`. Exit codes: 0 done, 1 failed, 2 usage or invalid input, 3 would change (`diff`)."""
+"""The command `edgeward`. Exit codes: 0 done, 1 failed, 2 usage or invalid input, 3 would change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from edgeward.errors import EdgewardError, Invalid
 
-_COMMANDS = ("up", "declare", "look", "tokens", "certificates", "demo")
+_COMMANDS = ("up", "declare", "look", "history", "events", "tokens", "certificates", "demo")
 
 
 def build() -> typer.Typer:

@@ -40,6 +40,14 @@ def summary(changes: Sequence[Change]) -> str:
     return ", ".join(f"{count} {_DONE[action]}" for action, count in counts.items())
 
 
+def fields(change: Change) -> list[str]:
+    """Give the top-level fields that differ."""
+    before, after = change.get("before") or {}, change.get("after") or {}
+    return [
+        printable(name) for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)
+    ]
+
+
 def flat(data: Mapping[str, Any]) -> dict[str, str]:
     """Give every leaf of nested data by its path: ``backends[0].url``."""
     return dict(_leaves("", data))

@@ -55,8 +55,12 @@ class Client:
     def text(self, path: str) -> str:
         return self._asked("GET", path, None).text
 
-    def post(self, path: str, body: object = None, timeout: float = _TIMEOUT) -> Any:
-        return self._asked("POST", path, None, body, timeout).json()
+    def post(
+        self, path: str, body: object = None, timeout: float = _TIMEOUT, match: int | None = None
+    ) -> Any:
+        """Send a body; ``match``: only while the declared state is at this revision."""
+        headers = None if match is None else {"If-Match": f'"{match}"'}
+        return self._asked("POST", path, None, body, timeout, headers).json()
 
     def followed(self, path: str, body: object, timeout: float) -> Iterator[Mapping[str, Any]]:
         """Post, and give the answer's lines as they come; ``timeout`` is the longest silence in seconds.
@@ -105,11 +109,12 @@ class Client:
         parameters: Parameters | None,
         body: object = None,
         timeout: float = _TIMEOUT,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         given = {name: _text(value) for name, value in (parameters or {}).items() if value is not None}
         waits = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
         try:
-            answer = self._http.request(method, path, params=given, json=body, timeout=waits)
+            answer = self._http.request(method, path, params=given, json=body, timeout=waits, headers=headers)
         except httpx.TimeoutException as error:
             raise Unavailable(f"{self._server.url} does not answer in time; {_ELSEWHERE}") from error
         except (httpx.HTTPError, ssl.SSLError) as error:

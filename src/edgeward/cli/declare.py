@@ -102,12 +102,14 @@ def export(
     output: show.Output = show.Format.yaml,
     project: Project = None,
     source: Annotated[str | None, typer.Option(help="Of this source only: api, or file:NAME.")] = None,
+    revision: Annotated[int | None, typer.Option(min=0, help="As it was right after this one.")] = None,
     api: Api = None,
     state_dir: StateDir = None,
 ) -> None:
     """Print everything declared as one file that apply understands."""
+    wanted = {"project": project, "source": source, "revision": revision}
     with connect(api, state_dir) as client:
-        document = client.get("/v1/export", {"project": project, "source": source}, timeout=_APPLY_SECONDS)
+        document = client.get("/v1/export", wanted, timeout=_APPLY_SECONDS)
     show.data(document, show.Format.json if output is show.Format.json else show.Format.yaml)
 
 

@@ -9,17 +9,20 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.access.decide import Action, decide_change, enforce, require
+from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.api.usecases import ApplyRequest, Filter, Precondition, Progress
+from edgeward.controller.allowed import allow, shows, visible
+from edgeward.controller.changing import Changing
 from edgeward.controller.state import State
 from edgeward.database.engine import Database, Writing, current_revision
 from edgeward.declaration import audit, document, store
 from edgeward.declaration.model import DEFAULT_PROJECT, Applied, Change, Key, Kind, Outdated, Stored
 from edgeward.declaration.plan import own, placed, plan, removal, step
+from edgeward.declaration.revisions import Author
 from edgeward.domain_name import printable
-from edgeward.errors import Conflict, Invalid, NotFound, Problem
-from edgeward.kinds import KINDS, Conflicting, privileged, reaching_host
+from edgeward.errors import Invalid, NotFound, Problem
+from edgeward.kinds import KINDS
 from edgeward.parsing import Value
 
 API_SOURCE: Final = "api"
@@ -35,14 +38,14 @@ class Declarations:
     def __init__(self, database: Database, state: State, clock: Callable[[], float]) -> None:
         self._database = database
         self._state = state
-        self._clock = clock
+        self._changing = Changing(state, clock)
 
     # --- reading ---------------------------------------------------------------------------
 
     async def listed(
         self, who: Principal, kind: str, where: Filter, limit: int, after: tuple[str, ...] | None
     ) -> Sequence[Stored]:
-        project = _visible(who, where.project)
+        project = visible(who, where.project)
         place = None if after is None else (after[0], after[1])
         async with self._database.reading() as connection:
             return await store.listed(
@@ -62,7 +65,7 @@ class Declarations:
     async def exported(
         self, who: Principal, project: str | None, source: str | None
     ) -> tuple[Mapping[str, Any], int]:
-        project = _visible(who, project)
+        project = visible(who, project)
         async with self._database.reading() as connection:
             await self._state.catch_up(connection)
             stored = list(self._state.stored.values())
@@ -72,7 +75,7 @@ class Declarations:
             chosen = [
                 (s.key, s.value)
                 for s in stored
-                if _shows(who, s.key) and project in (None, s.key.project) and source in (None, s.source)
+                if shows(who, s.key) and project in (None, s.key.project) and source in (None, s.source)
             ]
             return document.written(chosen, KINDS)
 
@@ -87,7 +90,7 @@ class Declarations:
                 connection,
                 limit=limit,
                 before_id=before,
-                project=_visible(who, where.project),
+                project=visible(who, where.project),
                 source=where.source,
                 kind=kind,
                 name=where.name,
@@ -101,7 +104,7 @@ class Declarations:
         kind = KINDS[key.kind]
         key = Key(key.kind, key.project, _spelled(kind, key.name))
         declared = document.read_object(value, key, kind)
-        _allow(who, "change", key, declared.value)
+        allow(who, "change", key, declared.value)
         async with self._database.writing() as writing:
             await self._state.catch_up(writing.connection)
             stored = self._state.stored.get(key)
@@ -129,7 +132,7 @@ class Declarations:
         async with self._database.writing() as writing:
             await self._state.catch_up(writing.connection)
             stored = await self._found(writing.connection, who, KINDS[kind], name, project)
-            _allow(who, "delete", stored.key)
+            allow(who, "delete", stored.key)
             _meet(expected, stored)
             own(stored, API_SOURCE, take_over)
             change = removal(stored, API_SOURCE)
@@ -186,7 +189,7 @@ class Declarations:
         changes = await asyncio.to_thread(plan, wanted.objects, seen, request.source, **options)
         for change in changes:
             if change.action == "delete":
-                _allow(who, "delete", change.key)
+                allow(who, "delete", change.key)
         return changes
 
     async def _write(
@@ -200,18 +203,14 @@ class Declarations:
     ) -> int:
         progress("checking", 0, len(changes))
         await self._check(who, changes, wanted)
-        now = self._clock()
         count = len(changes)
-        revision = await store.write(writing, changes, source, now, lambda n: progress("writing", n, count))
-        await audit.record(writing, audit.entries(changes, who.name, source), now)
-        return revision
+        author = Author(who.name, source)
+        return await self._changing.write(writing, changes, author, lambda n: progress("writing", n, count))
 
     async def _check(self, who: Principal, changes: Sequence[Change], wanted: document.Document) -> None:
-        problems, conflicts = await self._state.objections(changes, _values(wanted))
+        problems = await self._changing.check(who, changes, _values(wanted))
         if problems:
             raise placed(problems, wanted.objects, wanted.file or None)
-        if conflicts:
-            raise Conflict("; ".join(_of_conflict(who, c) for c in conflicts[:5]))
 
     async def _found(
         self, connection: AsyncConnection, who: Principal, kind: Kind, name: str, project: str | None
@@ -224,7 +223,7 @@ class Declarations:
             else:
                 key = Key(kind.name, project or who.projects or DEFAULT_PROJECT, name)
                 stored = await store.find(connection, key, kind)
-        if stored is None or not _shows(who, stored.key):
+        if stored is None or not shows(who, stored.key):
             raise NotFound(f"there is no {kind.name}/{printable(name)}")
         return stored
 
@@ -232,29 +231,9 @@ class Declarations:
 _NOTHING: Final = document.Document("", ())
 
 
-def _allow(who: Principal, action: Action, key: Key, value: Value | None = None) -> None:
-    fields, hosts = (privileged(value), reaching_host(value)) if value is not None else ((), ())
-    verdict = decide_change(who, action, key.kind, key.project, fields, hosts)
-    about = f": {', '.join(fields)} may be written by admins only" if fields else ""
-    if hosts and who.role == "admin":
-        about = f": {', '.join(hosts)} reach the edge host itself, which is for admins of every project"
-    enforce(verdict, who, f"{action} {key}{about}")
-
-
 def _allow_all(who: Principal, wanted: document.Document) -> None:
     for declared in wanted.objects:
-        _allow(who, "change", declared.key, declared.value)
-
-
-def _visible(who: Principal, project: str | None) -> str | None:
-    """Give the project to look into, None for all; raises NotFound for one that is not theirs."""
-    if project is not None and not who.sees(project):
-        raise NotFound(f"there is no project '{printable(project)}'")
-    return project if project is not None else who.projects
-
-
-def _shows(who: Principal, key: Key) -> bool:
-    return who.sees(key.project) and (who.everywhere or not KINDS[key.kind].single)
+        allow(who, "change", declared.key, declared.value)
 
 
 def _meet(expected: Precondition, stored: Stored | None) -> None:
@@ -264,11 +243,6 @@ def _meet(expected: Precondition, stored: Stored | None) -> None:
         raise Outdated("the object is not there any more")
     if expected.match is not None and stored is not None and stored.revision not in expected.match:
         raise Outdated(f"{stored.key} was changed since; its revision is {stored.revision} now")
-
-
-def _of_conflict(who: Principal, conflict: Conflicting) -> str:
-    where = f" ({conflict.other.project})" if who.everywhere else ""
-    return f"{conflict.problem.object}: {conflict.problem.message}{where}"
 
 
 def _values(wanted: document.Document) -> dict[Key, Value]:

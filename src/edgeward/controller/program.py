@@ -18,6 +18,7 @@ from edgeward.access import store as token_store
 from edgeward.access.authenticate import Authenticator
 from edgeward.api import certificates as certificate_routes
 from edgeward.api import explain as explain_routes
+from edgeward.api import history as history_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
 from edgeward.certificates import eager, renew
@@ -26,11 +27,13 @@ from edgeward.certificates.obtain import Obtainer
 from edgeward.controller import entry, starting
 from edgeward.controller.certificates import Certificates
 from edgeward.controller.certified import Certified
+from edgeward.controller.changing import told
 from edgeward.controller.config import Settings
 from edgeward.controller.declared import Declarations
 from edgeward.controller.explain import NodeView
 from edgeward.controller.explaining import Explainer
 from edgeward.controller.files import write_secret
+from edgeward.controller.history import History
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.nodes import Nodes
 from edgeward.controller.registry import Registry
@@ -40,7 +43,7 @@ from edgeward.controller.state import State
 from edgeward.controller.tokens import Tokens
 from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, open_database
-from edgeward.declaration import store
+from edgeward.declaration import audit, revisions, store
 from edgeward.errors import EdgewardError, Invalid
 from edgeward.gateway.model import Address
 from edgeward.kinds import KINDS
@@ -121,8 +124,9 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         seeing=seeing,
         certificates=Certificates(database, obtainer, state.policy, certified.authority, clock),
         explain=Explainer(database, state, lambda name: _asked(registry, name), clock),
+        history=History(database, state, file, clock),
     )
-    extra = (certificate_routes.router, explain_routes.router)
+    extra = (certificate_routes.router, explain_routes.router, history_routes.router)
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)
     seeing.serving = lambda: serving.addresses
@@ -246,13 +250,15 @@ async def _reload(parts: Parts, again: asyncio.Event) -> None:
 
 
 async def _sweep(database: Database) -> None:
-    """Forget old deletions and dead tokens, every hour."""
+    """Forget old deletions, dead tokens and the oldest history, every hour."""
     while True:
         try:
             async with database.writing() as writing:
                 now = time.time()
                 await store.sweep(writing, now)
                 await token_store.sweep(writing, now)
+                told(await revisions.sweep(writing, now))
+                await audit.sweep(writing, now, revisions.Bounds.seconds)
         except EdgewardError as error:
             _log.warning("old rows stay for now", reason=str(error))
         await asyncio.sleep(_SWEEP_EVERY)

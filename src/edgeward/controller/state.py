@@ -79,7 +79,9 @@ class State:
         async with self._busy:
             if revision > self._position.revision:
                 fresh = {
-                    c.key: None if c.action == "delete" else Stored(c.key, values[c.key], source, revision)
+                    c.key: None
+                    if c.action == "delete"
+                    else Stored(c.key, values[c.key], c.source(source), revision)
                     for c in changes
                 }
                 await self._take(fresh, Position(revision, max(fresh)))

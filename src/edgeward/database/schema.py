@@ -36,6 +36,8 @@ counter = Table(
     Column(
         "floor", BigInteger, nullable=False
     ),  # tombstones at or below were swept: older readers start over
+    Column("history", BigInteger, nullable=False, server_default="0"),  # changes up to here cannot be undone
+    Column("events", BigInteger, nullable=False, server_default="0"),  # events up to here were swept
 )
 
 objects = Table(
@@ -128,6 +130,7 @@ nodes = Table(
     Column("report", Text, nullable=False),  # JSON of the last report
     Column("labels", Text, nullable=False, server_default="{}"),  # JSON; set by operators, never by the node
     Column("controller", _string(36)),  # whom it follows; of controllers.id
+    Column("told", Text),  # JSON; what the last events said of it
 )
 
 controllers = Table(
@@ -161,6 +164,7 @@ events = Table(
     Column("revision", BigInteger, nullable=False),
     Column("data", Text, nullable=False),  # JSON
     Index("events_by_time", "at"),
+    sqlite_autoincrement=True,  # no id is given twice, whatever was swept
 )
 
 ticket_keys = Table(
@@ -186,7 +190,26 @@ audit = Table(
     Column("before", Text),
     Column("after", Text),
     Column("revision", BigInteger, nullable=False),
+    Column("source_before", _string(300)),  # whose the object was, where it was there
     Index("audit_by_object", "kind", "project", "name"),
     Index("audit_by_time", "at"),
     Index("audit_by_revision", "revision"),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    # what one revision changed in one project; its changes are the rows of audit
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("project", _string(100), primary_key=True),  # or * for what is of the whole installation
+    Column("at", Float, nullable=False),
+    Column("who", _string(200), nullable=False),
+    Column("source", _string(300), nullable=False),
+    Column("rolled_back_to", BigInteger),
+    Column("created", Integer, nullable=False),
+    Column("changed", Integer, nullable=False),
+    Column("deleted", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes of its changes
+    Column("objects", Text, nullable=False),  # JSON; the first of them: action and key
+    Index("revisions_by_project", "project", "revision"),
 )

@@ -1,4 +1,4 @@
-"""Who changed what, when, from what to what; bounded, and without secrets."""
+"""Who changed what, when, from what to what; shown without secrets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, delete, func, insert, select
+from sqlalchemy import RowMapping, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.database import schema
@@ -17,6 +17,7 @@ from edgeward.declaration.model import Change, Key
 from edgeward.declaration.store import json_text
 
 MOST_ROWS: Final = 100_000
+"""Of what is not part of the history of what is declared: of tokens, nodes, expirations."""
 _LONGEST: Final = 64 * 1024
 _ROWS_AT_ONCE: Final = 2000
 _SECRET_FIELDS: Final = frozenset({"key", "token", "secret", "password", "psk", "private_key"})
@@ -24,7 +25,11 @@ _SECRET_FIELDS: Final = frozenset({"key", "token", "secret", "password", "psk", 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing somebody did to one object; ``before`` and ``after`` are JSON data."""
+    """One thing somebody did to one object; ``before`` and ``after`` are JSON data.
+
+    ``exact`` ones are kept as they are, so that they can be undone; others are kept without secrets and
+    shortened where they are long.
+    """
 
     who: str
     source: str
@@ -32,27 +37,38 @@ class Entry:
     key: Key
     before: Mapping[str, Any] | None = None
     after: Mapping[str, Any] | None = None
+    source_before: str | None = None
+    exact: bool = False
 
 
-def entries(changes: Sequence[Change], who: str, source: str) -> list[Entry]:
-    return [Entry(who, source, _action(c), c.key, c.before, c.after) for c in changes]
+def entry(change: Change, who: str, source: str) -> Entry:
+    owner, before = change.source(source), change.source_before(source)
+    return Entry(who, owner, _action(change), change.key, change.before, change.after, before, exact=True)
 
 
 def _action(change: Change) -> str:
     return "take over" if change.taken_from and change.action == "change" else change.action
 
 
-async def record(writing: Writing, made: Sequence[Entry], now: float, most: int = MOST_ROWS) -> None:
-    """Write entries into the transaction they tell about; keep the newest ``most`` of all."""
-    if not made:
-        return
+async def record(writing: Writing, made: Sequence[Entry], now: float) -> list[int]:
+    """Write entries into the transaction they tell about; give how many bytes each has."""
     revision = writing.revision or 0
-    kept = made[-most:]
-    for start in range(0, len(kept), _ROWS_AT_ONCE):  # others get their turn in between
-        rows = [_row(entry, now, revision) for entry in kept[start : start + _ROWS_AT_ONCE]]
+    sizes = []
+    for start in range(0, len(made), _ROWS_AT_ONCE):  # others get their turn in between
+        rows = [_row(entry, now, revision) for entry in made[start : start + _ROWS_AT_ONCE]]
         await writing.connection.execute(insert(schema.audit), rows)
-    newest = (await writing.connection.execute(select(func.max(schema.audit.c.id)))).scalar_one()
-    await writing.connection.execute(delete(schema.audit).where(schema.audit.c.id <= newest - most))
+        sizes += [len(row["before"] or "") + len(row["after"] or "") for row in rows]
+    return sizes
+
+
+async def sweep(writing: Writing, now: float, keep: float, most: int = MOST_ROWS) -> int:
+    """Forget entries that are no part of the history, older than ``keep`` seconds or beyond ``most``."""
+    table = schema.audit
+    others = table.c.revision.not_in(select(schema.revisions.c.revision))
+    newest = select(table.c.id).where(others).order_by(table.c.id.desc())
+    beyond = (await writing.connection.execute(newest.offset(most).limit(1))).scalar()
+    old = (table.c.at < now - keep) | (table.c.id <= (0 if beyond is None else beyond))
+    return (await writing.connection.execute(delete(table).where(others, old))).rowcount
 
 
 async def listed(
@@ -83,7 +99,8 @@ async def listed(
 
 def _shown(row: RowMapping) -> dict[str, Any]:
     texts = {name: row[name] for name in ("before", "after")}
-    return {**row, **{name: None if text is None else json.loads(text) for name, text in texts.items()}}
+    data = {name: None if text is None else redacted(json.loads(text)) for name, text in texts.items()}
+    return {**row, **data}
 
 
 def redacted(data: Any) -> Any:
@@ -105,15 +122,18 @@ def _row(entry: Entry, now: float, revision: int) -> dict[str, Any]:
         "kind": entry.key.kind,
         "project": entry.key.project,
         "name": entry.key.name,
-        "before": _text(entry.before),
-        "after": _text(entry.after),
+        "before": _text(entry.before, entry.exact),
+        "after": _text(entry.after, entry.exact),
         "revision": revision,
+        "source_before": None if entry.source_before is None else entry.source_before[:300],
     }
 
 
-def _text(data: Mapping[str, Any] | None) -> str | None:
+def _text(data: Mapping[str, Any] | None, exact: bool) -> str | None:
     if data is None:
         return None
+    if exact:
+        return json_text(data)
     text = json_text(redacted(data))
     if len(text) <= _LONGEST:
         return text

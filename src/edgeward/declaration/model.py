@@ -64,16 +64,29 @@ class Stored:
     revision: int
 
 
+Action = Literal["create", "change", "delete"]
+
+
 @dataclass(frozen=True)
 class Change:
     """One step from what is to what should be."""
 
-    action: Literal["create", "change", "delete"]
+    action: Action
     key: Key
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     taken_from: str | None = None
     """The source the object belonged to, where it changes hands."""
+    owner: str | None = None
+    """The source it belongs to afterwards, where that is not the writer's: in a rollback."""
+
+    def source(self, writer: str) -> str:
+        """Give whose the object is afterwards; of a deleted one, who deleted it."""
+        return self.owner or writer
+
+    def source_before(self, writer: str) -> str | None:
+        """Give whose the object was; None where there was none."""
+        return None if self.action == "create" else self.taken_from or self.source(writer)
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,8 @@ def _row(change: Change, source: str, revision: int, now: float) -> dict[str, An
     key = change.key
     value = None if change.after is None else json_text(change.after)
     place = {"k_kind": key.kind, "k_project": key.project, "k_name": key.name}
-    return {**place, "v_value": value, "v_source": source, "v_revision": revision, "v_at": now}
+    owner = change.source(source)
+    return {**place, "v_value": value, "v_source": owner, "v_revision": revision, "v_at": now}
 
 
 def _same(table: Table) -> Any:

@@ -38,8 +38,8 @@ def _enter(settings: config.Config) -> int:
 
 
 async def _run(settings: config.Config) -> None:
-    launcher = Launcher(settings)
-    launcher.prepare()
+    launcher = Launcher(settings, lambda: config.read(sys.argv[1:], os.environ))
+    await launcher.prepare()
     await keep_running(launcher)
 
 

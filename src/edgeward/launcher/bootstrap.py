@@ -21,10 +21,13 @@ class Bounds:
     heap_bytes: int
 
 
-def bootstrap(node_name: str, sockets: Path, bounds: Bounds) -> dict[str, Any]:
-    """Give the bootstrap as JSON data; ``sockets`` is the directory of ``xds.sock`` and ``admin.sock``."""
+def bootstrap(node_name: str, sockets: Path, bounds: Bounds, generation: int = 0) -> dict[str, Any]:
+    """Give the bootstrap as JSON data; ``sockets`` is the directory of ``xds.sock`` and ``admin.sock``.
+
+    ``generation`` lets the node tell an Envoy from the one it takes over from.
+    """
     return {
-        "node": {"id": node_name, "cluster": "edgeward"},
+        "node": {"id": node_name, "cluster": "edgeward", "metadata": {"generation": str(generation)}},
         "admin": {
             "address": _pipe(sockets / "admin.sock", mode=0o600),
             "ignore_global_conn_limit": True,  # it has to answer when visitors have taken all there is

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgeward.launcher import host
 from edgeward.launcher.bootstrap import Bounds
+from edgeward.launcher.lineage import LONGEST_NAME
 
 _LONGEST_SOCKET = 107  # sun_path holds 108 bytes, a NUL among them
 
@@ -29,6 +30,8 @@ class Config:
     node_name: str
     concurrency: int
     drain_seconds: float
+    restart_drain_seconds: float
+    """How long an Envoy that another has taken over from may keep its visitors."""
     bounds: Bounds
 
 
@@ -36,7 +39,7 @@ def read(argv: Sequence[str], environment: Mapping[str, str]) -> Config:
     """Read the command line, with ``EDGEWARD_…`` variables as defaults; raises Unusable, or exits with 2."""
     options = _parser(environment).parse_args(argv)
     node_dir = options.state_dir.absolute() / "node"
-    excess = len(os.fsencode(node_dir / "admin.sock")) - _LONGEST_SOCKET
+    excess = len(os.fsencode(node_dir / LONGEST_NAME)) - _LONGEST_SOCKET
     if excess > 0:
         raise Unusable(
             f"the path {options.state_dir} is {excess} bytes too long for Unix sockets in it;"
@@ -48,6 +51,7 @@ def read(argv: Sequence[str], environment: Mapping[str, str]) -> Config:
         node_name=options.node_name,
         concurrency=options.concurrency,
         drain_seconds=options.drain_seconds,
+        restart_drain_seconds=options.restart_drain_seconds,
         bounds=Bounds(connections=options.max_connections, heap_bytes=options.max_heap_mb << 20),
     )
 
@@ -71,6 +75,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--node-name", _name, default_node_name(), "name by which Envoy asks for its configuration")
     add("--concurrency", _between(1, 1024), host.cpus(), "worker threads")
     add("--drain-seconds", _seconds, 5.0, "longest wait for visitors to finish")
+    add("--restart-drain-seconds", _seconds, 900.0, "the same where a new Envoy has taken over")
     add("--max-connections", _between(1, 10_000_000), _connections(), "connections of all visitors together")
     add("--max-heap-mb", _between(64, 1 << 24), _heap_mb(), "memory above which visitors are turned away")
     return parser

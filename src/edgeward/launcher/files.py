@@ -5,9 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import signal
 from pathlib import Path
 from typing import Any
+
+_END_SECONDS = 2.0
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
@@ -41,26 +44,40 @@ def take_lock(path: Path) -> int | None:
     return descriptor
 
 
-def end_leftover(record: Path, bootstrap: Path) -> int | None:
-    """Kill the Envoy of a launcher that died, and give its pid; None where there is none.
+def end_leftovers(record: Path, bootstrap: Path) -> list[int]:
+    """Kill the Envoys of a launcher that died, and give their pids.
 
     The kernel does that by itself, except where Envoy's binary has file capabilities: executing it
-    clears the parent-death signal (prctl(2), PR_SET_PDEATHSIG).
+    clears the parent-death signal (prctl(2), PR_SET_PDEATHSIG); or where Envoy is too busy to hear
+    of it, as it turns that signal into SIGTERM.
     """
-    pid = read_json(record).get("pid")
-    if not isinstance(pid, int) or pid <= 1:
-        return None
+    said = read_json(record)
+    others = (said.get("draining"), said.get("starting"))
+    pids = [said.get("pid"), *(one.get("pid") for one in others if isinstance(one, dict))]
+    return [pid for pid in pids if isinstance(pid, int) and pid > 1 and _end(pid, bootstrap)]
+
+
+def bases(record: Path) -> set[int]:
+    """Give the numbers of shared memory that a launcher noted."""
+    said = read_json(record)
+    places = (said, said.get("draining"), said.get("starting"))
+    found = (place.get("base") for place in places if isinstance(place, dict))
+    return {base for base in found if isinstance(base, int)}
+
+
+def _end(pid: int, bootstrap: Path) -> bool:
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:
-        return None
+        return False
     try:
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if os.fsencode(bootstrap) not in arguments:
-            return None
+            return False
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        select.select([pidfd], [], [], _END_SECONDS)
     except OSError:
-        return None
+        return False
     finally:
         os.close(pidfd)
-    return pid
+    return True

@@ -1,163 +1,294 @@
-"""Keeps one Envoy running: start, restart with backoff, drain, end."""
+"""Keeps one Envoy running: start, restart with backoff, let another take over, drain, end."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Literal
+from dataclasses import replace
 
 from edgeward import notify
-from edgeward.launcher import child, files
-from edgeward.launcher.admin import Admin, Silent
+from edgeward.launcher import binary, child, files, lineage
+from edgeward.launcher.admin import Silent
 from edgeward.launcher.backoff import Backoff
-from edgeward.launcher.bootstrap import bootstrap
+from edgeward.launcher.binary import NotTaken
+from edgeward.launcher.book import Book, Outcome
 from edgeward.launcher.config import Config, Unusable
+from edgeward.launcher.generation import Generation, first
+from edgeward.launcher.lineage import Lineage
 from edgeward.launcher.lines import say
+from edgeward.launcher.start import Starter, environment
+from edgeward.launcher.takeover import let_go, take_over
 
 _QUIET_SECONDS = 1.0
 _LAST_PATIENCE = 3.0
-_LOG_FORMAT = (
-    # %j is the message escaped for JSON
-    '{"time":"%Y-%m-%dT%T.%e%z","level":"%l","program":"envoy","logger":"%n","event":"%j"}'
-)
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
-
-State = Literal["starting", "serving", "draining", "down"]
+_BINARY_LOOK_SECONDS = 1.0
+_NODE_SECONDS = 2.0
 
 
 class Launcher:
-    """Run it once; ``end()`` asks it to let visitors finish, and called again to end at once."""
+    """Run it once; ``end()`` asks it to let visitors finish, and called again to end at once.
 
-    def __init__(self, config: Config) -> None:
+    ``reread()`` gives the configuration as it would be at a start now: limits of this host may have changed.
+    """
+
+    def __init__(self, config: Config, reread: Callable[[], Config] | None = None) -> None:
         self._config = config
-        self._bootstrap = config.node_dir / "bootstrap.json"
-        self._record = config.node_dir / "envoy.json"
-        self._admin = Admin(config.node_dir / "admin.sock")
+        self._reread = reread or (lambda: config)
+        self._starter = Starter(config.node_dir)
+        self._book = Book.open(config.node_dir / "envoy.json")
         self._end = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._restarts = 0
-        self._last_exit: str | None = None
+        self._changed = asyncio.Event()
+        self._going: asyncio.Task[None] | None = None
+        self._learning: asyncio.Task[None] | None = None
+        self._cold: tuple[int, float, str] | None = None
+        """A cold restart under way: what it answers, since when, and why it is cold."""
+        self._tried: binary.Stamp | None = None
 
     def end(self) -> None:
         (self._hurry if self._end.is_set() else self._end).set()
 
-    def prepare(self) -> None:
-        """Write the bootstrap, have Envoy check it, and end what a killed launcher left; raises Unusable."""
-        config = self._config
-        files.write_json(self._bootstrap, bootstrap(config.node_name, config.node_dir, config.bounds))
-        leftover = files.end_leftover(self._record, self._bootstrap)
-        if leftover is not None:
-            say("warning", "ended an envoy that its launcher had left behind", pid=leftover)
-        self._check_bootstrap()
+    def restart(self, reason: str) -> None:
+        """Ask for another Envoy to take over; asked again before it begins, once for both."""
+        say("info", "envoy is to be restarted", reason=reason)
+        self._book.asked += 1
+        self._book.write()
+        self._changed.set()
 
-    def _check_bootstrap(self) -> None:
+    async def prepare(self) -> None:
+        """End what a killed launcher left, and have Envoy check its bootstrap; raises Unusable."""
+        record = self._book.path
+        for pid in files.end_leftovers(record, self._starter.bootstrap):
+            say("warning", "ended an envoy that its launcher had left behind", pid=pid)
+        for base in files.bases(record):
+            lineage.forget(self._config.node_dir, base)
         try:
-            checked = subprocess.run(  # noqa: S603 - a fixed command, no shell
-                [*self._argv(), "--mode", "validate"], capture_output=True, timeout=60, env=_environment()
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise Unusable(
-                f"{self._config.envoy} does not run: {error}; name another: --envoy PATH"
-            ) from error
-        if checked.returncode != 0:
-            reason = checked.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-            raise Unusable(f"{self._config.envoy} does not take its bootstrap: {reason[-1]}")
-
-    def _argv(self) -> list[str]:
-        config = self._config
-        return [
-            str(config.envoy), "-c", str(self._bootstrap), "--concurrency", str(config.concurrency),
-            "--disable-hot-restart", "--log-level", "warning", "--log-format", _LOG_FORMAT,
-        ]  # fmt: skip
+            await self._starter.check(self._config)
+        except NotTaken as error:
+            raise Unusable(str(error)) from error
 
     async def run(self) -> None:
         """Keep Envoy running until ``end()``, then let its visitors finish."""
+        watching = asyncio.create_task(self._watch_binary())
         backoff = Backoff()
-        while not self._end.is_set():
-            ran_seconds = await self._one_life()
-            if self._end.is_set():
-                break
-            backoff = backoff.after_death(ran_seconds)
-            self._restarts += 1
-            say(
-                "error", "envoy died and is started again", exit=self._last_exit,
-                ran_seconds=round(ran_seconds, 3), restarts=self._restarts, delay_seconds=backoff.delay,
-            )  # fmt: skip
-            await _at_most(backoff.delay, self._end)
-        self._write("down", None)
+        try:
+            while not self._end.is_set():
+                cold = self._cold
+                ran_seconds = await self._one_life()
+                if self._end.is_set():
+                    break
+                if self._cold is not cold and self._cold is not None:
+                    continue
+                if self._cold is not None:
+                    self._answer_cold("failed", f"Envoy did not come up again: {self._book.last_exit}")
+                backoff = backoff.after_death(ran_seconds)
+                await self._mourn(backoff, ran_seconds)
+        finally:
+            watching.cancel()
+            await self._end_old()
+        self._book.turn("down")
+
+    async def _mourn(self, backoff: Backoff, ran_seconds: float) -> None:
+        self._book.restarts += 1
+        self._book.write()
+        say(
+            "error", "envoy died and is started again", exit=self._book.last_exit,
+            ran_seconds=round(ran_seconds, 3), restarts=self._book.restarts, delay_seconds=backoff.delay,
+        )  # fmt: skip
+        await first([], self._end.wait(), asyncio.sleep(backoff.delay))
 
     async def _one_life(self) -> float:
-        """Start Envoy and give how long it ran, once it has died or has been ended."""
+        """Start Envoy and give how long the last one ran, once one that nobody took over from has ended."""
         try:
-            envoy = child.Child.start(self._argv(), env=_environment(), more_files=True)
+            current = self._start(self._config, None)
         except OSError as error:
-            self._last_exit = f"does not start: {error.strerror}"
-            self._write("down", None)
+            self._book.last_exit = f"does not start: {error.strerror}"
+            self._book.turn("down")
             return 0.0
-        self._write("starting", envoy)
-        ended = asyncio.create_task(envoy.wait())
-        asked = asyncio.create_task(self._end.wait())
-        ready = asyncio.create_task(self._tell_when_serving(envoy))
-        await asyncio.wait([ended, asked], return_when=asyncio.FIRST_COMPLETED)
-        for task in (asked, ready):
-            task.cancel()
-        if not ended.done():
-            await self._let_finish(envoy, ended)
-        self._last_exit = child.how_it_ended(await ended)
-        self._write("down", None)
-        return envoy.ran_seconds
+        self._book.serving = current
+        self._book.turn("starting")
+        ready = asyncio.create_task(self._tell_when_serving(current))
+        while not self._end.is_set() and not current.ended.done():
+            await first([current.ended], self._end.wait(), self._restart_due())
+            if self._is_due and not current.ended.done():
+                following = await self._renew(current)
+                if following is None:
+                    break
+                current = following
+        ready.cancel()
+        if not current.ended.done():
+            await self._let_finish(current)
+        self._book.last_exit = child.how_it_ended(await current.ended)
+        self._book.serving = None
+        self._book.turn("down")
+        return current.child.ran_seconds
 
-    async def _tell_when_serving(self, envoy: child.Child) -> None:
-        state = ""
-        while state != "LIVE":
+    def _start(self, config: Config, before: Generation | None) -> Generation:
+        self._book.number += 1
+        line = before.lineage if before else Lineage.begin(config.node_dir)
+        generation = self._starter.start(config, self._book.number, line, before)
+        if before is not None:
+            self._book.starting = generation
+            self._book.at(f"waiting for the new Envoy, process {generation.child.pid}, to serve")
+        return generation
+
+    async def _tell_when_serving(self, envoy: Generation) -> None:
+        while not await envoy.is_live():  # noqa: ASYNC110 - another process, which says nothing by itself
             await asyncio.sleep(0.1)
-            with suppress(Silent):
-                state = await self._admin.state()
-        self._write("serving", envoy)
-        notify.ready(f"Envoy {envoy.pid} serves")
-        say("info", "envoy serves", pid=envoy.pid, after_seconds=round(envoy.ran_seconds, 3))
+        self._book.turn("serving")
+        seconds = round(envoy.child.ran_seconds, 3)
+        notify.ready(f"Envoy {envoy.child.pid} serves")
+        say("info", "envoy serves", pid=envoy.child.pid, after_seconds=seconds)
+        if self._cold is not None:
+            self._answer_cold("cold", f"Envoy {envoy.child.pid} serves since its visitors were let go")
+        self._changed.set()
+        await self._learn_version(envoy)
 
-    async def _let_finish(self, envoy: child.Child, ended: asyncio.Task[int]) -> None:
-        self._write("draining", envoy)
-        notify.stopping()
-        drained = asyncio.create_task(self._drain())
-        hurried = asyncio.create_task(self._hurry.wait())
-        await asyncio.wait([drained, hurried, ended], return_when=asyncio.FIRST_COMPLETED)
-        for task in (drained, hurried):
-            task.cancel()
-        await child.stop(envoy, ended, patience=0.0 if self._hurry.is_set() else _LAST_PATIENCE)
+    async def _learn_version(self, envoy: Generation) -> None:
+        """Note what may take over from it, unless the file is another one already."""
+        path = self._config.envoy
+        version = await binary.hot_restart_version(path, environment())
+        if binary.stamp(path) == envoy.stamp:
+            envoy.version = version
 
-    async def _drain(self) -> None:
+    # --- another Envoy takes over ------------------------------------------------------------
+
+    @property
+    def _is_due(self) -> bool:
+        book = self._book
+        return book.asked > book.answered and book.state == "serving" and book.draining is None
+
+    async def _restart_due(self) -> None:
+        while not self._is_due:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _renew(self, current: Generation) -> Generation | None:
+        """Give the Envoy that serves after this; None where this one has to end before another starts."""
+        asked, began = self._book.asked, time.monotonic()
+        try:
+            self._book.at("checking the new Envoy")
+            config = await self._checked(current)
+            why = await self._why_cold(current, config)
+            if why:
+                self._config, self._cold = config, (asked, began, why)
+                return None
+            new = await take_over(current, lambda: self._start(config, current), self._end)
+        except NotTaken as error:
+            self._book.starting = None
+            goes_on = "" if current.ended.done() else "; the one before goes on"
+            self._book.answer(asked, "failed", f"{error}{goes_on}", time.monotonic() - began)
+            return current
+        self._config = config
+        self._hand_over(current, new)
+        text = f"Envoy {new.child.pid} has taken over from {current.child.pid}"
+        self._book.answer(asked, "hot", text, time.monotonic() - began)
+        notify.ready(f"Envoy {new.child.pid} serves")
+        return new
+
+    async def _checked(self, current: Generation) -> Config:
+        """Give what to start with, once Envoy finds it good and the node can tell it its configuration."""
+        try:
+            config = self._reread()
+        except Unusable as error:
+            raise NotTaken(str(error)) from error
+        if not await self._node_answers():
+            raise NotTaken(
+                "the node does not answer, so a new Envoy would have nothing to serve; start it first"
+            )
+        # with fewer threads, visitors in the queue of one that is no more would be cut
+        config = replace(config, concurrency=max(config.concurrency, current.concurrency))
+        try:
+            await self._starter.check(config)
+        except OSError as error:
+            raise NotTaken(f"{error.filename}: {error.strerror}; free some space") from error
+        return config
+
+    async def _why_cold(self, current: Generation, config: Config) -> str:
+        if not current.lineage.renewable:
+            return "there is no shared memory (/dev/shm) to take over with"
+        version = await binary.hot_restart_version(config.envoy, environment())
+        if current.version and version and version != current.version:
+            return f"an Envoy of hot restart version {version} cannot take over from one of {current.version}"
+        return ""
+
+    async def _node_answers(self) -> bool:
+        try:
+            async with asyncio.timeout(_NODE_SECONDS):
+                _, writer = await asyncio.open_unix_connection(self._config.node_dir / "xds.sock")
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+    def _hand_over(self, old: Generation, new: Generation) -> None:
+        seconds = self._config.restart_drain_seconds
+        old.until = time.time() + seconds
+        old.has_admin = False
+        book = self._book
+        book.starting, book.serving, book.draining = None, new, old
+        self._going = asyncio.create_task(self._let_go(old, new, seconds))
+        self._learning = asyncio.create_task(self._learn_version(new))
+
+    async def _let_go(self, old: Generation, new: Generation, seconds: float) -> None:
+        try:
+            await let_go(old, new, seconds)
+        finally:
+            self._book.draining = None
+            self._book.write()
+            self._changed.set()
+
+    async def _end_old(self) -> None:
+        if self._going is not None and self._book.draining is not None:
+            await self._book.draining.end(0.0 if self._hurry.is_set() else _LAST_PATIENCE)
+            await self._going
+
+    def _answer_cold(self, outcome: Outcome, text: str) -> None:
+        assert self._cold is not None
+        asked, began, why = self._cold
+        self._cold = None
+        self._book.answer(asked, outcome, f"{text}; {why}", time.monotonic() - began)
+
+    async def _watch_binary(self) -> None:
+        """Restart Envoy where its file has become another one; one that did not work is not tried again."""
+        settling = binary.Settling()
+        while True:
+            await asyncio.sleep(_BINARY_LOOK_SECONDS)
+            found = settling.look(binary.stamp(self._config.envoy))
+            serving = self._book.serving
+            if found is None or serving is None or found in (serving.stamp, self._tried):
+                continue
+            if self._book.state == "serving" and await self._node_answers():
+                self._tried = found
+                self.restart(f"{self._config.envoy} has changed")
+
+    # --- the end -----------------------------------------------------------------------------
+
+    async def _let_finish(self, envoy: Generation) -> None:
+        self._book.turn("draining")
+        if self._end.is_set():
+            notify.stopping()
+        drained = asyncio.create_task(self._drain(envoy))
+        await first([drained, envoy.ended], self._hurry.wait())
+        drained.cancel()
+        await envoy.end(0.0 if self._hurry.is_set() else _LAST_PATIENCE)
+
+    async def _drain(self, envoy: Generation) -> None:
         """Wait until no request has been in flight for a second, at most as long as configured."""
         deadline = time.monotonic() + self._config.drain_seconds
         quiet_since = None
         with suppress(Silent):
-            await self._admin.drain(timeout=max(1.0, self._config.drain_seconds / 2))
+            await envoy.admin.drain(timeout=max(1.0, self._config.drain_seconds / 2))
             while (now := time.monotonic()) < deadline:
-                in_flight = await self._admin.in_flight()
+                in_flight = await envoy.admin.in_flight()
                 quiet_since = None if in_flight.requests else quiet_since or now
                 if in_flight.connections == 0 or (quiet_since and now - quiet_since >= _QUIET_SECONDS):
                     return
                 await asyncio.sleep(0.1)
             say("warning", "visitors had not finished in time", requests=in_flight.requests)
-
-    def _write(self, state: State, envoy: child.Child | None) -> None:
-        record = {
-            "pid": envoy.pid if envoy else None,
-            "state": state,
-            "since": envoy.since if envoy else time.time(),
-            "restarts": self._restarts,
-            "last_exit": self._last_exit,
-            "launcher": os.getpid(),
-        }
-        try:
-            files.write_json(self._record, record)
-        except OSError as error:  # a full disk must not end Envoy
-            say("error", f"{self._record}: {error.strerror}; free some space", state=state)
 
 
 async def keep_running(launcher: Launcher) -> None:
@@ -165,7 +296,7 @@ async def keep_running(launcher: Launcher) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
         loop.add_signal_handler(number, launcher.end)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    loop.add_signal_handler(signal.SIGHUP, launcher.restart, "SIGHUP")
     alive = asyncio.create_task(_say_alive())
     try:
         await launcher.run()
@@ -178,13 +309,3 @@ async def _say_alive() -> None:
     while interval is not None:
         notify.watchdog()
         await asyncio.sleep(interval)
-
-
-async def _at_most(seconds: float, event: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-
-
-def _environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in _INHERITED if name in os.environ}

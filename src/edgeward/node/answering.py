@@ -12,7 +12,7 @@ from edgeward.errors import Invalid
 from edgeward.node.obtaining import Obtaining, Outcome
 from edgeward.node.rejections import Rejections
 from edgeward.node.residency import NO_SNI, Residency
-from edgeward.node.resident import Resident
+from edgeward.node.resident import Resident, Residents
 from edgeward.node.secrets import Kept
 from edgeward.node.state import State, Touched
 from edgeward.node.tiers import Tiers
@@ -51,6 +51,8 @@ class Answering:
         self._ready = False
         self.residency = Residency(self._judge)
         self.rejections = Rejections()
+        self.serving: Connection | None = None
+        """Of two Envoys, the newest that has taken in a whole state: the other one starts, or only drains."""
         self.handshakes: Counter[tuple[str, str]] = Counter()
         """Names answered, by tier and outcome."""
 
@@ -64,6 +66,7 @@ class Answering:
 
     def closed(self, connection: Connection) -> None:
         self.residency.closed(connection)
+        self._choose()
         self._changed()
 
     def told(self, connection: Connection, events: Sequence[Event]) -> None:
@@ -77,7 +80,21 @@ class Answering:
                 self._refused(connection, event)
 
     def settled(self, connection: Connection) -> None:
+        self._choose()
         self._changed()
+
+    def _choose(self) -> None:
+        """Find the Envoy that visitors come to: while it starts, it is still the one before."""
+        newest = {c.delta.generation: c for c, _ in self.residency if not c.superseded}
+        arrived = [generation for generation, c in newest.items() if c.revision is not None]
+        self.serving = newest[max(arrived)] if arrived else None
+        if self.serving is None:
+            self.rejections.keep(None, ())
+            return
+        generation = self.serving.delta.generation
+        for connection, _ in self.residency:
+            connection.superseded |= connection.delta.generation < generation
+        self.rejections.keep(generation, [g for g in newest if g >= generation])
 
     def _asked(self, connection: Connection, ask: Ask, now: float) -> None:
         if ask.held:
@@ -101,7 +118,7 @@ class Answering:
         self.handshakes[tier, outcome] += 1
 
     def _refused(self, connection: Connection, refused: Refused) -> None:
-        self.rejections.add(refused, self._state.revision)
+        self.rejections.add(refused, self._state.revision, connection.delta.generation)
         if refused.type_url == messages.SECRET:
             residents = self.residency.of(connection)
             resident = residents.get(refused.name)
@@ -201,18 +218,21 @@ class Answering:
 
     @property
     def in_force(self) -> int | None:
-        """The revision every Envoy has taken in; None where none is there or one is not through."""
-        revisions = [connection.delta.in_force for connection, _ in self.residency]
-        known = [r for r in revisions if r is not None]
-        return min(known) if known and len(known) == len(revisions) else None
+        """The revision that visitors find; None where no Envoy is there, or it is not through."""
+        return None if self.serving is None else self.serving.delta.in_force
 
     @property
     def obtaining(self) -> int:
         return len(self._obtaining)
 
     def holds(self, name: str) -> Resident | None:
-        """Give what some Envoy holds under a canonical name."""
-        for _, residents in self.residency:
-            if (resident := residents.get(name)) is not None:
-                return resident
-        return None
+        """Give what Envoy holds under a canonical name."""
+        residents = self.residents
+        return None if residents is None else residents.get(name)
+
+    @property
+    def residents(self) -> Residents | None:
+        """What the Envoy holds that visitors come to, or the newest where none has all it needs yet."""
+        if self.serving is not None:
+            return self.residency.of(self.serving)
+        return next((residents for _, residents in reversed(list(self.residency))), None)

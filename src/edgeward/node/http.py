@@ -63,7 +63,8 @@ class HttpClient:
 
     @classmethod
     def over_socket(cls, path: Path) -> HttpClient:
-        transport = httpx.AsyncHTTPTransport(uds=str(path))
+        # a kept connection would go on to an Envoy that another one has taken over from
+        transport = httpx.AsyncHTTPTransport(uds=str(path), limits=httpx.Limits(max_keepalive_connections=0))
         return cls(httpx.AsyncClient(transport=transport, base_url="http://localhost", trust_env=False))
 
     @classmethod

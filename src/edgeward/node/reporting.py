@@ -118,25 +118,24 @@ class Reporting:
         Envoy does not count its own hits: they are the handshakes it made less those it asked for.
         """
         bounds, tiers = self._state.cache, self._tiers
-        canonical = spellings = evicted = evicted_spellings = 0
-        for _, residents in self._answering.residency:
-            canonical += residents.canonical
-            spellings += residents.spellings
-            evicted += residents.evicted
-            evicted_spellings += residents.evicted_spellings
+        residents = self._answering.residents
         made = seen.stats.get("listener.https.ssl.handshake", 0)
         asked = seen.stats.get("listener.https.on_demand_secret.cert_requested", 0)
         certificates = self._copy.certificates()
         return {
             "resident": TierFigures(
-                size=canonical,
+                size=residents.canonical if residents else 0,
                 bound=bounds.resident,
                 hits=max(0, made - asked),
                 misses=asked,
-                evictions=evicted,
+                evictions=residents.evicted if residents else 0,
             ),
             "spellings": TierFigures(
-                size=spellings, bound=bounds.spellings, hits=0, misses=0, evictions=evicted_spellings
+                size=residents.spellings if residents else 0,
+                bound=bounds.spellings,
+                hits=0,
+                misses=0,
+                evictions=residents.evicted_spellings if residents else 0,
             ),
             "memory": TierFigures(
                 size=tiers.memory_size,

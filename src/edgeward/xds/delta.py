@@ -31,12 +31,16 @@ class DeltaStream:
         }
         self._snapshot = snapshot
         self._nonce = 0
+        self.generation = 0
+        """Of two Envoys of one host, the one that takes over has the higher one."""
         self.at_rest = False
         """Nothing but secrets has moved since all was said: what handshakes need must be cheap."""
 
     def received(self, data: bytes) -> list[Event]:
         """Take in the bytes of one request; raises Invalid where they are none."""
         request = read_request(data)
+        if request.generation is not None:
+            self.generation = request.generation
         if request.type_url == messages.SECRET:
             return [*self.secrets.settle(request), *self.secrets.subscribe(request)]
         kind = self._kinds.get(request.type_url)

@@ -64,7 +64,7 @@ class OnDemand:
 
     def answer(self, name: str, secret: Resource | None) -> bool:
         """Answer a name, or push it anew, or take it away (None); False where Envoy lost interest."""
-        if name not in self.pending and name not in self.held:
+        if name not in self.pending and name not in self.held and name not in self.answers:
             return False
         self.pending.discard(name)
         self.alone.pop(name, None)

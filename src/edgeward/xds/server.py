@@ -28,6 +28,8 @@ class Connection:
         self.delta = DeltaStream()
         self.revision: int | None = None
         """The last one in force."""
+        self.superseded = False
+        """Another Envoy has taken over: this one keeps the visitors it has and gets no new ones."""
         self._wake = asyncio.Event()
         self._speaking = False
 

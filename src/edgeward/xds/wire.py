@@ -26,13 +26,17 @@ class Request:
     versions: dict[str, str] = field(default_factory=dict)
     nonce: str = ""
     error: str | None = None
+    generation: int | None = None
+    """Which Envoy of its host asks, counted; said on a stream's first request only."""
 
 
 def read_request(data: bytes) -> Request:
     """Read a DeltaDiscoveryRequest; raises Invalid where the bytes are not a message."""
     request = Request()
     for number, value in _fields(data):
-        if number == 2:
+        if number == 1:
+            request.generation = _generation(value)
+        elif number == 2:
             request.type_url = _text(value)
         elif number == 3:
             request.subscribe.append(_text(value))
@@ -46,6 +50,17 @@ def read_request(data: bytes) -> Request:
         elif number == 7:
             request.error = _text(dict(_fields(value)).get(2, b""))
     return request
+
+
+def _generation(node: bytes) -> int | None:
+    """Read what the launcher put into the bootstrap: ``metadata: {generation: "7"}`` (a protobuf Struct)."""
+    for number, metadata in _fields(node):
+        for _, entry in _fields(metadata) if number == 3 else ():
+            found = dict(_fields(entry))
+            if found.get(1) == b"generation":
+                text = _text(dict(_fields(found.get(2, b""))).get(3, b""))
+                return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+    return None
 
 
 def write_response(type_url: str, nonce: str, resources: Iterable[Resource], removed: Iterable[str]) -> bytes:

@@ -41,6 +41,18 @@ ROUTES = {
     ("POST", "/v1/apply"): ("/v1/apply", {"source": "file:nothing", "document": {"version": 1}}, CHANGE),
     ("GET", "/v1/export"): ("/v1/export", None, READ),
     ("GET", "/v1/audit"): ("/v1/audit", None, ADMINISTER),
+    ("GET", "/v1/history"): ("/v1/history", None, READ),
+    ("GET", "/v1/history/{revision}"): ("/v1/history/1", None, READ_DEFAULT),
+    ("GET", "/v1/history/{revision}/{kind}/{name}"): (
+        "/v1/history/1/routes/r?project=default",
+        None,
+        READ_DEFAULT,
+    ),
+    ("POST", "/v1/history/{revision}/rollback"): (
+        "/v1/history/1/rollback",
+        {"kind": "domains", "name": "shop.example", "dry_run": True},
+        CHANGE_DEFAULT,
+    ),
     ("GET", "/v1/wait"): ("/v1/wait?revision=0&timeout=0", None, READ),
     ("GET", "/v1/status"): ("/v1/status", None, READ),
     ("GET", "/v1/tokens"): ("/v1/tokens", None, ADMINISTER),

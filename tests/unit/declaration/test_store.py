@@ -153,19 +153,21 @@ async def test_an_object_that_is_not_valid_any_more_is_named_not_a_crash(databas
         await everything(database)
 
 
-async def test_the_audit_log_tells_who_changed_what_without_secrets_and_is_bounded(database):
-    key = Key("domains", "default", "a.example")
+async def test_the_audit_log_tells_who_did_what_without_secrets_and_is_bounded(database):
+    key = Key("tokens", "default", "a.example")
     for index in range(7):
         async with database.writing() as writing:
             await writing.next_revision()
             entry = audit.Entry(
                 "ann", "api", "change", key, {"n": index, "token": "s3cret"}, {"big": "x" * 70_000}
             )
-            await audit.record(writing, [entry], NOW + index, most=5)
+            await audit.record(writing, [entry], NOW + index)
+    async with database.writing() as writing:
+        assert await audit.sweep(writing, NOW + 6, keep=100, most=5) == 2
 
     async with database.reading() as connection:
         found = await audit.listed(connection, limit=3)
-        rest = await audit.listed(connection, limit=10, before_id=found[-1]["id"], kind="domains")
+        rest = await audit.listed(connection, limit=10, before_id=found[-1]["id"], kind="tokens")
     assert [e["before"]["n"] for e in [*found, *rest]] == [6, 5, 4, 3, 2]
     assert found[0]["before"]["token"] == "****"
     assert set(found[0]["after"]) == {"omitted_bytes", "sha256"}

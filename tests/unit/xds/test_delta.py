@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeward.xds import messages as m
@@ -299,6 +299,9 @@ secret_steps = st.one_of(
 
 
 @settings(max_examples=400, deadline=None)
+@example(
+    [("visit", "a"), ("change", ("a", b"1")), ("deliver", None), ("answer", "a"), ("change", ("a", b"2"))]
+)
 @given(st.lists(secret_steps, max_size=40))
 def test_no_handshake_hangs_and_nothing_stale_is_served_once_all_is_answered(
     happenings: list[tuple[str, object]],

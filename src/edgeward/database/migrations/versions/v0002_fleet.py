@@ -1,4 +1,4 @@
-"""What several controllers on one database need: leases, events, labels, a second key type."""
+"""What several controllers on one database need: leases, events, history, labels, a second key type."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,6 +18,7 @@ _TABLES = (
     "leases",
     "nodes",
     "objects",
+    "revisions",
     "ticket_keys",
     "tokens",
     "tombstones",
@@ -53,6 +54,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
     )
     op.create_index("events_by_time", "events", ["at"], unique=False)
     op.create_table(
@@ -67,10 +69,36 @@ def upgrade() -> None:
     op.add_column("nodes", sa.Column("labels", sa.Text(), server_default="{}", nullable=False))
     op.add_column("nodes", sa.Column("controller", sa.String(length=36), nullable=True))
     op.add_column("tokens", sa.Column("labels", sa.Text(), nullable=True))
+    op.add_column("nodes", sa.Column("told", sa.Text(), nullable=True))
+    _keep_history()
     _give_certificates_an_algorithm()
     if op.get_bind().dialect.name == "postgresql":
         _order_by_bytes()
         _number_without_end()
+
+
+def _keep_history() -> None:
+    """Begin the history here: what the audit log holds so far may be shortened, and cannot be undone."""
+    op.add_column("audit", sa.Column("source_before", sa.String(length=300), nullable=True))
+    op.create_table(
+        "revisions",
+        sa.Column("revision", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("project", sa.String(length=100), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("who", sa.String(length=200), nullable=False),
+        sa.Column("source", sa.String(length=300), nullable=False),
+        sa.Column("rolled_back_to", sa.BigInteger(), nullable=True),
+        sa.Column("created", sa.Integer(), nullable=False),
+        sa.Column("changed", sa.Integer(), nullable=False),
+        sa.Column("deleted", sa.Integer(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("objects", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("revision", "project"),
+    )
+    op.create_index("revisions_by_project", "revisions", ["project", "revision"], unique=False)
+    for name in ("history", "events"):
+        op.add_column("counter", sa.Column(name, sa.BigInteger(), server_default="0", nullable=False))
+    op.execute("UPDATE counter SET history = revision")
 
 
 def _give_certificates_an_algorithm() -> None:

@@ -1,0 +1,72 @@
+"""The one way in which what is declared is changed: checked, written and told in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from edgeward.access.model import Principal
+from edgeward.controller.state import State
+from edgeward.database.engine import Writing
+from edgeward.declaration import revisions, store
+from edgeward.declaration.model import Change, Key
+from edgeward.declaration.revisions import Author, Swept
+from edgeward.errors import Conflict, Problem
+from edgeward.kinds import Conflicting
+from edgeward.log import logger
+from edgeward.parsing import Value
+
+_SWEEP_AFTER_BYTES: Final = 64 * 1024**2
+_SWEEP_AFTER_CHANGES: Final = 200_000
+_log = logger("edgeward.controller.changing")
+
+Values = Mapping[Key, Value]
+
+
+class Changing:
+    def __init__(self, state: State, clock: Callable[[], float]) -> None:
+        self._state = state
+        self._clock = clock
+        self._size = self._count = 0
+
+    async def check(self, who: Principal, changes: Sequence[Change], values: Values) -> list[Problem]:
+        """Give what would no longer hold; raises Conflict where another project stands in the way."""
+        problems, conflicts = await self._state.objections(changes, values)
+        if not problems and conflicts:
+            raise Conflict("; ".join(_of_conflict(who, c) for c in conflicts[:5]))
+        return problems
+
+    async def write(
+        self,
+        writing: Writing,
+        changes: Sequence[Change],
+        author: Author,
+        written: Callable[[int], None] = lambda _count: None,
+    ) -> int:
+        """Write checked changes and their history as one revision; give it."""
+        now = self._clock()
+        revision = await store.write(writing, changes, author.source, now, written)
+        parts = await revisions.record(writing, changes, author, now)
+        self._size += sum(part.size for part in parts.values())
+        self._count += len(changes)
+        if self._size > _SWEEP_AFTER_BYTES or self._count > _SWEEP_AFTER_CHANGES:
+            self._size = self._count = 0  # an hour is long for who writes that much
+            told(await revisions.sweep(writing, now))
+        return revision
+
+
+def told(swept: Swept | None) -> None:
+    """Say in the log what of the history was forgotten."""
+    if swept is not None:
+        _log.warning(
+            "the oldest history was forgotten",
+            up_to_revision=swept.revision,
+            revisions=swept.revisions,
+            changes=swept.changes,
+            made_at=swept.at,
+        )
+
+
+def _of_conflict(who: Principal, conflict: Conflicting) -> str:
+    where = f" ({conflict.other.project})" if who.everywhere else ""
+    return f"{conflict.problem.object}: {conflict.problem.message}{where}"
