@@ -23,7 +23,7 @@ _links: WeakKeyDictionary[Engine, Link] = WeakKeyDictionary()
 
 
 def open_engine(url: str) -> AsyncEngine:
-    """Open ``sqlite:///PATH`` (WAL, synchronous=FULL, 5 s busy timeout) or ``postgresql://…``, any
+    """Open ``sqlite:///PATH`` (synchronous=FULL, 5 s busy timeout; migrating turned it to WAL) or ``postgresql://…``, any
     address libpq takes; raises Invalid for anything else.
     """
     scheme, _, rest = url.partition("://")
@@ -49,7 +49,7 @@ def _sqlite(url: str) -> AsyncEngine:
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by us, see engine.py
     cursor = connection.cursor()
-    for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=5000", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -144,6 +144,7 @@ async def test_what_breaks_a_unique_rule_is_a_conflict(database):
 
 async def test_commits_are_synced_to_disk_with_a_write_ahead_log(tmp_path):
     database = open_database(f"sqlite:///{tmp_path}/edgeward.db")
+    await migrate(database.engine)
     async with database.reading() as connection:
         assert (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one() == "wal"
         assert (await connection.exec_driver_sql("PRAGMA synchronous")).scalar_one() == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from edgeward.database.engine import Unreachable
@@ -25,6 +26,7 @@ a controller's start to import."""
 
 _POSTGRES_LOCK = 0x45444745  # any number, the same in every controller
 _LONGEST = 3600.0
+_TRIES = 50
 _REMEDIES = {
     "sqlite": "see that its disk has space and that this user may write there",
     "postgresql": "see that its disk has space and that this user owns the database",
@@ -52,13 +54,25 @@ async def migrate(engine: AsyncEngine) -> Migrated:
         raise Unreachable(f"the database does not answer: {_reason(engine, error)}") from error
     try:
         async with aclosing(connection), _patience(connection):
-            for statement in _BEGINNING[engine.dialect.name]:
-                await connection.exec_driver_sql(statement)
+            await _begin(connection)
             before = await connection.run_sync(_upgrade)
             await connection.commit()
     except (DBAPIError, OSError) as error:
         raise _failed(engine, error) from error
     return Migrated(before, LATEST)
+
+
+async def _begin(connection: AsyncConnection) -> None:
+    """Begin as the only one; where another one turns SQLite to WAL just now, no busy timeout waits for it."""
+    for left in reversed(range(_TRIES)):
+        try:
+            for statement in _BEGINNING[connection.dialect.name]:
+                await connection.exec_driver_sql(statement)
+            return
+        except OperationalError as error:
+            if left == 0 or "locked" not in str(error.orig):
+                raise
+        await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -77,7 +91,10 @@ async def _patience(connection: AsyncConnection) -> AsyncIterator[None]:
 
 
 _BEGINNING = {
-    "sqlite": ("BEGIN IMMEDIATE",),
+    "sqlite": (
+        "PRAGMA journal_mode=WAL",  # stays with the file
+        "BEGIN IMMEDIATE",
+    ),
     "postgresql": (
         "SET LOCAL statement_timeout = 0",  # large tables take their time
         "SET LOCAL lock_timeout = 0",
