@@ -23,8 +23,8 @@ _links: WeakKeyDictionary[Engine, Link] = WeakKeyDictionary()
 
 
 def open_engine(url: str) -> AsyncEngine:
-    """Open ``sqlite:///PATH`` (synchronous=FULL, 5 s busy timeout; migrating turned it to WAL) or ``postgresql://…``, any
-    address libpq takes; raises Invalid for anything else.
+    """Open ``sqlite:///PATH`` (synchronous=FULL, 5 s busy timeout; migrating turned it to WAL) or
+    ``postgresql://…``, any address libpq takes; raises Invalid for anything else.
     """
     scheme, _, rest = url.partition("://")
     if scheme in ("sqlite", "sqlite+aiosqlite"):
