@@ -18,6 +18,7 @@ from edgeward.errors import Problem
 from edgeward.gateway.model import Listen, Route, Service, TcpRoute
 from edgeward.gateway.resolve import permitted
 from edgeward.parsing import Value
+from edgeward.placement import disjoint, shown
 
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
@@ -88,6 +89,7 @@ class World:
         self._ports = _Index()  # listen and TCP routes by port
         self._hosted = _Index()  # routes by host, and by the wildcard over it
         self._matches = _Index()  # routes by host, path, methods and headers
+        self._selecting = _Index()  # domains and routes that say on which nodes
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -144,15 +146,44 @@ class World:
         value = self._objects.get(key)
         return list(self._conflicts(key, value.name)) if isinstance(value, Domain) else []
 
+    # --- where things are used ----------------------------------------------------------------
+
+    @property
+    def selective(self) -> Collection[Key]:
+        """Give the objects that say on which nodes they are served."""
+        return self._selecting[True]
+
+    def deciding(self, host: str) -> Domain | None:
+        """Give the domain that decides about a host: the one so named, else the wildcard over it."""
+        for name in (host, _over(host)):
+            if name is not None and (keys := self._domains[name]):
+                found = self._objects[min(keys)]
+                return found if isinstance(found, Domain) else None
+        return None
+
+    def hosted(self, name: str) -> Collection[Key]:
+        """Give the routes with a host of this name or, of a wildcard, one below it."""
+        return self._hosted[name]
+
+    def below(self, wildcard: str) -> Collection[Key]:
+        """Give the domains one label below a wildcard."""
+        return self._below[wildcard]
+
+    def users(self, project: str, service: str) -> Collection[Key]:
+        """Give the routes that lead to a service."""
+        return self._users[project, service]
+
     def _places(self, key: Key, value: Value) -> Iterator[tuple[_Index, Hashable]]:
+        if getattr(value, "nodes", None) is not None:
+            yield self._selecting, True
         if isinstance(value, Domain):
             yield self._domains, value.name
             yield self._issued, (key.project, value.issuer)
             if (over := _over(value.name)) is not None:
                 yield self._below, over
         elif isinstance(value, Route):
-            if value.service is not None:
-                yield self._users, (key.project, value.service)
+            for service in services_of(value):
+                yield self._users, (key.project, service)
             for host in value.hosts:
                 yield self._hosted, host
                 if (over := _over(host)) is not None:
@@ -202,10 +233,12 @@ class World:
                     f"hosts[{index}]",
                     f"no domain of project {key.project} covers '{host}'; declare it under domains",
                 )
-            elif message := passage.shared(host, route, self._routes_with(host, key)):
+            elif route.nodes is not None and (elsewhere := self._elsewhere(host, route)):
+                yield problem(f"hosts[{index}]", elsewhere)
+            elif message := passage.shared(host, route, self._routes_beside(host, key, route)):
                 yield problem(f"hosts[{index}]", message)
         for match in _matches(route):
-            others = [other for other in self._matches[match] if other != key]
+            others = [o for o in self._matches[match] if o != key and not self._apart(route, o)]
             if others:
                 yield problem("", _overlap(match, key, min(others)))
                 return
@@ -216,6 +249,10 @@ class World:
             found = self._objects[other]
             if other != key and isinstance(found, Route):
                 yield found
+
+    def _routes_beside(self, host: str, key: Key, route: Route) -> Iterator[Route]:
+        """Give the others of a host that a node may have beside this one."""
+        return (r for r in self._routes_with(host, key) if not disjoint(r.nodes, route.nodes))
 
     def _unfit(self, key: Key, name: str, *, unread: bool) -> str | None:
         """Say so where a service is not there, or cannot take what it would get."""
@@ -242,6 +279,23 @@ class World:
         for field, message in passage.taken(value, others):
             yield Problem(field, message, object=str(key))
 
+    def _elsewhere(self, host: str, route: Route) -> str | None:
+        """Say so where no node whatsoever can have both this route and the domain of its host."""
+        domain = self.deciding(host)
+        if domain is None or domain.nodes is None or route.nodes is None:
+            return None
+        if not disjoint(domain.nodes, route.nodes):
+            return None
+        return (
+            f"the domain '{domain.name}' is served on other nodes ({shown(domain.nodes)}) than this route"
+            f" ({shown(route.nodes)}); let their nodes have a value in common"
+        )
+
+    def _apart(self, route: Route, other: Key) -> bool:
+        """Whether no node can have both routes."""
+        found = self._objects.get(other)
+        return isinstance(found, Route) and disjoint(route.nodes, found.nodes)
+
     def _of_listen(self, key: Key, listen: Listen) -> Iterator[Problem]:
         name = listen.default_domain
         if name is not None and not self._covered(name, None):
@@ -265,6 +319,11 @@ class World:
             if name is not None and (domains := self._domains[name]):
                 return project is None or any(domain.project == project for domain in domains)
         return False
+
+
+def services_of(route: Route) -> tuple[str, ...]:
+    """Give the names of the services a route leads to, each once."""
+    return () if route.service is None else (route.service,)
 
 
 def _overlap(match: _Match, key: Key, other: Key) -> str:

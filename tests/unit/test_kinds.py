@@ -121,6 +121,19 @@ def test_what_holds_together_has_no_problems():
                 {"name": "t", "listen": "[::1]:25", "service": "raw"}, {"name": "u", "listen": "[::]:25", "service": "raw"}]},
             "tcp_routes/default/u listen[0]: tcp_routes/default/t listens on [::]:25 already",
         ),
+        (
+            {"domains": [{**DOMAIN, "nodes": {"region": "eu"}}], "services": [SHOP],
+             "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop",
+                         "nodes": {"region": ["us", "ap"]}}]},
+            "routes/default/r hosts[0]: the domain 'shop.example' is served on other nodes (region: eu)"
+            " than this route (region: ap or us)",
+        ),
+        (
+            {"domains": [DOMAIN], "services": [SHOP], "routes": [
+                {"name": "r1", "hosts": ["shop.example"], "service": "shop", "nodes": {"region": "eu"}},
+                {"name": "r2", "hosts": ["shop.example"], "service": "shop", "nodes": {"tier": "gold"}}]},
+            "routes/default/r2 : the route 'r1' matches shop.example/ in the same way",
+        ),
     ],
 )  # fmt: skip
 def test_what_does_not_hold_is_named(sections, sentence):
@@ -143,6 +156,15 @@ def test_ports_of_other_addresses_and_families_do_not_meet():
         {"name": "b", "listen": ["127.0.0.3:25", "0.0.0.0:26"], "service": "raw"},
     ]
     assert found(services=[RAW], tcp_routes=routes) == []
+
+
+def test_routes_that_no_node_can_have_both_do_not_overlap():
+    routes = [
+        {"hosts": ["shop.example"], "service": "shop", "nodes": {"region": "eu", "tier": ["gold", "silver"]}},
+        {"hosts": ["shop.example"], "service": "shop", "nodes": {"region": "eu", "tier": "bronze"}},
+        {"hosts": ["shop.example"], "service": "shop", "nodes": {"region": ["us", "ap"]}},
+    ]
+    assert found(domains=[DOMAIN], services=[SHOP], routes=routes) == []
 
 
 @given(st.lists(documents(), min_size=1, max_size=4))
@@ -183,7 +205,7 @@ def test_what_is_removed_leaves_nothing_behind():
 
     assert len(world) == 0
     indexes = [v for v in vars(world).values() if hasattr(v, "_places")]
-    assert len(indexes) == 7
+    assert len(indexes) == 8
     assert all(index._places == {} for index in indexes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
@@ -70,6 +71,8 @@ class Token:
     created: float
     expires: float | None
     revoked: float | None
+    labels: Mapping[str, str] | None = None
+    """Of a join token: what a node that joins with it is labelled."""
 
 
 class Unauthenticated(Refused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from sqlalchemy import Row, delete, insert, or_, select, update
@@ -11,6 +12,7 @@ from edgeward.access.model import EVERY_PROJECT, Token
 from edgeward.database import schema
 from edgeward.database.engine import Writing
 from edgeward.errors import Conflict
+from edgeward.placement import read_labels
 
 _tokens = schema.tokens
 KEEP_DEAD_SECONDS: Final = 30 * 86400.0
@@ -25,6 +27,7 @@ async def add(writing: Writing, token: Token, kept_hash: str, now: float) -> Non
             raise Conflict(f"there is a token named '{token.name}' already; revoke it or choose another name")
         await writing.connection.execute(delete(_tokens).where(_tokens.c.id == row.id))
     fields = {name: getattr(token, name) for name in Token.__dataclass_fields__}
+    fields["labels"] = None if token.labels is None else json.dumps(dict(token.labels))
     await writing.connection.execute(insert(_tokens).values(hash=kept_hash, **fields))
 
 
@@ -82,4 +85,5 @@ def alive(token: Token, now: float) -> bool:
 
 
 def _token(row: Row[Any]) -> Token:
-    return Token(**{name: getattr(row, name) for name in Token.__dataclass_fields__})
+    fields = {name: getattr(row, name) for name in Token.__dataclass_fields__}
+    return Token(**{**fields, "labels": None if row.labels is None else read_labels(row.labels)})

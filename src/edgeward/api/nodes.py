@@ -10,6 +10,9 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from edgeward.api.bodies import body_of, described
 from edgeward.api.principal import Cases, FollowingNode, Governor, Joiner, Surveyor
 from edgeward.declaration.feed import Answer, Identity, Join, Report
+from edgeward.errors import Invalid, Problem
+from edgeward.parsing import Value
+from edgeward.placement import NAME, Labels
 
 router = APIRouter(prefix="/v1/nodes", tags=["nodes"])
 
@@ -43,6 +46,22 @@ async def cache(cases: Cases, who: Surveyor, name: NodeName) -> JSONResponse:
     node = await cases.nodes.found(who, name)
     tiers = (node["report"] or {}).get("cache", {})
     return JSONResponse({"name": name, "seen": node["seen"], "tiers": tiers})
+
+
+class NewLabels(Value):
+    """Everything operators say of a node."""
+
+    labels: Labels
+
+
+@router.put("/{name}/labels", openapi_extra=described(NewLabels))
+async def label(
+    cases: Cases, who: Governor, name: NodeName, body: Annotated[NewLabels, body_of(NewLabels)]
+) -> JSONResponse:
+    """Say what a node is, in place of what was said before: it serves what selects these labels."""
+    if NAME in body.labels:
+        raise Invalid(Problem("labels.name", "this label is the node's own name; choose another key"))
+    return JSONResponse(dict(await cases.nodes.labelled(who, name, body.labels)))
 
 
 @router.delete("/{name}", status_code=204)

@@ -14,6 +14,7 @@ from edgeward.api.pages import Paging, cursor, words
 from edgeward.api.principal import Administrator, Cases
 from edgeward.gateway.model import duration
 from edgeward.parsing import Name, Value
+from edgeward.placement import Labels
 
 router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
 
@@ -28,6 +29,8 @@ class NewToken(Value):
         Annotated[float, BeforeValidator(duration), Field(ge=1, le=10 * 365 * 86400, allow_inf_nan=False)]
         | None
     ) = None
+    labels: Labels = {}
+    """Of a join token: what nodes that join with it are labelled; ``name`` binds it to that name."""
 
 
 @router.post("", status_code=201, openapi_extra=described(NewToken))
@@ -35,7 +38,9 @@ async def mint(
     cases: Cases, who: Administrator, body: Annotated[NewToken, body_of(NewToken)]
 ) -> JSONResponse:
     """Make a token; this answer is the only place that ever shows it."""
-    token, text = await cases.tokens.minted(who, body.name, body.role, body.project, body.expires_in)
+    token, text = await cases.tokens.minted(
+        who, body.name, body.role, body.project, body.expires_in, body.labels
+    )
     return JSONResponse({**_shown(token), "token": text}, 201, {"Cache-Control": "no-store"})
 
 

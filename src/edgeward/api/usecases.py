@@ -105,7 +105,13 @@ class Declarations(Protocol):
 
 class Tokens(Protocol):
     async def minted(
-        self, who: Principal, name: str, role: Role, project: str, expires_in: float | None
+        self,
+        who: Principal,
+        name: str,
+        role: Role,
+        project: str,
+        expires_in: float | None,
+        labels: Mapping[str, str] | None = None,
     ) -> tuple[Token, str]: ...
 
     async def listed(self, who: Principal, limit: int, after: str | None) -> Sequence[Token]: ...
@@ -119,6 +125,8 @@ class Nodes(Protocol):
     async def found(self, who: Principal, name: str) -> Mapping[str, Any]: ...
 
     async def forgotten(self, who: Principal, name: str) -> None: ...
+
+    async def labelled(self, who: Principal, name: str, labels: Mapping[str, str]) -> Mapping[str, Any]: ...
 
     async def joined(self, who: Principal, name: str, controller: str) -> Identity: ...
 

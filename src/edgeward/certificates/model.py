@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from edgeward.parsing import HostPattern, Name, Value
+from edgeward.placement import Selector
 from edgeward.secret import Secret
 
 
@@ -52,6 +53,8 @@ class Domain(Value):
     """Issue at the first handshake instead of at the declaration."""
     most_names: int = Field(default=100_000, ge=1, le=100_000_000)
     """How many names below a wildcard on demand may have certificates: strangers choose these names."""
+    nodes: Selector | None = None
+    """Labels of the nodes that serve it and hold its keys, `{region: eu, tier: [gold, silver]}`; else all."""
 
 
 class Cache(Value):
@@ -107,6 +110,8 @@ class Kept:
 
     certificate: Certificate
     revision: int
+    placed: int = field(default=0, compare=False)
+    """The revision at which it, or which nodes may have it, last changed."""
 
 
 @dataclass(frozen=True)

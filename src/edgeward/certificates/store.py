@@ -85,21 +85,22 @@ async def listed(
 
 
 async def changes_since(connection: AsyncConnection, seal: Seal, since: int, limit: int) -> list[Kept]:
-    """Give what changed after a revision, oldest first: about ``limit``, and whole revisions only.
+    """Give what changed or moved to other nodes after a revision, in the order of ``placed``: about
+    ``limit``, and whole revisions only.
 
     What cannot be opened is left out: ``changes_end`` says how far this went.
     """
     upto = await changes_end(connection, since, limit)
-    query = select(certificates).where(_columns.revision > since).order_by(_columns.revision, _columns.name)
+    query = select(certificates).where(_columns.placed > since).order_by(_columns.placed, _columns.name)
     if upto is not None:
-        query = query.where(_columns.revision <= upto)
+        query = query.where(_columns.placed <= upto)
     return _opened(seal, await connection.execute(query))
 
 
 async def changes_end(connection: AsyncConnection, since: int, limit: int) -> int | None:
     """Give the last revision ``changes_since`` looks at; None where it looks at all there is."""
-    newer = _columns.revision > since
-    last = select(_columns.revision).where(newer).order_by(_columns.revision).offset(limit - 1).limit(1)
+    newer = _columns.placed > since
+    last = select(_columns.placed).where(newer).order_by(_columns.placed).offset(limit - 1).limit(1)
     return (await connection.execute(last)).scalar_one_or_none()
 
 
@@ -172,6 +173,21 @@ async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate]) -> int
     return revision
 
 
+async def move(writing: Writing, domains: Collection[str]) -> None:
+    """Have nodes look anew at the certificates that bear the names of these domains, or names below them."""
+    if not domains:
+        return
+    exact = sorted(name for name in domains if not name.startswith("*."))
+    if len(exact) < len(domains) or len(exact) > _MOST_IN_ONE_QUESTION:
+        # one look at all names is cheaper than one for each wildcard
+        names = (await writing.connection.execute(select(_columns.name))).scalars()
+        exact = sorted(n for n in names if n in domains or wildcard_of(n) in domains)
+    revision = await writing.next_revision()
+    for some in _in_parts(exact):
+        statement = update(certificates).where(_columns.name.in_(some)).values(placed=revision)
+        await writing.connection.execute(statement)
+
+
 async def postpone(writing: Writing, renewals: Mapping[str, float]) -> None:
     """Move the next attempts at renewal; nodes need not hear of it."""
     if renewals:
@@ -226,6 +242,7 @@ def _row(certificate: Certificate, seal: Seal, revision: int) -> dict[str, Any]:
         "not_after": certificate.not_after.timestamp(),
         "renew_at": certificate.renew_at.timestamp(),
         "revision": revision,
+        "placed": revision,
     }
 
 
@@ -237,7 +254,7 @@ def _opened(seal: Seal, rows: Iterable[Row[Any]]) -> list[Kept]:
         except Invalid as error:
             _log.error("a stored certificate cannot be opened; it counts as missing", reason=str(error))
             continue
-        kept.append(Kept(_certificate(row, key), row.revision))
+        kept.append(Kept(_certificate(row, key), row.revision, row.placed))
     return kept
 
 

@@ -13,12 +13,14 @@ from edgeward.certificates.authority import Authority
 from edgeward.certificates.model import Kept, Summary, Wanted
 from edgeward.certificates.obtain import Obtainer
 from edgeward.certificates.policy import Policy
+from edgeward.controller.looking import labels_of
 from edgeward.database.engine import Database
 from edgeward.declaration import audit
 from edgeward.declaration.audit import Entry
 from edgeward.declaration.model import DEFAULT_PROJECT, Key
 from edgeward.domain_name import normalise_pattern, printable
 from edgeward.errors import Invalid, NotFound, Refused
+from edgeward.placement import holds, shown, where
 
 _SOURCE: Final = "api"
 
@@ -77,8 +79,23 @@ class Certificates:
         return revision
 
     async def obtained(self, who: Principal, name: str) -> Kept:
-        """Give a node its certificate; the face has seen that it is a node."""
+        """Give a node its certificate; the face has seen that it is a node.
+
+        Raises Refused where the domain is served on other nodes: a node must not come by keys that are
+        not for it.
+        """
+        await self._allow_there(who, _canonical(name))
         return await self._obtainer.obtain(name)
+
+    async def _allow_there(self, who: Principal, name: str) -> None:
+        domain = self._policy().covering(name)
+        if domain is None or domain.nodes is None:
+            return
+        async with self._database.reading() as connection:
+            labels = await labels_of(connection, who.node or "")
+        if not holds(where(domain.nodes), labels):
+            there = shown(domain.nodes)
+            raise Refused(f"the domain {domain.name} is not served on this node, but on those with {there}")
 
     def roots(self) -> str:
         return self._authority().roots_pem()

@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edgeward.access.model import Principal
-from edgeward.controller.state import State
+from edgeward.certificates import store as certificates
+from edgeward.controller.state import Outlook, State
 from edgeward.database.engine import Writing
 from edgeward.declaration import revisions, store
 from edgeward.declaration.model import Change, Key
 from edgeward.declaration.revisions import Author, Swept
-from edgeward.errors import Conflict, Problem
+from edgeward.errors import Conflict
 from edgeward.kinds import Conflicting
 from edgeward.log import logger
 from edgeward.parsing import Value
+from edgeward.whereabouts import Moved
 
 _SWEEP_AFTER_BYTES: Final = 64 * 1024**2
 _SWEEP_AFTER_CHANGES: Final = 200_000
@@ -29,23 +31,28 @@ class Changing:
         self._clock = clock
         self._size = self._count = 0
 
-    async def check(self, who: Principal, changes: Sequence[Change], values: Values) -> list[Problem]:
-        """Give what would no longer hold; raises Conflict where another project stands in the way."""
-        problems, conflicts = await self._state.objections(changes, values)
-        if not problems and conflicts:
-            raise Conflict("; ".join(_of_conflict(who, c) for c in conflicts[:5]))
-        return problems
+    async def check(self, who: Principal, changes: Sequence[Change], values: Values) -> Outlook:
+        """Give what would no longer hold, and what would move; raises Conflict where another project stands
+        in the way.
+        """
+        outlook = await self._state.outlook(changes, values)
+        if not outlook.problems and outlook.conflicts:
+            raise Conflict("; ".join(_of_conflict(who, c) for c in outlook.conflicts[:5]))
+        return outlook
 
     async def write(
         self,
         writing: Writing,
         changes: Sequence[Change],
+        moved: Moved,
         author: Author,
         written: Callable[[int], None] = lambda _count: None,
     ) -> int:
-        """Write checked changes and their history as one revision; give it."""
+        """Write checked changes, what they move, and their history as one revision; give it."""
         now = self._clock()
         revision = await store.write(writing, changes, author.source, now, written)
+        await store.move(writing, moved.keys)
+        await certificates.move(writing, moved.domains)
         parts = await revisions.record(writing, changes, author, now)
         self._size += sum(part.size for part in parts.values())
         self._count += len(changes)

@@ -24,6 +24,7 @@ from edgeward.domain_name import printable
 from edgeward.errors import Invalid, NotFound, Problem
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value
+from edgeward.whereabouts import Moved
 
 API_SOURCE: Final = "api"
 
@@ -202,15 +203,17 @@ class Declarations:
         progress: Progress = _unseen,
     ) -> int:
         progress("checking", 0, len(changes))
-        await self._check(who, changes, wanted)
-        count = len(changes)
-        author = Author(who.name, source)
-        return await self._changing.write(writing, changes, author, lambda n: progress("writing", n, count))
+        moved = await self._check(who, changes, wanted)
+        author, count = Author(who.name, source), len(changes)
+        return await self._changing.write(
+            writing, changes, moved, author, lambda n: progress("writing", n, count)
+        )
 
-    async def _check(self, who: Principal, changes: Sequence[Change], wanted: document.Document) -> None:
-        problems = await self._changing.check(who, changes, _values(wanted))
-        if problems:
-            raise placed(problems, wanted.objects, wanted.file or None)
+    async def _check(self, who: Principal, changes: Sequence[Change], wanted: document.Document) -> Moved:
+        outlook = await self._changing.check(who, changes, _values(wanted))
+        if outlook.problems:
+            raise placed(outlook.problems, wanted.objects, wanted.file or None)
+        return outlook.moved
 
     async def _found(
         self, connection: AsyncConnection, who: Principal, kind: Kind, name: str, project: str | None

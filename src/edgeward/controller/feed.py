@@ -1,136 +1,115 @@
-"""What a node is sent: declared objects and certificates, merged in the order of their revisions."""
+"""What one node is sent: what it serves of all that changed, in the order of revisions."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from edgeward.certificates import store as certificates
-from edgeward.certificates.model import Kept
-from edgeward.certificates.store import Expiration
-from edgeward.database.engine import Database
-from edgeward.declaration import store
+from edgeward.controller.looking import Item, Look, Looks, Start
 from edgeward.declaration.feed import ChangeMessage, Put, Removed
-from edgeward.declaration.store import Followed, Position
-from edgeward.sealing import Seal
+from edgeward.declaration.store import Position
+from edgeward.parsing import Value
+from edgeward.placement import NAME, Where
 
-OBJECTS_AT_ONCE: Final = 500
-CERTIFICATES_AT_ONCE: Final = 200
 _MESSAGE_BYTES: Final = 1 << 20
-_FOR_NODES: Final = frozenset({"listen", "cache", "domains", "services", "routes", "tcp_routes"})
 
 
 @dataclass
 class Bundle:
     """What one revision changed, or a part of it."""
 
-    put: list[Put] = field(default_factory=list)
+    put: list[tuple[Put, int]] = field(default_factory=list)
     remove: list[Removed] = field(default_factory=list)
     expire: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Round:
-    """One look at the database: what to send, and whether that is all there was."""
+    """One look at the database: what to send, and whether that is all there was.
+
+    ``relabelled``: nothing of this counts, the node is to begin anew; its labels are others than before.
+    """
 
     messages: Sequence[ChangeMessage]
+    lines: Sequence[bytes]
+    """The messages as they are sent; nodes that get the same share them."""
     revision: int
     complete: bool
+    relabelled: bool = False
 
 
 class Feed:
     """Where one node is in the order of revisions; each ``round`` gives what comes next.
 
     A revision with more objects than are read at once is spread over rounds; its messages all say
-    ``more`` but the last.
+    ``more`` but the last. ``since`` 0: the node has nothing yet, so that nothing need be removed there.
     """
 
-    def __init__(self, database: Database, seal: Seal, since: int) -> None:
-        self._database = database
-        self._seal = seal
-        self._objects = Position(since)
-        self._certificates = since
+    def __init__(self, looks: Looks, labels: Mapping[str, str], since: int) -> None:
+        self._looks = looks
+        self._labels = labels
+        self._start = Start(Position(since), since)
         self._begun: int | None = None
         """The revision of which a part was sent."""
+        self._bare: int | None = None if since == 0 else 0
+        """What was deleted or moved away up to here, this node never had."""
 
     @property
     def revision(self) -> int:
         """Everything up to here was given."""
-        return self._certificates
+        return self._start.certificates
 
     async def round(self) -> Round:
-        """Read what comes next, in one consistent view."""
-        since = self._certificates
-        async with self._database.reading() as connection:
-            current = (await store.store(connection)).revision
-            objects = await store.changes_since(connection, self._objects, OBJECTS_AT_ONCE)
-            end = await certificates.changes_end(connection, since, CERTIFICATES_AT_ONCE)
-            kept = await certificates.changes_since(connection, self._seal, since, CERTIFICATES_AT_ONCE)
-            orders = await certificates.expirations_since(connection, since)
-        full = len(objects) == OBJECTS_AT_ONCE
-        whole = min(current, current if end is None else end, objects[-1].revision - 1 if full else current)
-        bundles = _bundles(objects, kept, orders)
-        if self._begun is not None and self._begun <= whole:
-            bundles[self._begun]  # what was begun is ended, with whatever is left of it
-        messages = [m for r in sorted(bundles) if r <= whole for m in self._whole(r, bundles[r])]
-        if whole == current > since and whole not in bundles:
-            messages += self._whole(whole, Bundle())  # what nodes do not see has a revision, too
-        self._certificates = whole
-        self._objects = Position(whole)
-        if full and objects[-1].revision == whole + 1:
-            messages += self._part(objects, whole + 1)
-        return Round(messages, whole, whole == current)
-
-    def _whole(self, revision: int, bundle: Bundle) -> Iterator[ChangeMessage]:
-        self._begun = None
-        return _messages(revision, bundle, more=False)
-
-    def _part(self, objects: Sequence[Followed], revision: int) -> Iterator[ChangeMessage]:
-        part = [f for f in objects if f.revision == revision]
-        self._begun = revision
-        self._objects = Position(revision, part[-1].key)
-        return _messages(revision, _bundles(part, (), ())[revision], more=True)
+        """Give what comes next, in one consistent view; raises Unavailable."""
+        look = await self._looks.look(self._start)
+        name = self._labels[NAME]
+        if look.labels.get(name, {NAME: name}) != self._labels:
+            return Round((), (), self.revision, complete=False, relabelled=True)
+        if self._bare is None:
+            self._bare = look.current
+        seen = look.seen_by(self._labels)
+        same = (seen, self._bare, self._begun)
+        if same not in look.made:
+            messages = tuple(_messages(look, seen, self._bare, self._begun, self.revision))
+            look.made[same] = messages, tuple(line(message) for message in messages)
+        messages, lines = look.made[same]
+        if messages:
+            self._begun = messages[-1].revision if messages[-1].more else None
+        self._start = look.following
+        return Round(messages, lines, look.whole, look.whole == look.current)
 
 
-def _bundles(
-    objects: Iterable[Followed], kept: Iterable[Kept], orders: Iterable[Expiration]
-) -> dict[int, Bundle]:
-    bundles: dict[int, Bundle] = defaultdict(Bundle)
-    for followed in objects:
-        key, bundle = followed.key, bundles[followed.revision]
-        if key.kind not in _FOR_NODES:
-            continue
-        if followed.value is None:
-            bundle.remove.append(Removed(kind=key.kind, project=key.project, name=key.name))
-        else:
-            bundle.put.append(_put(key.kind, key.project, key.name, followed.revision, followed.value))
-    for one in kept:
-        bundles[one.revision].put.append(_certificate(one))
-    for order in orders:
+def _messages(
+    look: Look, seen: frozenset[Where], bare: int, begun: int | None, since: int
+) -> Iterator[ChangeMessage]:
+    bundles = _bundles(look.items, seen, bare)
+    for order in look.expirations:
         bundles[order.revision].expire.append(order.name)
+    if begun is not None and begun <= look.whole:
+        bundles[begun]  # what was begun is ended, with whatever is left of it
+    if look.whole > since:
+        bundles[look.whole]  # what this node does not see has a revision, too
+    for revision in sorted(bundles):
+        yield from _bundled(revision, bundles[revision], more=False)
+    for revision, bundle in _bundles(look.part, seen, bare).items():
+        yield from _bundled(revision, bundle, more=True)
+
+
+def _bundles(items: Iterable[Item], seen: frozenset[Where], bare: int) -> defaultdict[int, Bundle]:
+    bundles: defaultdict[int, Bundle] = defaultdict(Bundle)
+    for item in items:
+        found = item.for_node(item.place.used in seen, item.place.hidden in seen)
+        if isinstance(found, Put):
+            bundles[item.revision].put.append((found, item.length))
+        elif item.revision > bare:
+            bundles[item.revision].remove.append(found)
     return bundles
 
 
-def _certificate(kept: Kept) -> Put:
-    certificate = kept.certificate
-    value = {
-        "chain": certificate.chain,
-        "key": certificate.key.reveal(),
-        "not_after": certificate.not_after.isoformat(),
-        "fingerprint": certificate.fingerprint,
-        "issuer": certificate.issuer,
-    }
-    return _put("certificates", certificate.project, certificate.name, kept.revision, value)
-
-
-def _put(kind: str, project: str, name: str, revision: int, value: dict[str, Any]) -> Put:
-    return Put(kind=kind, project=project, name=name, revision=revision, value=value)
-
-
-def _messages(revision: int, bundle: Bundle, more: bool) -> Iterator[ChangeMessage]:
+def _bundled(revision: int, bundle: Bundle, more: bool) -> Iterator[ChangeMessage]:
     """Give a bundle as messages of about a megabyte; only the last may go without ``more``."""
     parts = list(_parts(bundle.put)) or [()]
     for index, part in enumerate(parts):
@@ -144,11 +123,10 @@ def _messages(revision: int, bundle: Bundle, more: bool) -> Iterator[ChangeMessa
         )
 
 
-def _parts(puts: Sequence[Put]) -> Iterator[tuple[Put, ...]]:
+def _parts(puts: Sequence[tuple[Put, int]]) -> Iterator[tuple[Put, ...]]:
     part: list[Put] = []
     size = 0
-    for put in puts:
-        length = len(json.dumps(put.value)) if put.kind in ("services", "routes") else 6000
+    for put, length in puts:
         if part and size + length > _MESSAGE_BYTES:
             yield tuple(part)
             part, size = [], 0
@@ -156,3 +134,7 @@ def _parts(puts: Sequence[Put]) -> Iterator[tuple[Put, ...]]:
         size += length
     if part:
         yield tuple(part)
+
+
+def line(message: Value) -> bytes:
+    return json.dumps(message.model_dump(mode="json"), separators=(",", ":")).encode() + b"\n"

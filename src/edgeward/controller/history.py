@@ -25,6 +25,7 @@ from edgeward.domain_name import printable
 from edgeward.errors import Conflict, Invalid, NotFound, Problem
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value
+from edgeward.whereabouts import Moved
 
 API_SOURCE = "api"
 
@@ -117,9 +118,9 @@ class History:
             changes, values = await self._planned(writing.connection, who, revision, sight, asked)
             if not changes:
                 return self._answer(Applied(await current_revision(writing.connection)))
-            await self._check(who, changes, values)
+            moved = await self._check(who, changes, values)
             author = Author(who.name, API_SOURCE, revision)
-            made = await self._changing.write(writing, changes, author)
+            made = await self._changing.write(writing, changes, moved, author)
         await self._state.take(changes, values, API_SOURCE, made)
         return self._answer(Applied(made, changes))
 
@@ -141,13 +142,14 @@ class History:
             allow(who, change.action, change.key, values.get(change.key))
         return changes, values
 
-    async def _check(self, who: Principal, changes: Sequence[Change], values: Mapping[Key, Value]) -> None:
-        problems = await self._changing.check(who, changes, values)
-        if problems:
-            named = "; ".join(f"{p.object}: {p.field}: {p.message}" for p in problems[:5])
+    async def _check(self, who: Principal, changes: Sequence[Change], values: Mapping[Key, Value]) -> Moved:
+        outlook = await self._changing.check(who, changes, values)
+        if outlook.problems:
+            named = "; ".join(f"{p.object}: {p.field}: {p.message}" for p in outlook.problems[:5])
             raise Conflict(
                 f"what this leaves would not hold together: {named}; roll more of it back, or less"
             )
+        return outlook.moved
 
     def _answer(self, applied: Applied) -> RolledBack:
         files = rollback.of_files(applied.changes)

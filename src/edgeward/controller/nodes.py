@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,17 +17,18 @@ from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import EVERY_PROJECT, Principal, Token
 from edgeward.access.tokens import mint
 from edgeward.controller import registry as views
-from edgeward.controller.feed import Feed
+from edgeward.controller.feed import Feed, line
+from edgeward.controller.looking import Looks, with_name
 from edgeward.controller.registry import Registry, Stream
 from edgeward.database import schema
 from edgeward.database.engine import Database, Writing
 from edgeward.declaration import audit, store
-from edgeward.declaration.feed import Answer, ChangeMessage, Hello, Identity, Ping, Report, Synced
+from edgeward.declaration.feed import Answer, Hello, Identity, Ping, Report, Synced
 from edgeward.declaration.model import Key
-from edgeward.errors import Conflict, NotFound, Unavailable
+from edgeward.errors import Conflict, NotFound, Refused, Unavailable
 from edgeward.log import logger
 from edgeward.parsing import Value
-from edgeward.sealing import Seal
+from edgeward.placement import NAME
 
 _PING: Final = 5.0
 _CHECK_TOKEN: Final = 1.0
@@ -44,14 +44,14 @@ class Nodes:
     def __init__(
         self,
         database: Database,
-        seal: Seal,
+        looks: Looks,
         registry: Registry,
         access: Authenticator,
         roots: Callable[[], str],
         clock: Callable[[], float],
     ) -> None:
         self._database = database
-        self._seal = seal
+        self._looks = looks
         self._registry = registry
         self._access = access
         self._roots = roots
@@ -66,7 +66,8 @@ class Nodes:
             report = None
             with suppress(ValidationError):  # written by another version
                 report = Report.model_validate_json(row.report)
-            self._registry.know(row.name, row.joined, row.seen, report)
+            known = self._registry.know(row.name, row.joined, row.seen, report)
+            known.labels = with_name(row.name, row.labels)
 
     # --- for people ------------------------------------------------------------------------
 
@@ -89,6 +90,16 @@ class Nodes:
         self._drop(revoked)
         self._registry.forget(name)
 
+    async def labelled(self, who: Principal, name: str, labels: Mapping[str, str]) -> Mapping[str, Any]:
+        """Say what a node is, in place of what was said before: it serves what selects these labels."""
+        async with self._database.writing() as writing:
+            before = await _labels(writing, name)
+            if before != {**labels, NAME: name}:
+                await _label(writing, name, labels)
+                await self._record(writing, who, "label", name, before, labels)
+        self._registry.label(name, {**labels, NAME: name})
+        return await self.found(who, name)
+
     async def waited(self, who: Principal, revision: int, timeout: float) -> Mapping[str, Any]:
         if self._waits[who.token_id] >= _MOST_WAITS:
             raise Unavailable(f"this token waits {_MOST_WAITS} times already; let one of them end")
@@ -107,12 +118,31 @@ class Nodes:
         node = self._registry.find(name)
         if node is not None and self._registry.connected(node):
             raise Conflict(f"a node named '{name}' is connected; choose another name, or forget that one")
-        identity = await self.identity(name, controller, who.name)
-        _log.info("node joined", node=name, by=who.name)
+        labels = await self._granted(who, name)
+        identity = await self.identity(name, controller, who.name, labels)
+        _log.info("node joined", node=name, by=who.name, labels=labels)
         return identity
 
-    async def identity(self, name: str, controller: str, by: str) -> Identity:
-        """Make a token for a node, in place of any it had, and give its identity."""
+    async def _granted(self, who: Principal, name: str) -> dict[str, str]:
+        """Give the labels that a join token says; raises Refused where it is for another name.
+
+        A node that joins again has no others: who has just any join token must not come by the keys of a
+        node that is away.
+        """
+        async with self._database.reading() as connection:
+            found = await tokens.find(connection, who.token_id)
+        labels = dict((found[0].labels if found is not None else None) or {})
+        if labels.pop(NAME, name) != name:
+            raise Refused(f"this join token is for a node of another name than '{name}'")
+        return labels
+
+    async def identity(
+        self, name: str, controller: str, by: str, labels: Mapping[str, str] | None = None
+    ) -> Identity:
+        """Make a token for a node, in place of any it had, and give its identity.
+
+        ``labels`` replace those it had; None leaves them.
+        """
         now = self._clock()
         minted = mint()
         title = f"node-{minted.id}-{name}"[:100]
@@ -124,10 +154,15 @@ class Nodes:
             if (await writing.connection.execute(row_of_node.values(seen=now))).rowcount == 0:
                 row = {"name": name, "joined": now, "seen": now, "report": ""}
                 await writing.connection.execute(insert(_nodes).values(row))
+            before = await _labels(writing, name)
+            if labels is not None and before != {**labels, NAME: name}:
+                await _label(writing, name, labels)
+                before = {**labels, NAME: name}
             who = Principal("", by, "node", EVERY_PROJECT)
             await self._record(writing, who, "join", name)
         self._drop(revoked)
         self._registry.know(name, now, now, None)
+        self._registry.label(name, before)
         return Identity(name=name, controller=controller, token=minted.text.reveal(), ca=self._roots())
 
     async def reported(self, who: Principal, report: Report) -> None:
@@ -147,22 +182,28 @@ class Nodes:
         assert who.node is not None
         async with self._database.reading() as connection:
             state = await store.store(connection)
+            query = select(_nodes.c.labels, _nodes.c.labelled).where(_nodes.c.name == who.node)
+            row = (await connection.execute(query)).one_or_none()
+        labels = with_name(who.node, "" if row is None else row.labels)
         reset = store_id != state.identity or since < state.floor or since > state.revision
+        reset = reset or (row is not None and since < row.labelled)
         stream = await self._registry.begin(who.node, who.token_id)
         hello = Hello(store=state.identity, version=__version__, reset=reset)
-        return self._lines(who, stream, hello, 0 if reset else since)
+        return self._lines(who, stream, hello, Feed(self._looks, labels, 0 if reset else since))
 
-    async def _lines(self, who: Principal, stream: Stream, hello: Hello, since: int) -> AsyncIterator[bytes]:
+    async def _lines(self, who: Principal, stream: Stream, hello: Hello, feed: Feed) -> AsyncIterator[bytes]:
         assert who.node is not None
-        feed = Feed(self._database, self._seal, since)
-        _log.info("node follows", node=who.node, since=since, reset=hello.reset)
+        _log.info("node follows", node=who.node, since=feed.revision, reset=hello.reset)
         try:
             yield line(hello)
             synced = False
             while await self._goes_on(who, stream):
                 found = await feed.round()
-                for message in found.messages:
-                    yield line(message)
+                if found.relabelled:
+                    _log.info("the labels of a node changed; it begins anew", node=who.node)
+                    return
+                for sent in found.lines:
+                    yield sent
                 if found.complete and (found.messages or not synced):
                     synced = True
                     yield line(Synced(revision=found.revision))
@@ -195,8 +236,17 @@ class Nodes:
             self._access.forget(token_id)
             self._registry.cut(token_id)
 
-    async def _record(self, writing: Writing, who: Principal, action: str, name: str) -> None:
-        entry = audit.Entry(who.name, "api", action, Key("nodes", EVERY_PROJECT, name))
+    async def _record(
+        self,
+        writing: Writing,
+        who: Principal,
+        action: str,
+        name: str,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+    ) -> None:
+        key = Key("nodes", EVERY_PROJECT, name)
+        entry = audit.Entry(who.name, "api", action, key, before, after)
         await audit.record(writing, [entry], self._clock())
 
 
@@ -217,5 +267,14 @@ async def _quiet(database: Database, stream: Stream, revision: int) -> Value | N
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def line(message: Value | ChangeMessage) -> bytes:
-    return json.dumps(message.model_dump(mode="json"), separators=(",", ":")).encode() + b"\n"
+async def _labels(writing: Writing, name: str) -> Mapping[str, str]:
+    query = select(_nodes.c.labels).where(_nodes.c.name == name)
+    stored = (await writing.connection.execute(query)).scalar_one_or_none()
+    if stored is None:
+        raise NotFound(f"no node named '{name}' has joined")
+    return with_name(name, stored)
+
+
+async def _label(writing: Writing, name: str, labels: Mapping[str, str]) -> None:
+    values = {"labels": store.json_text(labels), "labelled": await writing.next_revision()}
+    await writing.connection.execute(update(_nodes).where(_nodes.c.name == name).values(values))

@@ -34,6 +34,7 @@ from edgeward.controller.explain import NodeView
 from edgeward.controller.explaining import Explainer
 from edgeward.controller.files import write_secret
 from edgeward.controller.history import History
+from edgeward.controller.looking import Looks
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.nodes import Nodes
 from edgeward.controller.registry import Registry
@@ -63,6 +64,7 @@ class Parts:
     state: State
     registry: Registry
     access: Authenticator
+    looks: Looks
     nodes: Nodes
     certified: Certified
     issuance: Issuance
@@ -110,7 +112,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
     issuance = Issuance(database, seal, certified.authority, state.policy, clock, random.random)
     obtainer = Obtainer(issuance)
     declarations = Declarations(database, state, clock)
-    nodes = Nodes(database, seal, registry, access, certified.roots, clock)
+    looks = Looks(database, state, seal)
+    nodes = Nodes(database, looks, registry, access, certified.roots, clock)
     file = None
     if settings.config is not None:
         file = WatchedFile(settings.config, settings.environment, declarations, clock)
@@ -136,6 +139,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         state=state,
         registry=registry,
         access=access,
+        looks=looks,
         nodes=nodes,
         certified=certified,
         issuance=issuance,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edgeward.declaration.feed import Answer, Ask, Report
+from edgeward.placement import NAME
 
 SILENCE: Final = 15.0
 _STORE_EVERY: Final = 5.0
@@ -37,6 +38,8 @@ class Node:
     stream: Stream | None = None
     stored: float = 0.0
     answers: dict[str, asyncio.Future[Answer]] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """With its name."""
 
 
 class Registry:
@@ -57,8 +60,13 @@ class Registry:
         """Take in a node from the database, or one that just joined."""
         node = self._nodes.get(name)
         if node is None:
-            node = self._nodes[name] = Node(name, joined, seen, report)
+            node = self._nodes[name] = Node(name, joined, seen, report, labels={NAME: name})
         return node
+
+    def label(self, name: str, labels: Mapping[str, str]) -> None:
+        node = self._nodes.get(name)
+        if node is not None:
+            node.labels = labels
 
     def forget(self, name: str) -> None:
         node = self._nodes.pop(name, None)
@@ -162,6 +170,7 @@ def shown(registry: Registry, node: Node, project: str | None) -> dict[str, Any]
         "connected": registry.connected(node),
         "joined": node.joined,
         "seen": node.seen,
+        "labels": {key: value for key, value in node.labels.items() if key != NAME},
         "report": report,
     }
 

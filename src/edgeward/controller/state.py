@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from edgeward import whereabouts
 from edgeward.certificates.model import Cache, Domain, Issuer
 from edgeward.certificates.policy import Policy
 from edgeward.database.engine import Database, current_revision
@@ -20,6 +22,8 @@ from edgeward.gateway.model import Listen
 from edgeward.kinds import KINDS, Conflicting, World
 from edgeward.log import logger
 from edgeward.parsing import Value
+from edgeward.placement import Where
+from edgeward.whereabouts import Moved, Place
 
 _PAGE: Final = 5000
 _SMALL: Final = 300
@@ -29,6 +33,17 @@ _log = logger("edgeward.controller.state")
 
 Values = Mapping[Key, Value]
 _Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What changes would bring about: what no longer holds then and does hold now, and what moves to other
+    nodes without being changed itself.
+    """
+
+    problems: Sequence[Problem]
+    conflicts: Sequence[Conflicting]
+    moved: Moved
 
 
 class State:
@@ -86,12 +101,31 @@ class State:
                 }
                 await self._take(fresh, Position(revision, max(fresh)))
 
-    async def objections(
-        self, changes: Sequence[Change], values: Values
-    ) -> tuple[list[Problem], list[Conflicting]]:
-        """Say what would no longer hold after these changes and does hold now; nothing is changed."""
+    async def outlook(self, changes: Sequence[Change], values: Values) -> Outlook:
+        """Say what these changes would bring about; nothing is changed."""
         async with self._busy:
-            return await _aside(len(changes), self._objections, changes, values)
+            return await _aside(len(changes), self._outlook, changes, values)
+
+    async def places(
+        self, connection: AsyncConnection, keys: Collection[Key], names: Collection[str]
+    ) -> tuple[int, Mapping[Key, Place], Mapping[str, Where]]:
+        """Say where objects and certificates are used, as of the revision given first: at least what this
+        connection sees.
+        """
+        await self.catch_up(connection)
+        async with self._busy:
+            places = {key: whereabouts.place(self._world, key) for key in keys}
+            wheres = {name: whereabouts.of_certificate(self._world, name) for name in names}
+            return self._position.revision, places, wheres
+
+    def deciding(self, name: str) -> Domain | None:
+        """Give the domain that decides about a canonical name."""
+        return self._world.deciding(name)
+
+    def selecting(self) -> list[tuple[Key, Mapping[str, Sequence[str]]]]:
+        """Give the objects that say on which nodes they are served, each with how."""
+        found = ((key, getattr(self._world.get(key), "nodes", None)) for key in list(self._world.selective))
+        return [(key, selector) for key, selector in found if selector is not None]
 
     async def follow(self, database: Database) -> None:
         """Keep up with what others commit, until cancelled."""
@@ -119,13 +153,13 @@ class State:
         self._policy = None
         self._changed()
 
-    def _objections(
-        self, changes: Sequence[Change], values: Values
-    ) -> tuple[list[Problem], list[Conflicting]]:
+    def _outlook(self, changes: Sequence[Change], values: Values) -> Outlook:
         world = self._world
         before = {c.key: world.get(c.key) for c in changes}
         after = {c.key: None if c.action == "delete" else values[c.key] for c in changes}
+        then = whereabouts.before(world, {key: (value, after[key]) for key, value in before.items()})
         _set(world, after)
+        moved = whereabouts.moved(world, then)
         touched = set(before)
         for key, value in before.items():
             touched |= world.touched_by(key, value, after[key])
@@ -136,8 +170,8 @@ class State:
             known = {p for key in touched for p in world.problems(key)}
             rivals = {c for key in before for c in world.conflicts(key)}
             fresh = sorted((p for p in problems if p not in known), key=lambda p: (p.object or "", p.field))
-            return fresh, [c for c in conflicts if c not in rivals]
-        return [], []
+            return Outlook(fresh, [c for c in conflicts if c not in rivals], moved)
+        return Outlook([], [], moved)
 
 
 def _read(page: Sequence[Followed]) -> dict[Key, Stored | None]:

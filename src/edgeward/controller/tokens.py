@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from edgeward.access import store
 from edgeward.access.authenticate import Authenticator
@@ -30,15 +31,23 @@ class Tokens:
         self._clock = clock
 
     async def minted(
-        self, who: Principal, name: str, role: Role, project: str, expires_in: float | None
+        self,
+        who: Principal,
+        name: str,
+        role: Role,
+        project: str,
+        expires_in: float | None,
+        labels: Mapping[str, str] | None = None,
     ) -> tuple[Token, str]:
         if role == "node" and project != "*":
             raise Invalid(Problem("project", "a node serves every project; write * or leave it out"))
+        if labels and role != "node":
+            raise Invalid(Problem("labels", "labels are for nodes; leave them out, or make a token for node"))
         enforce(decide_mint(who, role, project), who, f"make a token for {role} of {project}")
         now = self._clock()
         expires = None if expires_in is None else now + expires_in
         fresh = mint()
-        token = Token(fresh.id, name, role, project, None, now, expires, None)
+        token = Token(fresh.id, name, role, project, None, now, expires, None, labels or None)
         async with self._database.writing() as writing:
             await add(writing, token, fresh, who.name, now)
         return token, fresh.text.reveal()
@@ -62,7 +71,8 @@ class Tokens:
 async def add(writing: Writing, token: Token, fresh: Minted, by: str, now: float) -> None:
     """Keep a token and say so in the audit log."""
     await store.add(writing, token, fresh.hash, now)
-    after = {"id": token.id, "role": token.role, "project": token.project, "expires": token.expires}
+    after: dict[str, Any] = {"id": token.id, "role": token.role, "project": token.project}
+    after |= {"expires": token.expires} | ({"labels": dict(token.labels)} if token.labels else {})
     entry = audit.Entry(by, "api", "create", Key("tokens", token.project, token.name), None, after)
     await audit.record(writing, [entry], now)
 

@@ -49,7 +49,10 @@ objects = Table(
     Column("source", _string(300), nullable=False),
     Column("value", Text, nullable=False),  # JSON
     Column("revision", BigInteger, nullable=False),
+    # when it was last changed, or which nodes use it was: what nodes follow
+    Column("placed", BigInteger, nullable=False, server_default="0"),
     Index("objects_by_revision", "revision", "kind", "project", "name"),
+    Index("objects_by_placement", "placed", "kind", "project", "name"),
     Index("objects_by_name", "kind", "name"),
     Index("objects_by_source", "source"),
 )
@@ -79,6 +82,8 @@ certificates = Table(
     Column("not_after", Float, nullable=False),
     Column("renew_at", Float, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("placed", BigInteger, nullable=False, server_default="0"),  # as of objects
+    Index("certificates_by_placement", "placed", "name"),
     Index("certificates_by_revision", "revision", "name"),
     Index("certificates_by_renewal", "renew_at"),
     Index("certificates_by_expiry", "not_after"),
@@ -129,6 +134,7 @@ nodes = Table(
     Column("seen", Float, nullable=False),
     Column("report", Text, nullable=False),  # JSON of the last report
     Column("labels", Text, nullable=False, server_default="{}"),  # JSON; set by operators, never by the node
+    Column("labelled", BigInteger, nullable=False, server_default="0"),  # revision of their last change
     Column("controller", _string(36)),  # whom it follows; of controllers.id
     Column("told", Text),  # JSON; what the last events said of it
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
 from sqlalchemy import (
+    ColumnElement,
     Row,
     Select,
     Table,
@@ -57,12 +58,16 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """One object as it is now, at the revision of its last change; ``value`` None: it was deleted."""
+    """One object as it is now, at the revision of its last change; ``value`` None: it was deleted.
+
+    ``placed`` is the revision at which it, or which nodes use it, last changed.
+    """
 
     revision: int
     key: Key
     value: dict[str, Any] | None
     source: str = ""
+    placed: int = 0
 
 
 async def store(connection: AsyncConnection) -> Store:
@@ -126,18 +131,31 @@ async def changes_since(connection: AsyncConnection, position: Position, limit: 
     An object stands once, at its last change. Asking on from the last one given misses nothing, in
     later views too: what changes in between moves ahead of every position given out.
     """
-    found: list[Followed] = []
-    for table in (_objects, _tombstones):
-        order = [table.c.revision, table.c.kind, table.c.project, table.c.name]
-        query = select(table).order_by(*order).limit(limit)
+    return await _following(connection, _objects.c.revision, position, limit)
+
+
+async def moves_since(connection: AsyncConnection, position: Position, limit: int) -> list[Followed]:
+    """Give the next ``limit`` objects that changed, moved to other nodes, or were deleted."""
+    return await _following(connection, _objects.c.placed, position, limit)
+
+
+async def _following(
+    connection: AsyncConnection, clock: ColumnElement[int], position: Position, limit: int
+) -> list[Followed]:
+    found: list[tuple[int, Followed]] = []
+    for table, at in ((_objects, clock), (_tombstones, _tombstones.c.revision)):
+        order = [at, table.c.kind, table.c.project, table.c.name]
+        query = select(table, at.label("at_revision")).order_by(*order).limit(limit)
         if position.key is None:
-            query = query.where(table.c.revision > position.revision)
+            query = query.where(at > position.revision)
         else:
             key = position.key
             place = (position.revision, key.kind, key.project, key.name)
             query = query.where(tuple_(*order) > tuple_(*(literal(part) for part in place)))
-        found += [_followed(row, table is _objects) for row in (await connection.execute(query)).all()]
-    return sorted(found, key=lambda f: (f.revision, f.key))[:limit]
+        rows = (await connection.execute(query)).all()
+        found += [(row.at_revision, _followed(row, table is _objects)) for row in rows]
+    ordered = sorted(found, key=lambda f: (f[0], f[1].key))[:limit]
+    return [followed for _, followed in ordered]
 
 
 async def write(
@@ -159,6 +177,18 @@ async def write(
             done += len(rows)
             written(done)
     return revision
+
+
+async def move(writing: Writing, keys: Iterable[Key]) -> None:
+    """Have nodes look at objects anew that did not change themselves."""
+    revision = await writing.next_revision()
+    rows = [
+        {"k_kind": k.kind, "k_project": k.project, "k_name": k.name, "v_placed": revision}
+        for k in sorted(keys)
+    ]
+    statement = update(_objects).where(_same(_objects)).values(_new("placed"))
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        await writing.connection.execute(statement, rows[start : start + _ROWS_AT_ONCE])
 
 
 async def sweep(
@@ -191,7 +221,8 @@ def _row(change: Change, source: str, revision: int, now: float) -> dict[str, An
     value = None if change.after is None else json_text(change.after)
     place = {"k_kind": key.kind, "k_project": key.project, "k_name": key.name}
     owner = change.source(source)
-    return {**place, "v_value": value, "v_source": owner, "v_revision": revision, "v_at": now}
+    written = {"v_value": value, "v_source": owner, "v_revision": revision, "v_placed": revision}
+    return {**place, **written, "v_at": now}
 
 
 def _same(table: Table) -> Any:
@@ -206,9 +237,11 @@ _KEY: Final[dict[str, Any]] = {name: bindparam(f"k_{name}") for name in ("kind",
 _STATEMENTS: Final[dict[str, tuple[Any, ...]]] = {
     "create": (
         delete(_tombstones).where(_same(_tombstones)),
-        insert(_objects).values({**_KEY, **_new("value", "source", "revision")}),
+        insert(_objects).values({**_KEY, **_new("value", "source", "revision", "placed")}),
     ),
-    "change": (update(_objects).where(_same(_objects)).values(_new("value", "source", "revision")),),
+    "change": (
+        update(_objects).where(_same(_objects)).values(_new("value", "source", "revision", "placed")),
+    ),
     "delete": (
         delete(_objects).where(_same(_objects)),
         insert(_tombstones).values({**_KEY, **_new("revision", "at")}),
@@ -239,5 +272,5 @@ def _stored(row: Row[Any], kind: Kind) -> Stored:
 def _followed(row: Row[Any], is_object: bool) -> Followed:
     key = Key(row.kind, row.project, row.name)
     if not is_object:
-        return Followed(row.revision, key, None)
-    return Followed(row.revision, key, json.loads(row.value), row.source)
+        return Followed(row.revision, key, None, placed=row.revision)
+    return Followed(row.revision, key, json.loads(row.value), row.source, row.placed)

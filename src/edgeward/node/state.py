@@ -61,6 +61,8 @@ class State:
         self.cache = Cache()
         self.domains: dict[str, str] = {}
         """Name or ``*.suffix`` → project."""
+        self.elsewhere: set[str] = set()
+        """Names that other nodes serve, below wildcards that this one serves."""
         self._projects: set[str] = set()
         """Every project that had a domain: with more than one, routes depend on domains."""
         self.services: dict[tuple[str, str], Service] = {}
@@ -75,7 +77,9 @@ class State:
 
     def covered(self, name: str) -> bool:
         """Tell whether a declared domain covers a canonical exact name."""
-        return name in self.domains or wildcard_of(name) in self.domains
+        if name in self.domains:
+            return True
+        return wildcard_of(name) in self.domains and name not in self.elsewhere
 
     def put(self, kind: str, project: str, name: str, value: dict[str, Any], touched: Touched) -> None:
         key = f"{kind}/{project}/{name}"
@@ -86,8 +90,12 @@ class State:
             self.problems[key] = f"this node does not understand it, is it older than the controller? {error}"
 
     def _take(self, kind: str, project: str, name: str, value: dict[str, Any], touched: Touched) -> None:
-        if kind == "domains":
+        if kind == "domains" and value.get("elsewhere"):
+            self._remove_domain(name, touched)
+            self.elsewhere.add(name)
+        elif kind == "domains":
             self.domains[name] = project
+            self.elsewhere.discard(name)
             self._projects.add(project)
             touched.add(name)
             touched.gateway |= len(self._projects) > 1
@@ -109,9 +117,8 @@ class State:
     def remove(self, kind: str, project: str, name: str, touched: Touched) -> None:
         self.problems.pop(f"{kind}/{project}/{name}", None)
         if kind == "domains":
-            if self.domains.pop(name, None) is not None:
-                touched.add(name)
-                touched.gateway |= len(self._projects) > 1
+            self.elsewhere.discard(name)
+            self._remove_domain(name, touched)
         elif kind == "services":
             self.services.pop((project, name), None)
             touched.gateway = True
@@ -126,6 +133,11 @@ class State:
         elif kind == "cache":
             self.cache = Cache()
             touched.cache = True
+
+    def _remove_domain(self, name: str, touched: Touched) -> None:
+        touched.add(name)
+        touched.gateway |= len(self._projects) > 1 and name in self.domains
+        self.domains.pop(name, None)
 
     def _listen(self, listen: Listen, touched: Touched) -> None:
         touched.default_domain |= listen.default_domain != self.listen.default_domain

@@ -23,6 +23,14 @@ _PROJECTS = st.sampled_from(["default", "tenant"])
 _HOSTS = st.sampled_from(["a.example", "b.example", "*.c.example", "x.c.example"])
 
 
+SELECTORS = st.dictionaries(
+    st.sampled_from(["region", "tier", "name"]),
+    st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=2, unique=True),
+    min_size=1,
+    max_size=2,
+)
+
+
 def _listed(kind: Any) -> Any:
     return st.lists(kind, max_size=4, unique_by=lambda o: (o.get("project"), o["name"]))
 
@@ -37,7 +45,8 @@ def documents(draw: Any, consistent: bool = False) -> dict[str, Any]:
                     "name": _HOSTS,
                     "on_demand": st.booleans(),
                     "project": st.just("default") if consistent else _PROJECTS,
-                }
+                },
+                optional={} if consistent else {"nodes": SELECTORS},
             ),
             max_size=4,
             unique_by=lambda d: d["name"],
@@ -55,6 +64,9 @@ def documents(draw: Any, consistent: bool = False) -> dict[str, Any]:
              "http": draw(st.sampled_from(["redirect", "serve"]))}
             for i, host in enumerate(draw(st.lists(st.sampled_from(hosts), max_size=3)))
         ]  # fmt: skip
+        for route in [] if consistent else document["routes"]:
+            if draw(st.booleans()):
+                route["nodes"] = draw(SELECTORS)
     return document
 
 

@@ -14,6 +14,7 @@ from edgeward.gateway.model.header import HeaderChange, HeaderName, HeaderValue
 from edgeward.gateway.model.service import Retries, Timeouts
 from edgeward.gateway.model.units import ExactName, duration
 from edgeward.parsing import HostPattern, Name, Value, checked
+from edgeward.placement import Selector
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 _MOST_MATCHES = 100_000
@@ -116,6 +117,8 @@ class Route(Value):
     """Instead of the service's."""
     retries: Retries | None = None
     """Instead of the service's."""
+    nodes: Selector | None = None
+    """Labels of the nodes that have this route, `{region: eu}`; unset: those that serve its hosts."""
 
     @model_validator(mode="before")
     @classmethod
@@ -161,6 +164,8 @@ class Route(Value):
 def _route_name(data: dict[str, Any]) -> str:
     """Name an unnamed route after what it matches, so that the same file always says the same."""
     match = repr([data.get(k) for k in ("hosts", "paths", "methods", "headers")])
+    if data.get("nodes"):
+        match += repr(data["nodes"])  # the same match may be declared for other nodes, too
     hosts = data.get("hosts")
     first = str(hosts[0]) if isinstance(hosts, (list, tuple)) and hosts else "route"
     readable = re.sub(r"[^a-z0-9.-]+", "-", first.lower().replace("*", "any")).strip(".-") or "route"

@@ -67,8 +67,12 @@ def upgrade() -> None:
     )
     op.create_index("audit_by_revision", "audit", ["revision"], unique=False)
     op.add_column("nodes", sa.Column("labels", sa.Text(), server_default="{}", nullable=False))
+    op.add_column("nodes", sa.Column("labelled", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("nodes", sa.Column("controller", sa.String(length=36), nullable=True))
     op.add_column("tokens", sa.Column("labels", sa.Text(), nullable=True))
+    op.add_column("objects", sa.Column("placed", sa.BigInteger(), server_default="0", nullable=False))
+    op.execute("UPDATE objects SET placed = revision")
+    op.create_index("objects_by_placement", "objects", ["placed", "kind", "project", "name"], unique=False)
     op.add_column("nodes", sa.Column("told", sa.Text(), nullable=True))
     _keep_history()
     _give_certificates_an_algorithm()
@@ -119,12 +123,15 @@ def _give_certificates_an_algorithm() -> None:
         sa.Column("not_after", sa.Float(), nullable=False),
         sa.Column("renew_at", sa.Float(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("placed", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("name", "algorithm"),
     )
-    op.execute(f"INSERT INTO certificates ({_COLUMNS}) SELECT {_COLUMNS} FROM certificates_0001")  # noqa: S608
+    rows = f"SELECT {_COLUMNS}, revision FROM certificates_0001"  # noqa: S608 - names of columns
+    op.execute(f"INSERT INTO certificates ({_COLUMNS}, placed) {rows}")
     op.drop_table("certificates_0001")
     op.create_index("certificates_by_expiry", "certificates", ["not_after"], unique=False)
     op.create_index("certificates_by_renewal", "certificates", ["renew_at"], unique=False)
+    op.create_index("certificates_by_placement", "certificates", ["placed", "name"], unique=False)
     op.create_index("certificates_by_revision", "certificates", ["revision", "name"], unique=False)
 
 

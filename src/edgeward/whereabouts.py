@@ -1,0 +1,119 @@
+"""On which nodes each object is used, and which objects move when others change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from edgeward.certificates.model import Domain
+from edgeward.declaration.model import Key
+from edgeward.domain_name import wildcard_of
+from edgeward.gateway.model import Route
+from edgeward.kinds import World, services_of
+from edgeward.parsing import Value
+from edgeward.placement import EVERYWHERE, NOWHERE, Where, both, either, where
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object is used; ``hidden``: where a node serves the wildcard over a domain and must know that
+    the domain itself is served elsewhere.
+    """
+
+    used: Where = EVERYWHERE
+    hidden: Where = NOWHERE
+
+
+_ANYWHERE: Final = Place()
+
+
+def place(world: World, key: Key) -> Place:
+    """Give where an object is used: a domain where its selector says, a route where one of its hosts is
+    served too, a service where a route leads to it.
+    """
+    if not world.selective:
+        return _ANYWHERE
+    value = world.get(key)
+    if isinstance(value, Domain):
+        return _of_domain(world, value)
+    if isinstance(value, Route):
+        return Place(_of_route(world, value))
+    if key.kind == "services":
+        users = [world.get(user) for user in world.users(key.project, key.name)]
+        used = either(_of_route(world, v) if isinstance(v, Route) else EVERYWHERE for v in users)
+        return Place(used) if users else _ANYWHERE
+    return _ANYWHERE
+
+
+def of_certificate(world: World, name: str) -> Where:
+    """Give where the key of a certificate may be: where the domain is served that decides about its name."""
+    domain = world.deciding(name)
+    return NOWHERE if domain is None else where(domain.nodes)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a change moves that is not itself changed: objects, and the certificates of these domains."""
+
+    keys: frozenset[Key] = frozenset()
+    domains: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Before:
+    """Where everything is that a change may move, before it is made."""
+
+    changed: frozenset[Key]
+    places: Mapping[Key, Place]
+    names: Mapping[str, Where]
+
+
+def before(world: World, values: Mapping[Key, tuple[Value | None, Value | None]]) -> Before:
+    """Look at what these changes (before and after each) may move; the world is the one before."""
+    names = frozenset(k.name for k in values if k.kind == "domains")
+    selecting = bool(world.selective) or any(
+        getattr(value, "nodes", None) is not None for pair in values.values() for value in pair
+    )
+    doubtful = frozenset(_doubtful(world, values)) - values.keys() if selecting else frozenset()
+    places = {key: place(world, key) for key in doubtful}
+    return Before(frozenset(values), places, {name: of_certificate(world, name) for name in names})
+
+
+def moved(world: World, then: Before) -> Moved:
+    """Give what moved since; the world is the one after."""
+    there = ((key, old) for key, old in then.places.items() if world.get(key) is not None)
+    keys = (key for key, old in there if place(world, key) != old)
+    domains = (name for name, old in then.names.items() if of_certificate(world, name) != old)
+    return Moved(frozenset(keys), frozenset(domains))
+
+
+def _of_domain(world: World, domain: Domain) -> Place:
+    if domain.nodes is None:
+        return _ANYWHERE
+    over = None if domain.name.startswith("*.") else wildcard_of(domain.name)
+    wildcard = world.deciding(over) if over is not None else None
+    return Place(where(domain.nodes), NOWHERE if wildcard is None else where(wildcard.nodes))
+
+
+def _of_route(world: World, route: Route) -> Where:
+    domains = (world.deciding(host) for host in route.hosts)
+    return both(where(route.nodes), either(EVERYWHERE if d is None else where(d.nodes) for d in domains))
+
+
+def _doubtful(world: World, values: Mapping[Key, tuple[Value | None, Value | None]]) -> Iterator[Key]:
+    routes: set[Key] = set()
+    for key, pair in values.items():
+        if key.kind == "domains":
+            yield from world.below(key.name)
+            routes.update(world.hosted(key.name))
+        yield from _services(key, pair)
+    yield from routes
+    for key in routes:
+        yield from _services(key, (world.get(key),))
+
+
+def _services(key: Key, values: Iterable[Value | None]) -> Iterator[Key]:
+    for value in values:
+        if isinstance(value, Route):
+            yield from (Key("services", key.project, name) for name in services_of(value))
