@@ -109,7 +109,7 @@ async def test_the_first_schema_becomes_this_one_with_what_is_in_it(unused_url):
         (row,) = (await connection.execute(select(schema.certificates))).mappings().all()
     await engine.dispose()
 
-    assert dict(row) == {**certificate, "algorithm": "ecdsa"}
+    assert dict(row) == {**certificate, "algorithm": "ecdsa", "placed": 7}
 
 
 async def test_a_file_that_is_no_database_is_named_as_such(tmp_path):
