@@ -44,10 +44,10 @@ class Rig:
         self.node = self.stack.enter_context(running(argv, output=self.state_dir / "node.log", env=env))
         return self.node
 
-    def start_envoy(self) -> Process:
+    def start_envoy(self, *arguments: str) -> Process:
         argv = [
             sys.executable, "-m", "edgeward.launcher", "--state-dir", str(self.state_dir),
-            "--concurrency", "1", "--drain-seconds", "0.1",
+            "--concurrency", "1", "--drain-seconds", "0.1", *arguments,
         ]  # fmt: skip
         self.envoy = self.stack.enter_context(running(argv, output=self.state_dir / "envoy.log"))
         return self.envoy
@@ -57,13 +57,13 @@ class Rig:
         self.node.send(signal.SIGKILL)
         self.node.wait()
 
-    def start(self) -> None:
-        """Controller, node and Envoy, with an HTTPS listener, serving."""
+    def start(self, *envoy: str) -> None:
+        """Controller, node and Envoy, with an HTTPS listener, serving; ``envoy``: the launcher's options."""
         self.controller.declare(https=[f"127.0.0.1:{self.port}"])
         self.controller.start()
         self.write_identity()
         self.start_node()
-        self.start_envoy()
+        self.start_envoy(*envoy)
         self.wait_ready()
 
     def wait_ready(self, timeout: float = 20.0) -> None:
@@ -101,7 +101,20 @@ class Rig:
         return int(text.rpartition(": ")[2]) if text.strip() else 0
 
     def envoy_pid(self) -> int:
-        return int(json.loads((self.node_dir / "envoy.json").read_text())["pid"])
+        return int(self.envoy_record()["pid"])
+
+    def envoy_record(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.node_dir / "envoy.json").read_text())
+        return found
+
+    def hot_restart(self, timeout: float = 20.0) -> dict[str, Any]:
+        """Ask for a restart of Envoy and give what came of it."""
+        assert self.envoy is not None
+        answered = self.envoy_record()["answered"]
+        self.envoy.send(signal.SIGHUP)
+        until(lambda: self.envoy_record()["answered"] > answered, timeout, "the answer to SIGHUP")
+        found: dict[str, Any] = self.envoy_record()["last_restart"]
+        return found
 
     def log(self) -> list[dict[str, Any]]:
         assert self.node is not None

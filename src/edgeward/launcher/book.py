@@ -27,7 +27,8 @@ class Book:
     since: float = field(default_factory=time.time)
     serving: Generation | None = None
     starting: Generation | None = None
-    draining: Generation | None = None
+    draining: list[Generation] = field(default_factory=list)
+    """Those that others have taken over from, oldest first."""
     restarts: int = 0
     """After deaths."""
     hot_restarts: int = 0
@@ -82,7 +83,7 @@ class Book:
             "base": serving.lineage.base if serving else None,
             "has_admin": serving.has_admin if serving else False,
             "starting": self.starting.record() if self.starting else None,
-            "draining": self.draining.record() if self.draining else None,
+            "draining": [one.record() for one in self.draining],
             "hot_restarts": self.hot_restarts,
             "asked": self.asked,
             "answered": self.answered,

@@ -51,18 +51,22 @@ def end_leftovers(record: Path, bootstrap: Path) -> list[int]:
     clears the parent-death signal (prctl(2), PR_SET_PDEATHSIG); or where Envoy is too busy to hear
     of it, as it turns that signal into SIGTERM.
     """
-    said = read_json(record)
-    others = (said.get("draining"), said.get("starting"))
-    pids = [said.get("pid"), *(one.get("pid") for one in others if isinstance(one, dict))]
+    pids = [one.get("pid") for one in _noted(record)]
     return [pid for pid in pids if isinstance(pid, int) and pid > 1 and _end(pid, bootstrap)]
 
 
 def bases(record: Path) -> set[int]:
     """Give the numbers of shared memory that a launcher noted."""
-    said = read_json(record)
-    places = (said, said.get("draining"), said.get("starting"))
-    found = (place.get("base") for place in places if isinstance(place, dict))
+    found = (one.get("base") for one in _noted(record))
     return {base for base in found if isinstance(base, int)}
+
+
+def _noted(record: Path) -> list[dict[str, Any]]:
+    """Give every Envoy that a record tells of."""
+    said = read_json(record)
+    draining = said.get("draining")
+    places = [said, said.get("starting"), *(draining if isinstance(draining, list) else ())]
+    return [place for place in places if isinstance(place, dict)]
 
 
 def _end(pid: int, bootstrap: Path) -> bool:

@@ -71,21 +71,38 @@ class Lineage:
             if self.base is not None:
                 forget(self._directory, self.base)
 
+    @property
+    def is_starting(self) -> bool:
+        """Tell whether a new Envoy has not told the one before yet to take no more visitors."""
+        return self._mark() != bytes(8)
+
     def start_failed(self) -> None:
         """Let another one try: Envoy leaves a mark that one is starting, and nobody else wipes it off."""
+        self._mark(bytes(8))
+
+    def _mark(self, new: bytes | None = None) -> bytes:
+        """Give Envoy's flags, its mark for a start, and replace them; zeros where there are none."""
         if self.base is None:
-            return
-        with suppress(OSError), shared_memory(self.base).open("r+b", buffering=0) as memory:
-            size = os.fstat(memory.fileno()).st_size
-            if struct.unpack("=Q", memory.read(8))[0] == size >= 24:
-                memory.seek(size - 8)  # the flags are the last field
-                memory.write(bytes(8))
+            return bytes(8)
+        try:
+            with shared_memory(self.base).open("r+b", buffering=0) as memory:
+                size = os.fstat(memory.fileno()).st_size
+                if size < 24 or struct.unpack("=Q", memory.read(8))[0] != size:
+                    return bytes(8)
+                memory.seek(size - 8)  # the last field
+                flags = memory.read(8)
+                if new is not None:
+                    memory.seek(size - 8)
+                    memory.write(new)
+                return flags
+        except OSError:
+            return bytes(8)
 
     def stand_in_for(self, epoch: int) -> None:
-        """Answer in place of an Envoy that has ended or is about to.
+        """Answer in place of an Envoy that has nothing more to say to its successor.
 
-        Its successor goes on talking to it, for every listener it adds: with nobody there it waits
-        for 10 s and then aborts.
+        That goes on talking to it, for every listener it adds: with nobody there it waits for 10 s and
+        then aborts. And it would have it end, at last when it has a successor of its own.
         """
         if self.base is not None and self._members:
             path = self._directory / f"{_SOCKET}_parent_{self.base * 10 + epoch % _MOST_EPOCHS}"

@@ -26,6 +26,8 @@ _QUIET_SECONDS = 1.0
 _LAST_PATIENCE = 3.0
 _BINARY_LOOK_SECONDS = 1.0
 _NODE_SECONDS = 2.0
+_MOST_DRAINING = 3
+"""Each holds its memory as long as its visitors stay; another restart waits for the oldest to end."""
 
 
 class Launcher:
@@ -42,8 +44,7 @@ class Launcher:
         self._end = asyncio.Event()
         self._hurry = asyncio.Event()
         self._changed = asyncio.Event()
-        self._going: asyncio.Task[None] | None = None
-        self._learning: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._cold: tuple[int, float, str] | None = None
         """A cold restart under way: what it answers, since when, and why it is cold."""
         self._tried: binary.Stamp | None = None
@@ -159,7 +160,7 @@ class Launcher:
     @property
     def _is_due(self) -> bool:
         book = self._book
-        return book.asked > book.answered and book.state == "serving" and book.draining is None
+        return book.asked > book.answered and book.state == "serving" and len(book.draining) < _MOST_DRAINING
 
     async def _restart_due(self) -> None:
         while not self._is_due:
@@ -228,23 +229,25 @@ class Launcher:
         seconds = self._config.restart_drain_seconds
         old.until = time.time() + seconds
         old.has_admin = False
-        book = self._book
-        book.starting, book.serving, book.draining = None, new, old
-        self._going = asyncio.create_task(self._let_go(old, new, seconds))
-        self._learning = asyncio.create_task(self._learn_version(new))
+        self._book.starting, self._book.serving = None, new
+        self._book.draining.append(old)
+        for work in (self._let_go(old, new, seconds), self._learn_version(new)):
+            task = asyncio.create_task(work)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _let_go(self, old: Generation, new: Generation, seconds: float) -> None:
         try:
             await let_go(old, new, seconds)
         finally:
-            self._book.draining = None
+            self._book.draining.remove(old)
             self._book.write()
             self._changed.set()
 
     async def _end_old(self) -> None:
-        if self._going is not None and self._book.draining is not None:
-            await self._book.draining.end(0.0 if self._hurry.is_set() else _LAST_PATIENCE)
-            await self._going
+        patience = 0.0 if self._hurry.is_set() else _LAST_PATIENCE
+        await asyncio.gather(*(old.end(patience) for old in self._book.draining))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _answer_cold(self, outcome: Outcome, text: str) -> None:
         assert self._cold is not None

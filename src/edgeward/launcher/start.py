@@ -18,7 +18,6 @@ _LOG_FORMAT = (
 )
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 _DRAIN_SHARE = 2 / 3
-_SPARE_SECONDS = 30
 
 
 class Starter:
@@ -60,12 +59,10 @@ def _drain(seconds: float) -> list[str]:
     """Give how an Envoy lets its visitors go when another has taken over, and when its listeners change.
 
     Over the first two thirds of the time a growing share of answers ends its connection, so that not
-    all visitors shake hands anew at once; after that, every answer does. We end it ourselves; Envoy
-    would do so, without a look at its visitors, in case we cannot.
+    all visitors shake hands anew at once; after that, every answer does. It is the launcher that ends it.
     """
     drain = max(1, math.ceil(seconds * _DRAIN_SHARE))
-    shutdown = max(drain, math.ceil(seconds)) + _SPARE_SECONDS
-    return ["--drain-time-s", str(drain), "--parent-shutdown-time-s", str(shutdown)]
+    return ["--drain-time-s", str(drain), "--parent-shutdown-time-s", str(max(drain, math.ceil(seconds)))]
 
 
 def environment() -> dict[str, str]:

@@ -28,7 +28,7 @@ _HEIR_SECONDS = 5.0
 
 
 async def take_over(old: Generation, start: Callable[[], Generation], end: asyncio.Event) -> Generation:
-    """Start an Envoy and give it once it serves; raises NotTaken where the old one goes on."""
+    """Start an Envoy and give it once it serves alone; raises NotTaken where the old one goes on."""
     with suppress(Silent):
         await old.admin.hold()
     try:
@@ -44,12 +44,13 @@ async def take_over(old: Generation, start: Callable[[], Generation], end: async
         new.lineage.start_failed()
         await _look_after(old)
         raise
+    old.lineage.stand_in_for(old.epoch)
     return new
 
 
 async def _until_live(old: Generation, new: Generation, end: asyncio.Event) -> None:
     deadline = time.monotonic() + _LIVE_SECONDS
-    while not await new.is_live():
+    while not await new.is_live() or new.lineage.is_starting:
         if new.ended.done():
             raise NotTaken(f"the new Envoy did not come up: {how_it_ended(new.ended.result())}")
         if old.ended.done():
@@ -81,7 +82,6 @@ async def let_go(old: Generation, heir: Generation, seconds: float) -> None:
                 break
         await first([old.ended], asyncio.sleep(min(_DRAIN_LOOK_SECONDS, left)))
     died = old.ended.done()
-    old.lineage.stand_in_for(old.epoch)
     await old.end(_LAST_PATIENCE)
     if not died:
         say("info", "the old envoy has ended", pid=old.child.pid, generation=old.number)
