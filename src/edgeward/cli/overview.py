@@ -42,6 +42,8 @@ def _troubles_of(node: Data) -> Iterator[str]:
     envoy = (report.get("envoy") or {}).get("state")
     if envoy and envoy != "serving":
         yield f"Envoy is {envoy} on node {name}"
+    if failure := (report.get("envoy") or {}).get("failure"):
+        yield f"Envoy's last restart on node {name} failed: {failure}"
     for rejection in report.get("rejections") or ():
         yield f"node {name} refuses {rejection.get('object')}: {rejection.get('message')}"
     for key, sentence in (report.get("backends") or {}).items():
@@ -114,11 +116,17 @@ def _nodes(nodes: Sequence[Data], now: float) -> Iterator[list[object]]:
             show.good("yes") if node.get("connected") else show.bad("no"),
             show.moment(node.get("seen"), now),
             report.get("revision"),
-            show.good(envoy) if envoy == "serving" else show.bad(envoy),
+            show.good(_envoy(report)) if envoy == "serving" else show.bad(envoy),
             report.get("certificates"),
             f"{resident.get('size', 0)} of {resident.get('bound', 0)}" if resident else "",
             f"{resident['hits'] / asked:.0%}" if asked else "",
         ]
+
+
+def _envoy(report: Data) -> str:
+    """Say what of an Envoy that serves, and of those it has taken over from: ``serving, 1 draining``."""
+    envoy = report["envoy"]
+    return f"serving, {envoy['draining']} draining" if envoy.get("draining") else "serving"
 
 
 def show_explanation(found: Data, path: str, now: float) -> None:

@@ -107,6 +107,12 @@ class EnvoyState(Value):
     state: Literal["starting", "serving", "draining", "down"]
     version: str = ""
     since: str = ""
+    hot_restarts: int = 0
+    """How often another Envoy took over from the one before."""
+    draining: int = 0
+    """Envoys that others have taken over from, and that still have visitors."""
+    failure: str = ""
+    """Why the last restart that was asked for came to nothing."""
 
 
 class Report(Value):

@@ -76,6 +76,12 @@ class Child:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
+    def kill(self) -> None:
+        """SIGKILL to it and its process group; nothing happens where it has ended."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
 
 async def stop(child: Child, ended: asyncio.Task[int], patience: float) -> int:
     """SIGTERM, and after ``patience`` seconds SIGKILL; ``ended`` is the task that awaits ``child.wait()``."""

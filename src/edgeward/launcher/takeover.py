@@ -7,7 +7,6 @@ starts it: to tell whether it worked, to clear away what did not, and to end the
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +17,7 @@ from edgeward.launcher.child import how_it_ended
 from edgeward.launcher.generation import Generation, first
 from edgeward.launcher.lines import say
 
-_LIVE_SECONDS = 60.0
+_LIVE_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _LEAST_DRAIN = 2.0
 """A visitor whom the old one took at the last moment has become a connection that counts by then."""
@@ -39,7 +38,7 @@ async def take_over(old: Generation, start: Callable[[], Generation], end: async
         await _until_live(old, new, end)
     except BaseException:
         # not SIGTERM: an Envoy that is told to end tells the one before it to end, too
-        new.child.send(signal.SIGKILL)
+        new.child.kill()
         await new.ended
         new.lineage.start_failed()
         await _look_after(old)
@@ -97,6 +96,6 @@ async def _end_if_stuck(heir: Generation) -> None:
     while not heir.ended.done() and not await heir.answers():
         if time.monotonic() > deadline:
             say("error", "envoy hangs since the one before it died, and is killed", pid=heir.child.pid)
-            heir.child.send(signal.SIGKILL)
+            heir.child.kill()
             return
         await first([heir.ended], asyncio.sleep(_LOOK_SECONDS))

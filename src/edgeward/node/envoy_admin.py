@@ -1,13 +1,14 @@
-"""What Envoy says of itself over its admin socket, asked at most once a second."""
+"""What Envoy says of itself over its admin socket, and the launcher of it, asked at most once a second."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgeward.declaration.feed import EnvoyState
 from edgeward.errors import Unavailable
@@ -32,8 +33,11 @@ class Seen:
 
 
 class EnvoyAdmin:
-    def __init__(self, path: Path) -> None:
-        self._client = HttpClient.over_socket(path)
+    """``node_dir`` holds Envoy's ``admin.sock`` and the launcher's ``envoy.json``."""
+
+    def __init__(self, node_dir: Path) -> None:
+        self._client = HttpClient.over_socket(node_dir / "admin.sock")
+        self._record = node_dir / "envoy.json"
         self._seen = Seen()
         self._at = float("-inf")
 
@@ -49,12 +53,13 @@ class EnvoyAdmin:
         return self._seen
 
     async def _look(self) -> Seen:
+        launcher = _read(self._record)
         try:
             info = await self._json("/server_info")
             stats = await self._json("/stats", format="json", filter=_STATS)
         except Unavailable:
-            return Seen()
-        return Seen(_state(info), _numbers(stats))
+            return Seen(EnvoyState(state=_without_admin(launcher), **_restarts(launcher)))
+        return Seen(_state(info, launcher), _numbers(stats))
 
     async def _json(self, path: str, **query: str) -> dict[str, Any]:
         reply = await self._client.ask("GET", path, _SECONDS, **query)
@@ -67,7 +72,30 @@ class EnvoyAdmin:
         await self._client.close()
 
 
-def _state(info: dict[str, Any]) -> EnvoyState:
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(record.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _without_admin(launcher: dict[str, Any]) -> Literal["serving", "down"]:
+    """Tell how an Envoy is whose admin socket was closed by a new one that then did not come up."""
+    return "serving" if launcher.get("state") == "serving" and not launcher.get("has_admin", True) else "down"
+
+
+def _restarts(launcher: dict[str, Any]) -> dict[str, Any]:
+    count, draining, last = (launcher.get(key) for key in ("hot_restarts", "draining", "last_restart"))
+    failed = isinstance(last, dict) and last.get("outcome") == "failed"
+    return {
+        "hot_restarts": count if isinstance(count, int) else 0,
+        "draining": len(draining) if isinstance(draining, list) else 0,
+        "failure": str(last.get("text"))[:500] if isinstance(last, dict) and failed else "",
+    }
+
+
+def _state(info: dict[str, Any], launcher: dict[str, Any]) -> EnvoyState:
     version = re.search(r"/(\d+\.\d+\.\d+[^/]*)/", str(info.get("version", "")))
     uptime = re.match(r"(\d+)s", str(info.get("uptime_current_epoch", "")))
     since = datetime.now(UTC) - timedelta(seconds=int(uptime[1])) if uptime else None
@@ -75,6 +103,7 @@ def _state(info: dict[str, Any]) -> EnvoyState:
         state=_STATES.get(str(info.get("state")), "starting"),  # type: ignore[arg-type]
         version=version[1] if version else "",
         since=since.isoformat(timespec="seconds") if since else "",
+        **_restarts(launcher),
     )
 
 

@@ -118,6 +118,11 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 def _envoy(seen: Seen) -> Iterator[Metric]:
     stats = seen.stats
     yield _gauge("edgeward_node_envoy_up", "1 while Envoy serves", int(seen.state.state == "serving"))
+    yield _gauge(
+        "edgeward_node_envoy_draining",
+        "Envoys another has taken over from that still have visitors; no other figure counts these",
+        seen.state.draining,
+    )
     for stat, (name, text) in _ENVOY_GAUGES.items():
         if stat in stats:
             yield _gauge(f"edgeward_node_{name}", text, stats[stat])

@@ -49,7 +49,7 @@ class Node:
         self._tiers = Tiers(self._copy)
         self._resolver = Resolver(config.dns_servers)
         self._backends = Backends(self._resolver, self._copy.addresses())
-        self._envoy = EnvoyAdmin(config.node_dir / "admin.sock")
+        self._envoy = EnvoyAdmin(config.node_dir)
         self._following = Following(self._copy, self._state, self._taken)
         self._link = Link(config.identity_file, self._following, self._ask)
         self._answering = Answering(self._state, self._tiers, self._link.obtain, self._keep, self._changed)
