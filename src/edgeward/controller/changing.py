@@ -9,7 +9,7 @@ from edgeward.access.model import Principal
 from edgeward.certificates import store as certificates
 from edgeward.controller.state import Outlook, State
 from edgeward.database.engine import Writing
-from edgeward.declaration import revisions, store
+from edgeward.declaration import events, revisions, store
 from edgeward.declaration.model import Change, Key
 from edgeward.declaration.revisions import Author, Swept
 from edgeward.errors import Conflict
@@ -19,7 +19,7 @@ from edgeward.parsing import Value
 from edgeward.whereabouts import Moved
 
 _SWEEP_AFTER_BYTES: Final = 64 * 1024**2
-_SWEEP_AFTER_CHANGES: Final = 200_000
+_SWEEP_AFTER_CHANGES: Final = 50_000
 _log = logger("edgeward.controller.changing")
 
 Values = Mapping[Key, Value]
@@ -54,11 +54,13 @@ class Changing:
         await store.move(writing, moved.keys)
         await certificates.move(writing, moved.domains)
         parts = await revisions.record(writing, changes, author, now)
+        await events.record(writing, events.of_change(parts, author, revision, now), revision, now)
         self._size += sum(part.size for part in parts.values())
         self._count += len(changes)
         if self._size > _SWEEP_AFTER_BYTES or self._count > _SWEEP_AFTER_CHANGES:
             self._size = self._count = 0  # an hour is long for who writes that much
             told(await revisions.sweep(writing, now))
+            await events.sweep(writing, now)
         return revision
 
 

@@ -21,8 +21,8 @@ from edgeward.controller.feed import Feed, line
 from edgeward.controller.looking import Looks, with_name
 from edgeward.controller.registry import Registry, Stream
 from edgeward.database import schema
-from edgeward.database.engine import Database, Writing
-from edgeward.declaration import audit, store
+from edgeward.database.engine import Database, Writing, current_revision
+from edgeward.declaration import audit, events, store, told
 from edgeward.declaration.feed import Answer, Hello, Identity, Ping, Report, Synced
 from edgeward.declaration.model import Key
 from edgeward.errors import Conflict, NotFound, Refused, Unavailable
@@ -248,6 +248,10 @@ class Nodes:
         key = Key("nodes", EVERY_PROJECT, name)
         entry = audit.Entry(who.name, "api", action, key, before, after)
         await audit.record(writing, [entry], self._clock())
+        what = {"join": "joined", "forget": "forgotten", "label": "labelled"}.get(action, action)
+        labels = {"labels": dict(after or {})} if action == "label" else {}
+        happened = told.of_node(name, what, self._clock(), **labels)
+        await events.record(writing, [happened], await current_revision(writing.connection), self._clock())
 
 
 async def _quiet(database: Database, stream: Stream, revision: int) -> Value | None:

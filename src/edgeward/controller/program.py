@@ -17,6 +17,7 @@ from edgeward import notify
 from edgeward.access import store as token_store
 from edgeward.access.authenticate import Authenticator
 from edgeward.api import certificates as certificate_routes
+from edgeward.api import events as event_routes
 from edgeward.api import explain as explain_routes
 from edgeward.api import history as history_routes
 from edgeward.api.app import create_app
@@ -30,6 +31,7 @@ from edgeward.controller.certified import Certified
 from edgeward.controller.changing import told
 from edgeward.controller.config import Settings
 from edgeward.controller.declared import Declarations
+from edgeward.controller.events import Events
 from edgeward.controller.explain import NodeView
 from edgeward.controller.explaining import Explainer
 from edgeward.controller.files import write_secret
@@ -41,10 +43,11 @@ from edgeward.controller.registry import Registry
 from edgeward.controller.seeing import Seeing
 from edgeward.controller.serving import Serving, tls_context
 from edgeward.controller.state import State
+from edgeward.controller.telling import Telling
 from edgeward.controller.tokens import Tokens
 from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, open_database
-from edgeward.declaration import audit, revisions, store
+from edgeward.declaration import audit, events, revisions, store
 from edgeward.errors import EdgewardError, Invalid
 from edgeward.gateway.model import Address
 from edgeward.kinds import KINDS
@@ -73,6 +76,8 @@ class Parts:
     cases: UseCases
     app: FastAPI
     seeing: Seeing
+    events: Events
+    telling: Telling
     serving: Serving
     changed: asyncio.Event
     """Set after every change of what is declared."""
@@ -119,6 +124,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         file = WatchedFile(settings.config, settings.environment, declarations, clock)
     metrics = Metrics()
     seeing = Seeing(database, registry, access, obtainer, file, metrics, settings.state_dir, clock)
+    events = Events(database, access)
     cases = UseCases(
         access=access,
         declarations=declarations,
@@ -128,8 +134,9 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         certificates=Certificates(database, obtainer, state.policy, certified.authority, clock),
         explain=Explainer(database, state, lambda name: _asked(registry, name), clock),
         history=History(database, state, file, clock),
+        events=events,
     )
-    extra = (certificate_routes.router, explain_routes.router, history_routes.router)
+    extra = (certificate_routes.router, explain_routes.router, history_routes.router, event_routes.router)
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)
     seeing.serving = lambda: serving.addresses
@@ -148,6 +155,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         cases=cases,
         app=app,
         seeing=seeing,
+        events=events,
+        telling=Telling(database, registry, state, clock),
         serving=serving,
         changed=changed,
     )
@@ -201,6 +210,8 @@ async def _serve(parts: Parts) -> None:
             renew.run(parts.issuance),
             parts.database.listen(),
             parts.state.follow(parts.database),
+            parts.events.tail.run(),
+            parts.telling.run(),
             parts.certified.run(lambda: _reopen(parts)),
             _keep_open(parts),
             _reload(parts, again),
@@ -216,6 +227,7 @@ async def _serve(parts: Parts) -> None:
         await ending.wait()
         notify.stopping()
         parts.registry.end_all()
+        await parts.events.tail.end()
         await parts.serving.stop()
         for task in tasks:
             task.cancel()
@@ -254,7 +266,7 @@ async def _reload(parts: Parts, again: asyncio.Event) -> None:
 
 
 async def _sweep(database: Database) -> None:
-    """Forget old deletions, dead tokens and the oldest history, every hour."""
+    """Forget old deletions, dead tokens and the oldest history and events, every hour."""
     while True:
         try:
             async with database.writing() as writing:
@@ -262,6 +274,7 @@ async def _sweep(database: Database) -> None:
                 await store.sweep(writing, now)
                 await token_store.sweep(writing, now)
                 told(await revisions.sweep(writing, now))
+                await events.sweep(writing, now)
                 await audit.sweep(writing, now, revisions.Bounds.seconds)
         except EdgewardError as error:
             _log.warning("old rows stay for now", reason=str(error))

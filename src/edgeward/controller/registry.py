@@ -25,6 +25,8 @@ class Stream:
         self.ended = asyncio.Event()
         self.checked = 0.0
         """When the token was last looked up, in Unix seconds."""
+        self.reported = False
+        """Whether the node's report is of this connection, not of an earlier one."""
 
 
 @dataclass
@@ -109,6 +111,8 @@ class Registry:
         node = self.know(name, now, now, None)
         worth = node.report is None or _essence(node.report) != _essence(report)
         node.report, node.seen = report, now
+        if node.stream is not None:
+            node.stream.reported = True
         await self._announce()
         if not worth and 0 <= now - node.stored < _STORE_EVERY:
             return False

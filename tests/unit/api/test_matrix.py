@@ -53,6 +53,7 @@ ROUTES = {
         {"kind": "domains", "name": "shop.example", "dry_run": True},
         CHANGE_DEFAULT,
     ),
+    ("GET", "/v1/events"): ("/v1/events?follow=false", None, READ),
     ("GET", "/v1/wait"): ("/v1/wait?revision=0&timeout=0", None, READ),
     ("GET", "/v1/status"): ("/v1/status", None, READ),
     ("GET", "/v1/tokens"): ("/v1/tokens", None, ADMINISTER),
