@@ -80,12 +80,15 @@ def _print(event: Mapping[str, Any], output: show.Format) -> None:
     if output is show.Format.json:
         typer.echo(json.dumps(event))
         return
-    data = event["data"]
-    clock = (
-        datetime.fromtimestamp(data["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S") if "at" in data else ""
-    )
-    sign, text = _sentence(event["type"], data)
-    show.signed([(sign, f"{event['id']:>6}  {clock:19}  {show.shown(text)}")])
+    sign, text = _sentence(event["type"], event["data"])
+    show.signed([(sign, f"{event['id']:>6}  {_clock(event['data'].get('at'))}  {show.shown(text)}")])
+
+
+def _clock(at: float | None) -> str:
+    """Give an instant as clocks here show it."""
+    if at is None:
+        return " " * 19
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _sentence(kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
