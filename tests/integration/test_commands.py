@@ -297,6 +297,51 @@ def test_tokens_are_made_used_and_revoked(edge: Edge) -> None:
     assert edge.run("token", "create", "x", "--role", "king").code == 2
 
 
+def test_history_is_listed_shown_and_gone_back_to(edge: Edge) -> None:
+    for options in ({}, {"on_demand": True}):
+        path = edge.file("history.yaml", domains=[{"name": "history.example", **options}])
+        assert edge.run("apply", "-f", path).code == 0
+    newest, first = edge.run("history", "domain", "history.example", "-o", "json").data()
+    one = [str(first["revision"]), "domains", "history.example"]
+
+    assert "file:history.yaml" in edge.run("history").out
+    assert "on_demand" in edge.run("history", "domains", "history.example").out
+    assert "+     on_demand: true" in edge.run("show", str(newest["revision"])).out
+    assert "on_demand" not in edge.run("show", *one).out
+    assert "on_demand" in edge.run("export", "--revision", str(newest["revision"])).out
+    dry = edge.run("rollback", *one, "--dry-run")
+    assert (dry.code, "-     on_demand: true" in dry.out) == (3, True)
+    assert "declared by the file history.yaml" in dry.err
+    late = edge.run("rollback", *one, "--if-at", one[0])
+    assert (late.code, "was changed since" in late.err) == (1, True)
+    assert edge.run("rollback", *one, "--if-at", str(newest["revision"])).code == 0
+    assert "on_demand" not in edge.run("get", *one[1:], "-o", "json").data()["value"]
+    assert "nothing to change" in edge.run("rollback", *one).out
+    assert edge.run("rollback", "1000000").code == 1
+    assert edge.run("history", "tokens").code == 2
+    assert edge.run("history", "-o", "json", "--limit", "1").data()[0]["rolled_back_to"] == first["revision"]
+    assert edge.run("delete", *one[1:], "--take-over").code == 0
+
+
+def test_events_tell_of_changes_and_of_nodes(edge: Edge) -> None:
+    def told() -> list[tuple[str, Any]]:
+        lines = edge.run("events", "--last", "1000", "-o", "json").out.splitlines()
+        found = [json.loads(line) for line in lines]
+        assert [e["id"] for e in found] == sorted({e["id"] for e in found})
+        return [(e["type"], e["data"].get("what"), e["data"].get("revision")) for e in found]
+
+    assert edge.run("apply", "-f", edge.file("e.yaml", domains=[{"name": "e.example"}])).code == 0
+    revision = edge.run("history", "-o", "json", "--limit", "1").data()[0]["revision"]
+    until(lambda: ("node", "revision", revision) in told(), 20.0)
+    assert {("node", "connected", None), ("change", None, revision)} <= set(told())
+    page = edge.run("events").out
+    assert f"edge1 serves revision {revision}" in page
+    assert f"revision {revision} (admin, file:e.yaml): create domains/default/e.example" in page
+    assert "domains/default" not in edge.run("events", "--types", "node").out
+    assert edge.run("events", "--types", "x").code == 2
+    assert edge.run("apply", "-f", edge.file("e.yaml")).code == 0
+
+
 def test_the_root_is_printed_and_how_to_trust_it(edge: Edge) -> None:
     root = (edge.state / "ca" / "root.pem").read_text()
     api = f"https://127.0.0.1:{edge.api}"
