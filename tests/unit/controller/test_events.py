@@ -16,8 +16,8 @@ from tests.unit.controller.test_declared import DOMAIN, WHOLE, detail
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with controller(tmp_path) as found:
+async def here(tmp_path, database_url):
+    async with controller(tmp_path, database_url) as found:
         yield found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -30,8 +31,8 @@ from tests.unit.declaration.examples import documents
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with controller(tmp_path) as found:
+async def here(tmp_path, database_url):
+    async with controller(tmp_path, database_url) as found:
         yield found
 
 
@@ -370,8 +371,9 @@ async def take(here, step, revisions) -> None:
         await here.history.rolled_back(ADMIN, revision, Rollback(About()))
 
 
-async def check(steps, wanted) -> None:
+async def check(template, steps, wanted) -> None:
     with tempfile.TemporaryDirectory(prefix="ew-", dir="/tmp") as directory:
+        shutil.copy(template, directory)
         async with declaring(Path(directory)) as here:
             history = here.history
             seen = {0: await stored(here)}
@@ -389,7 +391,7 @@ async def check(steps, wanted) -> None:
                 assert sources == {key: source for key, (_, source) in seen[revision].items()}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=1, max_size=8), st.lists(st.floats(0, 1), max_size=4))
-def test_after_any_sequence_a_rollback_gives_exactly_what_was_there_then(steps, wanted):
-    asyncio.run(check(steps, wanted))
+def test_after_any_sequence_a_rollback_gives_exactly_what_was_there_then(sqlite_template, steps, wanted):
+    asyncio.run(check(sqlite_template, steps, wanted))

@@ -93,8 +93,8 @@ class Controller:
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with opened(tmp_path) as database:
+async def here(database_url):
+    async with opened(database_url) as database:
         yield Installation(database)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,8 +26,8 @@ PLENTY = Bounds(changes=10**6, size=10**9, seconds=1000 * DAY)
 
 
 @pytest.fixture
-async def database(tmp_path):
-    async with opened(tmp_path) as database:
+async def database(database_url):
+    async with opened(database_url) as database:
         yield database
 
 
@@ -110,11 +115,7 @@ async def test_what_is_left_can_be_gone_back_to_from_the_oldest_on(database):
     st.integers(1, 60),
     st.integers(1, 4),
 )
-def test_sweeping_keeps_the_newest_that_fit_and_twice_is_once(made, most, days, always):
-    import asyncio
-    import tempfile
-    from pathlib import Path
-
+def test_sweeping_keeps_the_newest_that_fit_and_twice_is_once(sqlite_template, made, most, days, always):
     bounds = Bounds(changes=most, seconds=days * DAY, always=always)
     made = sorted(made, key=lambda m: -m[1])  # ages: the oldest first
 
@@ -134,4 +135,5 @@ def test_sweeping_keeps_the_newest_that_fit_and_twice_is_once(made, most, days, 
         assert found == wanted
 
     with tempfile.TemporaryDirectory(prefix="ew-", dir="/tmp") as directory:
+        shutil.copy(sqlite_template, directory)
         asyncio.run(run(Path(directory)))
