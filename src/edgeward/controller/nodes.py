@@ -249,8 +249,7 @@ class Nodes:
         entry = audit.Entry(who.name, "api", action, key, before, after)
         await audit.record(writing, [entry], self._clock())
         what = {"join": "joined", "forget": "forgotten", "label": "labelled"}.get(action, action)
-        labels = {"labels": dict(after or {})} if action == "label" else {}
-        happened = told.of_node(name, what, self._clock(), **labels)
+        happened = told.of_node(name, what, self._clock(), labels=dict(after or {}))
         await events.record(writing, [happened], await current_revision(writing.connection), self._clock())
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgeward.api.history import About, Rollback
@@ -392,6 +392,7 @@ async def check(template, steps, wanted) -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example([("apply", "file:a", _SHOP, True, True), ("apply", "file:b", _SHOP, True, True)], [0.5])
 @given(st.lists(STEPS, min_size=1, max_size=8), st.lists(st.floats(0, 1), max_size=4))
 def test_after_any_sequence_a_rollback_gives_exactly_what_was_there_then(sqlite_template, steps, wanted):
     asyncio.run(check(sqlite_template, steps, wanted))
