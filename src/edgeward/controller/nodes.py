@@ -249,7 +249,8 @@ class Nodes:
         entry = audit.Entry(who.name, "api", action, key, before, after)
         await audit.record(writing, [entry], self._clock())
         what = {"join": "joined", "forget": "forgotten", "label": "labelled"}.get(action, action)
-        happened = told.of_node(name, what, self._clock(), labels=dict(after or {}))
+        more = {} if after is None else {"labels": dict(after)}
+        happened = told.of_node(name, what, self._clock(), None, **more)
         await events.record(writing, [happened], await current_revision(writing.connection), self._clock())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 
 import pytest
 
@@ -16,14 +17,23 @@ from tests.unit.controller.test_declared import DOMAIN, WHOLE, detail
 
 
 @pytest.fixture
-async def here(tmp_path, database_url):
-    async with controller(tmp_path, database_url) as found:
+async def here(request, tmp_path, sqlite_template):
+    """On SQLite; a test may be run ``on_both``."""
+    url = getattr(request, "param", "sqlite")
+    if url == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    else:
+        url = f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
+    async with controller(tmp_path, url) as found:
         yield found
 
 
 @pytest.fixture
 async def admin(here):
     return await here.token("boss", "admin")
+
+
+on_both = pytest.mark.parametrize("here", ["sqlite", "postgresql"], indirect=True)
 
 
 def read(text: str) -> list[tuple[int, str, dict]]:
@@ -63,6 +73,7 @@ async def test_a_change_is_an_event_with_who_and_what(here, admin):
     assert second["revision"] > first["revision"]
 
 
+@on_both
 async def test_a_reader_goes_on_behind_any_event_without_gap_or_repetition(here, admin):
     await put(here, admin, *(f"d{i}.example" for i in range(8)))
     whole = await all_of(here, admin)
@@ -86,6 +97,7 @@ async def test_more_events_than_are_read_at_once_all_come(here, admin):
     assert [data["n"] for _, _, data in await all_of(here, admin, "after=0&types=node")] == list(range(450))
 
 
+@on_both
 async def test_events_are_filtered_by_type_and_project(here, admin):
     await put(here, admin, "a.example")
     await here.http.put("/v1/domains/t.example?project=t", json={}, headers=admin)
@@ -117,6 +129,7 @@ async def test_nobody_learns_of_other_projects_nor_of_the_installation(here, adm
     assert [o["key"] for o in found[2]["objects"]] == ["domains/default/shop.example"], "not listen"
 
 
+@on_both
 async def test_whose_events_are_not_kept_any_more_is_told_so_first(here, admin):
     await put(here, admin, *(f"d{i}.example" for i in range(6)))
     whole = await all_of(here, admin)
@@ -189,6 +202,7 @@ async def principal(here, headers) -> Principal:
     return await here.parts.access.authenticate(headers["authorization"].removeprefix("Bearer "), "")
 
 
+@on_both
 async def test_a_stream_brings_what_happens_from_now_on(here, admin, tail):
     await put(here, admin, "before.example")
     async with Reader(here, await principal(here, admin)) as reader:

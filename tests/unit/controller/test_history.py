@@ -31,14 +31,23 @@ from tests.unit.declaration.examples import documents
 
 
 @pytest.fixture
-async def here(tmp_path, database_url):
-    async with controller(tmp_path, database_url) as found:
+async def here(request, tmp_path, sqlite_template):
+    """On SQLite; a test may be run ``on_both``."""
+    url = getattr(request, "param", "sqlite")
+    if url == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    else:
+        url = f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
+    async with controller(tmp_path, url) as found:
         yield found
 
 
 @pytest.fixture
 async def admin(here):
     return await here.token("boss", "admin")
+
+
+on_both = pytest.mark.parametrize("here", ["sqlite", "postgresql"], indirect=True)
 
 
 async def back(here, headers, revision, **body):
@@ -85,6 +94,7 @@ async def test_a_revision_is_shown_from_what_to_what(here, admin):
     assert change["after"] == {"name": "mine.example", "on_demand": True}
 
 
+@on_both
 async def test_the_history_of_one_object_has_its_changes_and_it_is_shown_as_it_was(here, admin):
     await here.apply(admin, **WHOLE)
     first = await revision_of(here, admin)
@@ -99,6 +109,7 @@ async def test_the_history_of_one_object_has_its_changes_and_it_is_shown_as_it_w
     assert missing.status_code == 404
 
 
+@on_both
 async def test_pages_of_history_and_of_a_large_revision_go_on_where_they_stopped(here, admin):
     await here.apply(admin, domains=[{"name": f"d{i}.example"} for i in range(7)])
     for i in range(5):
@@ -164,6 +175,7 @@ async def test_somebody_of_one_project_sees_their_part_of_a_revision_only(here, 
 # --- rolling back -------------------------------------------------------------------------------
 
 
+@on_both
 async def test_a_rollback_brings_back_values_and_sources_and_is_a_revision(here, admin):
     await here.apply(admin, **WHOLE)
     good = await revision_of(here, admin)
@@ -301,6 +313,7 @@ async def test_revisions_out_of_reach_are_named_with_those_in_reach(here, admin)
     assert (await here.http.get("/v1/history", headers=admin)).json()["oldest"] == newest
 
 
+@on_both
 async def test_rollbacks_and_writers_at_once_leave_one_order_of_revisions(here, admin):
     await here.apply(admin, **WHOLE)
     good = await revision_of(here, admin)
