@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeward.gateway.envoy import Gateway, translate
+from edgeward.gateway.envoy.routes import HTTP_ROUTES, HTTPS_ROUTES
 from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import parse
 from edgeward.xds import messages as m
@@ -95,7 +96,7 @@ def test_a_wildcard_does_not_catch_the_domains_of_another_project_below_it() -> 
         domains={"*.x.example": "default", "*.own.x.example": "default", "other.example": "p", **theirs},
     )
     for resource in translate(state):
-        if resource.type_url == m.ROUTES:
+        if resource.type_url == m.ROUTES and resource.name == HTTPS_ROUTES:
             hosts = m.RouteConfiguration.FromString(resource.body).virtual_hosts
             found = {host: virtual for virtual in hosts for host in virtual.domains}
             assert set(found) == {"*.x.example", *theirs}
@@ -109,3 +110,39 @@ def test_a_hosts_own_route_goes_before_a_wildcards_of_the_same_path_whatever_the
     asking = {"name": "b", "hosts": ["*.x.example"], "service": "a", "headers": {"x-beta": "1"}}
 
     assert names(virtual_hosts(wild, own, asking)["s.x.example"]) == ["z", "b", "a"]
+
+
+def over_plain_http(*routes: dict[str, object]) -> dict[str, str]:
+    """Give what each host named in the configuration for plain HTTP gets there."""
+    state = Gateway(
+        Listen(https=":443", http=":80"),
+        (Service(name="a", backends=("http://b:1",)),),
+        tuple(parse(Route, route) for route in routes),
+    )
+    (found,) = (r for r in translate(state) if r.type_url == m.ROUTES and r.name == HTTP_ROUTES)
+    configuration = m.RouteConfiguration.FromString(found.body)
+    return {
+        host: ",".join("redirect" if r.redirect.https_redirect else "serve" for r in virtual.routes)
+        for virtual in configuration.virtual_hosts
+        for host in virtual.domains
+    }
+
+
+def test_over_plain_http_only_hosts_that_do_something_else_than_redirect_are_named() -> None:
+    usual = {"hosts": ["a.example", "*.b.example"], "service": "a"}
+    served = {"hosts": ["s.example"], "service": "a", "http": "serve"}
+    refused = {"hosts": ["r.example"], "service": "a", "http": "refuse"}
+
+    assert over_plain_http(usual) == {"*": "redirect"}
+    assert over_plain_http(usual, served, refused) == {"*": "redirect", "s.example": "serve", "r.example": ""}
+
+
+def test_a_wildcard_served_over_plain_http_takes_no_host_that_is_redirected() -> None:
+    usual = {"hosts": ["a.w.example"], "service": "a", "project": "p"}
+    served = {"hosts": ["*.w.example"], "service": "a", "http": "serve"}
+
+    assert over_plain_http(usual, served) == {
+        "*": "redirect",
+        "*.w.example": "serve",
+        "a.w.example": "redirect",
+    }

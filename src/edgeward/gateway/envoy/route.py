@@ -51,15 +51,17 @@ def plain(route: Route, level: int, services: Services, port: int) -> list[Ranke
             (_rank(route, path, level), _message(route, path, services, over_tls=False))
             for path in route.paths
         ]
-    upgrade = m.RedirectAction(
+    return [(_rank(route, path, level), upgrade(_match(route, path), port)) for path in route.paths]
+
+
+def upgrade(match: Any, port: int) -> Any:
+    """Redirect to the same place over HTTPS."""
+    action = m.RedirectAction(
         https_redirect=True,
         port_redirect=0 if port == 443 else port,
         response_code=m.RedirectAction.PERMANENT_REDIRECT,
     )
-    return [
-        (_rank(route, path, level), m.Route(match=_match(route, path), redirect=upgrade))
-        for path in route.paths
-    ]
+    return m.Route(match=match, redirect=action)
 
 
 def _rank(route: Route, path: str, level: int) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from edgeward.gateway.model import Route
 
@@ -26,6 +27,27 @@ class Led:
         self.groups: set[Group] = set()
 
 
+@dataclass(frozen=True)
+class Part:
+    """Virtual hosts as they stand in a route configuration, and the hash of that."""
+
+    body: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Made:
+    """What comes of a group: its virtual hosts for HTTPS, and those for plain HTTP.
+
+    ``upgraded``: over plain HTTP all its routes do is to redirect to HTTPS. ``wild``: it has a wildcard.
+    """
+
+    secure: Part
+    plain: Part
+    upgraded: bool
+    wild: bool
+
+
 class Group:
     """Hosts that get equal routes. ``made``: what somebody made of it, until it changes."""
 
@@ -33,7 +55,7 @@ class Group:
 
     def __init__(self, levels: Levels) -> None:
         self.levels = levels
-        self.made: tuple[bytes, ...] | None = None
+        self.made: Made | None = None
         self._hosts: set[str] = set()
         self._ordered: list[str] | None = None
 
