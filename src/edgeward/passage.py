@@ -21,7 +21,7 @@ def misfit(service: Service, *, unread: bool) -> str | None:
 def shared(host: str, route: Route, others: Iterable[Route]) -> str | None:
     """Say so where a host that is passed through has another route beside it."""
     for other in others:
-        if host in other.hosts and "passthrough" in (route.tls, other.tls):
+        if "passthrough" in (route.tls, other.tls) and host in other.hosts:
             whose = (
                 f"the route '{other.name}'" if other.project == route.project else "another project's route"
             )

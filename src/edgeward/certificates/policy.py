@@ -15,11 +15,22 @@ LOCAL: Final = Issuer(name="local", local=LocalIssuer())
 
 
 class Policy:
-    """The domains and issuers of one moment; rebuilt when they change, looked up in constant time."""
+    """The domains and issuers as they are declared now; each is looked up in constant time."""
 
     def __init__(self, domains: Iterable[Domain] = (), issuers: Iterable[Issuer] = ()) -> None:
         self._domains = {domain.name: domain for domain in domains}
         self._issuers = {(issuer.project, issuer.name): issuer for issuer in issuers}
+
+    def replace(self, before: object, after: object) -> None:
+        """Take in a change of anything declared; None is what is not there, other kinds are passed over."""
+        if isinstance(before, Domain) and self._domains.get(before.name) == before:
+            del self._domains[before.name]  # else another project has it by now
+        elif isinstance(before, Issuer):
+            self._issuers.pop((before.project, before.name), None)
+        if isinstance(after, Domain):
+            self._domains[after.name] = after
+        elif isinstance(after, Issuer):
+            self._issuers[after.project, after.name] = after
 
     def covering(self, name: str) -> Domain | None:
         """Give the domain that covers a canonical name: the one so named, else its wildcard."""

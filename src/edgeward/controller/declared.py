@@ -185,7 +185,7 @@ class Declarations:
             revision = await store.declared_revision(connection)
             if revision not in request.match:
                 raise Outdated(f"the declared state was changed since; its revision is {revision} now")
-        seen = {k: s for k, s in self._state.stored.items() if who.sees(k.project)}
+        seen = _seen(who, self._state.stored, request.keep, wanted)
         options = {"keep": request.keep, "take_over": request.take_over}
         changes = await asyncio.to_thread(plan, wanted.objects, seen, request.source, **options)
         for change in changes:
@@ -229,6 +229,16 @@ class Declarations:
         if stored is None or not shows(who, stored.key):
             raise NotFound(f"there is no {kind.name}/{printable(name)}")
         return stored
+
+
+def _seen(
+    who: Principal, stored: Mapping[Key, Stored], keep: bool, wanted: document.Document
+) -> dict[Key, Stored]:
+    """Give what a plan looks at: where nothing is pruned that is a few of a hundred thousand."""
+    if keep:
+        keys = (declared.key for declared in wanted.objects)
+        return {key: stored[key] for key in keys if key in stored and who.sees(key.project)}
+    return dict(stored) if who.everywhere else {k: s for k, s in stored.items() if who.sees(k.project)}
 
 
 _NOTHING: Final = document.Document("", ())

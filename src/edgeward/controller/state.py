@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward import whereabouts
-from edgeward.certificates.model import Cache, Domain, Issuer
+from edgeward.certificates.model import Cache, Domain
 from edgeward.certificates.policy import Policy
 from edgeward.database.engine import Database, current_revision
 from edgeward.declaration import store
@@ -58,7 +58,7 @@ class State:
         self._world = World()
         self._position = Position(0)
         self._busy = asyncio.Lock()
-        self._policy: Policy | None = None
+        self._policy = Policy()
         self._changed = changed
 
     @property
@@ -67,11 +67,6 @@ class State:
 
     def policy(self) -> Policy:
         """Give what domains and issuers allow now."""
-        if self._policy is None:
-            values = [s.value for s in self.stored.values()]
-            self._policy = Policy(
-                (v for v in values if isinstance(v, Domain)), (v for v in values if isinstance(v, Issuer))
-            )
         return self._policy
 
     def listen(self) -> Listen:
@@ -145,12 +140,11 @@ class State:
         checked = {key: None if stored is None else stored.value for key, stored in values.items()}
         await _aside(len(values), _set, self._world, checked)
         for key, stored in values.items():
-            if stored is None:
-                self.stored.pop(key, None)
-            else:
+            before = self.stored.pop(key, None) if stored is None else self.stored.get(key)
+            if stored is not None:
                 self.stored[key] = stored
+            self._policy.replace(before and before.value, stored and stored.value)
         self._position = position
-        self._policy = None
         self._changed()
 
     def _outlook(self, changes: Sequence[Change], values: Values) -> Outlook:

@@ -55,3 +55,36 @@ def test_issuers_are_those_of_the_domains_project_and_local_is_always_there():
     assert policy.order("x.example", Domain(name="x.example", project="a", issuer="short")).lifetime == 86400
     with pytest.raises(Refused, match="'short' does not exist"):
         policy.order("x.example", Domain(name="x.example", project="b", issuer="short"))
+
+
+projects = st.sampled_from(["p", "q"])
+moving = st.builds(
+    lambda name, project, on_demand: Domain(name=name, project=project, on_demand=on_demand),
+    st.sampled_from(["a.example", "b.example"]),
+    projects,
+    st.booleans(),
+)
+steps = st.lists(st.tuples(moving, st.booleans()), max_size=12)
+
+
+@given(steps, st.randoms())
+def test_a_policy_kept_up_is_the_policy_made_anew_in_whatever_order_a_change_is_taken_in(steps, order):
+    declared: dict[tuple[str, str], Domain] = {}
+    kept_up = Policy()
+    for domain, there in steps:
+        wanted = {
+            key: d for key, d in declared.items() if d.name != domain.name
+        }  # names are unique everywhere
+        if there:
+            wanted[domain.project, domain.name] = domain
+        touched = list(declared.keys() | wanted.keys())
+        order.shuffle(touched)
+        for key in touched:
+            kept_up.replace(declared.get(key), wanted.get(key))
+        declared = wanted
+
+    anew = Policy(declared.values())
+    assert {n: kept_up.covering(n) for n in ("a.example", "b.example")} == {
+        n: anew.covering(n) for n in ("a.example", "b.example")
+    }
+    assert set(kept_up.eager()) == set(anew.eager())
