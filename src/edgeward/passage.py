@@ -36,6 +36,10 @@ def ports(value: Listen | TcpRoute) -> Iterator[tuple[str, str]]:
         return
     for field in ("http", "https", "api", "metrics"):
         yield from ((f"{field}[{i}]", text) for i, text in enumerate(getattr(value, field)))
+    for name, own in value.nodes.items():
+        for field in ("http", "https", "metrics"):
+            addresses = getattr(own, field) or ()
+            yield from ((f"nodes.{name}.{field}[{i}]", text) for i, text in enumerate(addresses))
 
 
 def taken(value: Listen | TcpRoute, others: Mapping[str, Listen | TcpRoute]) -> Iterator[tuple[str, str]]:

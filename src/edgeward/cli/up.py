@@ -52,13 +52,14 @@ def up(
 
     os.umask(0o077)
     state = resolve_state_dir(state_dir)
-    listen = preflight.listen_of(preflight.read_declaration(config))
+    name = name or default_node_name()
+    listen = preflight.listen_of(preflight.read_declaration(config)).of_node(name)
     binary = preflight.find_envoy(envoy) if node else None
     preflight.check_state_dir(state)
     lock = preflight.take_lock(state)
     preflight.check_addresses(listen, with_node=node)
     log.set_up("up", os.environ.get("EDGEWARD_LOG_LEVEL", "info").lower())
-    programs = _programs(config.absolute(), state, binary, name or default_node_name(), drain_seconds)
+    programs = _programs(config.absolute(), state, binary, name, drain_seconds)
     code = asyncio.run(supervise(Supervisor(programs, state)))
     os.close(lock)
     raise typer.Exit(code)

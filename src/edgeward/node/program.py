@@ -45,7 +45,7 @@ class Node:
     def __init__(self, config: Config, seal: sealing.Seal) -> None:
         self._config = config
         self._copy = LastGood(config.node_dir / "last-good.db", seal)
-        self._state = State()
+        self._state = State(_own_name(config.identity_file))
         self._tiers = Tiers(self._copy)
         self._resolver = Resolver(config.dns_servers)
         self._backends = Backends(self._resolver, self._copy.addresses())
@@ -165,6 +165,16 @@ class Node:
                     last = good
                 except Unavailable as error:
                     log.error("backend addresses are not on disk", problem=str(error))
+
+
+def _own_name(file: Path) -> str:
+    """Give this node's name, blank where its identity cannot be read: it serves what it knows all the same."""
+    try:
+        identity = identities.load(file)
+    except (Invalid, Unavailable) as error:
+        log.error("who this node is cannot be read", problem=str(error))
+        return ""
+    return "" if identity is None else identity.name
 
 
 def _keep_addresses(copying: Copying, changes: dict[str, list[str] | None]) -> None:

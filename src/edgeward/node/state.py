@@ -49,7 +49,9 @@ class Touched:
 class State:
     """Declared objects by kind. Values that do not parse are kept out and told in ``problems``."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str = "") -> None:
+        self.node = node
+        """The name of this node."""
         self.forget()
 
     def forget(self) -> None:
@@ -109,7 +111,7 @@ class State:
             self.tcp_routes[project, name] = parse(TcpRoute, value)
             touched.gateway = True
         elif kind == "listen":
-            self._listen(parse(Listen, value), touched)
+            self._listen(parse(Listen, value).of_node(self.node), touched)
         elif kind == "cache":
             self.cache = parse(Cache, value)
             touched.cache = True

@@ -138,3 +138,16 @@ def test_a_tcp_route_says_no_address_twice() -> None:
     both = ["127.0.0.1:25", ":25"]
     assert "keep one" in complaint(TcpRoute, {"name": "t", "listen": both, "service": "s"})
     assert "at least 1" in complaint(TcpRoute, {"name": "t", "listen": [], "service": "s"})
+
+
+def test_a_node_may_listen_elsewhere_and_keeps_what_it_does_not_say() -> None:
+    listen = parse(
+        Listen,
+        {"https": ":443", "http": ":80", "nodes": {"berlin": {"https": "192.0.2.1:443", "metrics": []}}},
+    )
+
+    assert listen.of_node("paris") is listen
+    assert listen.of_node("berlin").https == ("192.0.2.1:443",)
+    assert listen.of_node("berlin").http == ("0.0.0.0:80",)
+    with pytest.raises(Invalid, match="192.0.2.1:80 is listed twice for node berlin"):
+        parse(Listen, {"http": "192.0.2.1:80", "nodes": {"berlin": {"https": "192.0.2.1:80"}}})

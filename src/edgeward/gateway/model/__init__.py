@@ -7,7 +7,7 @@ allowed) or strings such as ``500ms``, ``30s``, ``5m``, ``1h``; sizes are bytes 
 from edgeward.gateway.model.backend import Backend, BackendTLS
 from edgeward.gateway.model.balance import HashCookie, HashOn
 from edgeward.gateway.model.header import HeaderChange
-from edgeward.gateway.model.listen import Address, Limits, Listen
+from edgeward.gateway.model.listen import Address, Limits, Listen, ListenHere
 from edgeward.gateway.model.route import HSTS, Redirect, Route
 from edgeward.gateway.model.service import (
     ActiveHealth,
@@ -32,6 +32,7 @@ __all__ = [
     "Health",
     "Limits",
     "Listen",
+    "ListenHere",
     "PassiveHealth",
     "Redirect",
     "Retries",

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from edgeward.errors import Invalid
 from edgeward.gateway.model.units import Bytes, ExactName, Network, Seconds
-from edgeward.parsing import Value, checked
+from edgeward.parsing import Name, Value, checked
 
 
 class Address(Value):
@@ -81,6 +81,17 @@ class Limits(Value):
     """Requests at once on one HTTP/2 connection."""
 
 
+class ListenHere(Value):
+    """Where one node listens; what is not given is as for all."""
+
+    http: Addresses | None = None
+    """Instead of ``listen.http``."""
+    https: Addresses | None = None
+    """Instead of ``listen.https``."""
+    metrics: Addresses | None = None
+    """Instead of ``listen.metrics``."""
+
+
 class Listen(Value):
     """Where the edge listens; one object, named ``listen``."""
 
@@ -104,11 +115,26 @@ class Listen(Value):
     """One JSON line for each request, to standard output or an absolute file path."""
     limits: Limits = Limits()
     """What one visitor may use up."""
+    nodes: dict[Name, ListenHere] = Field(default={}, max_length=1000)
+    """By the name of a node: where it listens instead, as hosts with addresses of their own do."""
 
     @model_validator(mode="after")
     def _no_address_twice(self) -> Self:
-        every = [*self.http, *self.https, *self.api, *self.metrics]
-        twice = sorted({a for a in every if every.count(a) > 1})
-        if twice:
-            raise ValueError(f"{twice[0]} is listed twice; give every listener its own address")
+        _once([*self.http, *self.https, *self.api, *self.metrics], "")
+        for name in self.nodes:
+            here = self.of_node(name)
+            _once([*here.http, *here.https, *here.metrics], f" for node {name}")
         return self
+
+    def of_node(self, name: str) -> Listen:
+        """Give where a node of this name listens."""
+        own = self.nodes.get(name)
+        if own is None:
+            return self
+        return self.model_copy(update={k: v for k, v in own if v is not None})
+
+
+def _once(addresses: list[str], where: str) -> None:
+    twice = sorted({a for a in addresses if addresses.count(a) > 1})
+    if twice:
+        raise ValueError(f"{twice[0]} is listed twice{where}; give every listener its own address")
