@@ -168,7 +168,7 @@ class Node:
 
 
 def _own_name(file: Path) -> str:
-    """Give this node's name, blank where its identity cannot be read: it serves what it knows all the same."""
+    """Give this node's name, blank where its identity cannot be read: it serves what it knows."""
     try:
         identity = identities.load(file)
     except (Invalid, Unavailable) as error:

@@ -149,5 +149,5 @@ def test_a_node_may_listen_elsewhere_and_keeps_what_it_does_not_say() -> None:
     assert listen.of_node("paris") is listen
     assert listen.of_node("berlin").https == ("192.0.2.1:443",)
     assert listen.of_node("berlin").http == ("0.0.0.0:80",)
-    with pytest.raises(Invalid, match="192.0.2.1:80 is listed twice for node berlin"):
+    with pytest.raises(Invalid, match=r"192\.0\.2\.1:80 is listed twice for node berlin"):
         parse(Listen, {"http": "192.0.2.1:80", "nodes": {"berlin": {"https": "192.0.2.1:80"}}})
