@@ -343,3 +343,32 @@ def test_an_envoy_whose_predecessor_was_killed_goes_on_taking_changes(
 
     assert edge.envoy_pid() == new
     assert edge.visit(_NAME)
+
+
+def test_an_envoy_that_dies_just_after_it_took_over_is_replaced_and_the_old_visitors_stay(
+    edge: Rig, backend: ShowingBackend, state_dir: Path
+) -> None:
+    binary = replaceable(state_dir)
+    serve(edge, backend, "--envoy", str(binary), "--restart-drain-seconds", "30")
+    old, seen = edge.envoy_pid(), Visitors(edge.port, _NAME)
+    seen.add(2, "websocket")
+    seen.start()
+    try:
+        until(lambda: seen.answers["websocket"] > 2, what="the first answers")
+        replace(  # the launcher cannot see that it serves, so that it is certain to die before that
+            binary,
+            f'{_VALIDATES}; case "$*" in *"--restart-epoch 0"*) exec "$ENVOY" "$@";; esac;'
+            ' sed s/admin.sock/none.sock/ "$2" > "$2.x"; c="$2.x"; shift 2;'
+            ' "$ENVOY" -c "$c" "$@" & sleep 1.5; kill -9 $!; exit 3',
+        )
+        text = edge.hot_restart()["text"]
+        until(lambda: edge.envoy_record()["state"] == "serving" and edge.visit(_NAME), what="another Envoy")
+        said, answered = edge.envoy_record(), seen.answers["websocket"]
+        until(lambda: seen.answers["websocket"] > answered + 4, what="more answers")
+    finally:
+        seen.stop()
+
+    assert "when it had taken over already" in text
+    assert [one["pid"] for one in said["draining"]] == [old]
+    assert said["epoch"] == 0
+    assert seen.errors == []

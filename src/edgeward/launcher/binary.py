@@ -54,6 +54,10 @@ class NotTaken(Exception):
     """No new Envoy serves; the message says why."""
 
 
+class Stranded(NotTaken):
+    """Worse: the old Envoy was told already to take no more visitors."""
+
+
 async def check(argv: Sequence[str], environment: Mapping[str, str]) -> None:
     """Have Envoy judge its command line and bootstrap; raises NotTaken with its reason."""
     binary = argv[0]

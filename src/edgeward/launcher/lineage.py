@@ -71,6 +71,18 @@ class Lineage:
             if self.base is not None:
                 forget(self._directory, self.base)
 
+    def expect(self, epoch: int) -> None:
+        """An Envoy is about to start: what others left of its sockets goes."""
+        with suppress(OSError):
+            self._parent_socket(epoch).unlink(missing_ok=True)
+
+    def has_taken_over(self, epoch: int) -> bool:
+        """Tell whether this one, started after ``expect()``, had the one before take no more visitors."""
+        return self.base is not None and self._parent_socket(epoch).exists() and not self.is_starting
+
+    def _parent_socket(self, epoch: int) -> Path:
+        return self._directory / f"{_SOCKET}_parent_{(self.base or 0) * 10 + epoch % _MOST_EPOCHS}"
+
     @property
     def is_starting(self) -> bool:
         """Tell whether a new Envoy has not told the one before yet to take no more visitors."""
@@ -105,9 +117,8 @@ class Lineage:
         then aborts. And it would have it end, at last when it has a successor of its own.
         """
         if self.base is not None and self._members:
-            path = self._directory / f"{_SOCKET}_parent_{self.base * 10 + epoch % _MOST_EPOCHS}"
             with suppress(OSError):
-                self._stand_ins.append(StandIn(path))
+                self._stand_ins.append(StandIn(self._parent_socket(epoch)))
 
 
 class StandIn:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from edgeward import notify
 from edgeward.launcher import binary, child, files, lineage
-from edgeward.launcher.admin import Silent
 from edgeward.launcher.backoff import Backoff
-from edgeward.launcher.binary import NotTaken
+from edgeward.launcher.binary import NotTaken, Stranded
 from edgeward.launcher.book import Book, Outcome
 from edgeward.launcher.config import Config, Unusable
+from edgeward.launcher.finish import LAST_PATIENCE, let_finish
 from edgeward.launcher.generation import Generation, first
 from edgeward.launcher.lineage import Lineage
 from edgeward.launcher.lines import say
 from edgeward.launcher.start import Starter, environment
 from edgeward.launcher.takeover import let_go, take_over
 
-_QUIET_SECONDS = 1.0
-_LAST_PATIENCE = 3.0
 _BINARY_LOOK_SECONDS = 1.0
 _NODE_SECONDS = 2.0
 _MOST_DRAINING = 3
@@ -116,12 +114,19 @@ class Launcher:
             await first([current.ended], self._end.wait(), self._restart_due())
             if self._is_due and not current.ended.done():
                 following = await self._renew(current)
-                if following is None:
+                if following is None or self._book.serving is None:
                     break
                 current = following
         ready.cancel()
+        if self._book.serving is None:  # it keeps its visitors, and another is to be started at once
+            self._book.last_exit = "its successor died"
+            self._book.turn("down")
+            return current.child.ran_seconds
         if not current.ended.done():
-            await self._let_finish(current)
+            self._book.turn("draining")
+            if self._end.is_set():
+                notify.stopping()
+            await let_finish(current, self._config.drain_seconds, self._hurry)
         self._book.last_exit = child.how_it_ended(await current.ended)
         self._book.serving = None
         self._book.turn("down")
@@ -180,11 +185,18 @@ class Launcher:
             new = await take_over(current, lambda: self._start(config, current), self._end)
         except NotTaken as error:
             self._book.starting = None
-            goes_on = "" if current.ended.done() else "; the one before goes on"
+            if isinstance(error, Stranded) and not current.ended.done():
+                self._hand_over(current, None)
+            goes_on = (
+                ""
+                if current.ended.done() or current is not self._book.serving
+                else "; the one before goes on"
+            )
             self._book.answer(asked, "failed", f"{error}{goes_on}", time.monotonic() - began)
             return current
         self._config = config
         self._hand_over(current, new)
+        self._spawn(self._learn_version(new))
         text = f"Envoy {new.child.pid} has taken over from {current.child.pid}"
         self._book.answer(asked, "hot", text, time.monotonic() - began)
         notify.ready(f"Envoy {new.child.pid} serves")
@@ -225,18 +237,20 @@ class Launcher:
         writer.close()
         return True
 
-    def _hand_over(self, old: Generation, new: Generation) -> None:
+    def _hand_over(self, old: Generation, new: Generation | None) -> None:
         seconds = self._config.restart_drain_seconds
         old.until = time.time() + seconds
         old.has_admin = False
         self._book.starting, self._book.serving = None, new
         self._book.draining.append(old)
-        for work in (self._let_go(old, new, seconds), self._learn_version(new)):
-            task = asyncio.create_task(work)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._spawn(self._let_go(old, new, seconds))
 
-    async def _let_go(self, old: Generation, new: Generation, seconds: float) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _let_go(self, old: Generation, new: Generation | None, seconds: float) -> None:
         try:
             await let_go(old, new, seconds)
         finally:
@@ -245,7 +259,7 @@ class Launcher:
             self._changed.set()
 
     async def _end_old(self) -> None:
-        patience = 0.0 if self._hurry.is_set() else _LAST_PATIENCE
+        patience = 0.0 if self._hurry.is_set() else LAST_PATIENCE
         await asyncio.gather(*(old.end(patience) for old in self._book.draining))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -267,31 +281,6 @@ class Launcher:
             if self._book.state == "serving" and await self._node_answers():
                 self._tried = found
                 self.restart(f"{self._config.envoy} has changed")
-
-    # --- the end -----------------------------------------------------------------------------
-
-    async def _let_finish(self, envoy: Generation) -> None:
-        self._book.turn("draining")
-        if self._end.is_set():
-            notify.stopping()
-        drained = asyncio.create_task(self._drain(envoy))
-        await first([drained, envoy.ended], self._hurry.wait())
-        drained.cancel()
-        await envoy.end(0.0 if self._hurry.is_set() else _LAST_PATIENCE)
-
-    async def _drain(self, envoy: Generation) -> None:
-        """Wait until no request has been in flight for a second, at most as long as configured."""
-        deadline = time.monotonic() + self._config.drain_seconds
-        quiet_since = None
-        with suppress(Silent):
-            await envoy.admin.drain(timeout=max(1.0, self._config.drain_seconds / 2))
-            while (now := time.monotonic()) < deadline:
-                in_flight = await envoy.admin.in_flight()
-                quiet_since = None if in_flight.requests else quiet_since or now
-                if in_flight.connections == 0 or (quiet_since and now - quiet_since >= _QUIET_SECONDS):
-                    return
-                await asyncio.sleep(0.1)
-            say("warning", "visitors had not finished in time", requests=in_flight.requests)
 
 
 async def keep_running(launcher: Launcher) -> None:

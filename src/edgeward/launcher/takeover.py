@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from edgeward.launcher.admin import Silent
-from edgeward.launcher.binary import NotTaken
+from edgeward.launcher.binary import NotTaken, Stranded
 from edgeward.launcher.child import how_it_ended
 from edgeward.launcher.generation import Generation, first
 from edgeward.launcher.lines import say
@@ -27,19 +27,25 @@ _HEIR_SECONDS = 5.0
 
 
 async def take_over(old: Generation, start: Callable[[], Generation], end: asyncio.Event) -> Generation:
-    """Start an Envoy and give it once it serves alone; raises NotTaken where the old one goes on."""
+    """Start an Envoy and give it once it serves alone.
+
+    Raises NotTaken where the old one goes on, and Stranded where it only keeps the visitors it has.
+    """
     with suppress(Silent):
         await old.admin.hold()
+    old.lineage.expect(old.epoch + 1)
     try:
         new = start()
     except OSError as error:
         raise NotTaken(f"Envoy does not start: {error.strerror}") from error
     try:
         await _until_live(old, new, end)
-    except BaseException:
+    except BaseException as error:
         # not SIGTERM: an Envoy that is told to end tells the one before it to end, too
         new.child.kill()
         await new.ended
+        if new.lineage.has_taken_over(new.epoch):
+            raise Stranded(f"{error}, when it had taken over already") from error
         new.lineage.start_failed()
         await _look_after(old)
         raise
@@ -71,7 +77,7 @@ async def _look_after(old: Generation) -> None:
         old.admin = held
 
 
-async def let_go(old: Generation, heir: Generation, seconds: float) -> None:
+async def let_go(old: Generation, heir: Generation | None, seconds: float) -> None:
     """Let the old one's visitors finish, then end it; an heir that its death leaves stuck is ended, too."""
     deadline = time.monotonic() + seconds
     await first([old.ended], asyncio.sleep(min(_LEAST_DRAIN, seconds)))
@@ -87,7 +93,8 @@ async def let_go(old: Generation, heir: Generation, seconds: float) -> None:
         return
     exit_ = how_it_ended(old.ended.result())
     say("warning", "the old envoy died before its visitors had finished", pid=old.child.pid, exit=exit_)
-    await _end_if_stuck(heir)
+    if heir is not None:
+        await _end_if_stuck(heir)
 
 
 async def _end_if_stuck(heir: Generation) -> None:
