@@ -22,7 +22,10 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 _ALONE = {
     "controller": ("edgeward.controller", "Run the controller alone: it says what should be."),
     "node": ("edgeward.node", "Run a node alone: it makes it so on one host."),
-    "envoy": ("edgeward.launcher", "Run Envoy alone: start, restart, drain."),
+    "envoy": (
+        "edgeward.launcher",
+        "Run Envoy alone: start, restart, drain. `envoy restart`: have another take over.",
+    ),
 }
 
 
@@ -115,6 +118,11 @@ def without_token(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 def _alone(module: str) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
+        if module == "edgeward.launcher" and context.args[:1] == ["restart"]:
+            from edgeward.cli import restart
+
+            restart.run(context.args[1:])
+            return
         arguments, token = without_token(context.args)
         argv = [*_module(module), *arguments]
         environment = {"EDGEWARD_STATE_DIR": str(default_state_dir()), **os.environ, **token}

@@ -49,6 +49,18 @@ def test_requests_are_read_as_protobuf_writes_them(
     assert (request.versions, request.nonce, request.error) == (versions, nonce, error)
 
 
+@given(st.integers(min_value=0, max_value=10**15 - 1) | st.sampled_from(["", "-1", "x", "9" * 20, 3.0]))
+def test_the_generation_is_read_from_the_nodes_metadata(generation: object) -> None:
+    message = m.DeltaDiscoveryRequest(type_url="t")
+    message.node.id = "edge-1"
+    said = str(generation) if isinstance(generation, int) else generation
+    message.node.metadata.update({"other": "5", "generation": said})
+    found = read_request(message.SerializeToString()).generation
+
+    assert found == (generation if isinstance(generation, int) else None)
+    assert read_request(m.DeltaDiscoveryRequest(type_url="t").SerializeToString()).generation is None
+
+
 @given(
     st.lists(st.tuples(texts, texts, st.binary(max_size=500)), max_size=4),
     st.lists(texts, max_size=4),
