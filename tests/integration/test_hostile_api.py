@@ -338,6 +338,7 @@ def test_a_tenant_neither_sees_nor_touches_what_is_another_projects(here: Contro
         reads = [
             "/v1/domains/shop.example", "/v1/domains/shop.example?project=default", "/v1/services/shop?project=default", "/v1/routes/r?project=default",
             "/v1/certificates/shop.example", "/v1/certificates?project=default", "/v1/export?project=default", "/v1/audit?project=default",
+            "/v1/history?project=default", "/v1/history/1", "/v1/history/1/routes/r?project=default", "/v1/events?follow=false&project=default",
             "/v1/listen", "/v1/cache", "/v1/services?project=default", "/v1/domains?project=%2A",
         ]  # fmt: skip
         assert {path: tenant.get(path).status_code for path in reads} == dict.fromkeys(reads, 404)
@@ -369,7 +370,10 @@ def test_a_tenant_neither_sees_nor_touches_what_is_another_projects(here: Contro
                 assert tenant.post("/v1/apply", json=body).json()["changes"] == []
         seen = "".join(
             tenant.get(path).text
-            for path in ("/v1/export", "/v1/audit", "/v1/status", "/v1/tokens", "/v1/explain/shop.example")
+            for path in (
+                *("/v1/export", "/v1/audit", "/v1/status", "/v1/tokens", "/v1/explain/shop.example"),
+                *("/v1/history", "/v1/export?revision=1", "/v1/events?follow=false&after=0"),
+            )
         )
         assert "secret-backend" not in seen and "routes/default" not in seen
         assert tenant.get("/v1/status").json()["objects"].get("domains", 0) == 0
@@ -437,7 +441,7 @@ def test_no_secret_leaves_the_places_it_belongs_to(controller: tuple[Controller,
             places[path.name] = path.read_bytes()
     with here.client() as admin:
         for path in (
-            "/metrics", "/v1/export", "/v1/audit?limit=1000", "/v1/tokens", "/v1/nodes", "/v1/status", "/openapi.json",
+            "/metrics", "/v1/export", "/v1/audit?limit=1000", "/v1/history", "/v1/events?follow=false&after=0", "/v1/tokens", "/v1/nodes", "/v1/status", "/openapi.json",
             "/v1/certificates", "/v1/certificates/canary.c.example", "/v1/explain/canary.c.example",
         ):  # fmt: skip
             places[path] = admin.get(path).raise_for_status().content

@@ -64,7 +64,22 @@ class EventStream(StreamingResponse):
             await self.lines.aclose()
 
 
-@router.get("", response_class=EventStream, status_code=200)
+_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "id": {"type": "string", "description": "to go on behind, as Last-Event-ID"},
+        "event": {"type": "string", "enum": [*TYPES, "reset"]},
+        "data": {"type": "string", "description": "a JSON object"},
+        "retry": {"type": "integer"},
+    },
+}
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"text/event-stream": {"schema": _SCHEMA}}}
+}
+
+
+@router.get("", response_class=EventStream, status_code=200, responses=_ANSWERS)
 async def events(
     cases: Cases,
     who: Reader,

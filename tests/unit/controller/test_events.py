@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 
 import pytest
 
+from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import Principal
 from edgeward.api.events import Follow
+from edgeward.controller.events import Events
+from edgeward.database.engine import open_database
 from edgeward.declaration import events
 from edgeward.errors import Unavailable
 from tests.unit.controller.assembled import ADMIN, controller
@@ -17,13 +21,15 @@ from tests.unit.controller.test_declared import DOMAIN, WHOLE, detail
 
 
 @pytest.fixture
-async def here(request, tmp_path, sqlite_template):
-    """On SQLite; a test may be run ``on_both``."""
-    url = getattr(request, "param", "sqlite")
-    if url == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    else:
-        url = f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
+def url(request, tmp_path, sqlite_template):
+    """A database on SQLite; a test may be run ``on_both``."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        return request.getfixturevalue("postgres_url")
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
+
+
+@pytest.fixture
+async def here(tmp_path, url):
     async with controller(tmp_path, url) as found:
         yield found
 
@@ -33,7 +39,7 @@ async def admin(here):
     return await here.token("boss", "admin")
 
 
-on_both = pytest.mark.parametrize("here", ["sqlite", "postgresql"], indirect=True)
+on_both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
 
 def read(text: str) -> list[tuple[int, str, dict]]:
@@ -250,6 +256,33 @@ async def test_a_token_follows_so_often_only_and_places_become_free(here, admin)
     await (await here.parts.events.followed(who, Follow())).aclose()
     for lines in many:
         await lines.aclose()
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_a_reader_at_another_controller_goes_on_where_it_was(here, admin):
+    """Two controllers share a PostgreSQL: an id of one is good at the other, which hears of all changes."""
+    await put(here, admin, "a.example")
+    first, *_ = await all_of(here, admin)
+    elsewhere = open_database(here.parts.settings.database)
+    other = Events(elsewhere, Authenticator(elsewhere, time.time))
+    tasks = [asyncio.create_task(other.tail.run()), asyncio.create_task(elsewhere.listen())]
+    lines = await other.followed(await principal(here, admin), Follow(after=first[0]))
+    try:
+        await anext(lines)
+        await put(here, admin, "b.example", "c.example")
+        async with asyncio.timeout(10):
+            found = [(await anext(lines)).decode() for _ in range(2)]
+    finally:
+        await lines.aclose()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await elsewhere.close()
+
+    assert [d["objects"][0]["key"] for _, _, d in read("".join(found))] == [
+        "domains/default/b.example",
+        "domains/default/c.example",
+    ]
 
 
 async def test_a_slow_reader_holds_nothing_up_and_misses_nothing(here, admin, tail):

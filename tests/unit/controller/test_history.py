@@ -31,13 +31,15 @@ from tests.unit.declaration.examples import documents
 
 
 @pytest.fixture
-async def here(request, tmp_path, sqlite_template):
-    """On SQLite; a test may be run ``on_both``."""
-    url = getattr(request, "param", "sqlite")
-    if url == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    else:
-        url = f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
+def url(request, tmp_path, sqlite_template):
+    """A database on SQLite; a test may be run ``on_both``."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        return request.getfixturevalue("postgres_url")
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
+
+
+@pytest.fixture
+async def here(tmp_path, url):
     async with controller(tmp_path, url) as found:
         yield found
 
@@ -47,7 +49,7 @@ async def admin(here):
     return await here.token("boss", "admin")
 
 
-on_both = pytest.mark.parametrize("here", ["sqlite", "postgresql"], indirect=True)
+on_both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
 
 async def back(here, headers, revision, **body):
