@@ -26,13 +26,21 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("listen", Listen),
         Kind("cache", Cache),
         Kind("issuers", Issuer),
-        Kind("domains", Domain, unique_everywhere=True, spelling=normalise_pattern),
+        Kind(
+            "domains",
+            Domain,
+            unique_everywhere=True,
+            spelling=normalise_pattern,
+            references=(("client_certificates", "ca"), ("client_certificates", "crl")),
+        ),
         Kind("services", Service, references=(("backends", "*", "tls", "ca"),)),
         Kind("routes", Route),
         Kind("tcp_routes", TcpRoute),
     )
 }
 
+MOST_OWN_CHAINS: Final = 1_000
+"""Filter chains cost Envoy memory, on each address and each worker."""
 LOCAL_ISSUER: Final = "local"
 """Exists in every project without being declared."""
 _Match = tuple[str, str, frozenset[str], frozenset[tuple[str, str]]]
@@ -83,6 +91,7 @@ class World:
     def __init__(self) -> None:
         self._objects: dict[Key, Value] = {}
         self._domains = _Index()  # by name: more than one only until it is refused
+        self._chained = _Index()  # domains with a filter chain of their own
         self._below = _Index()  # domains by the wildcard over them
         self._issued = _Index()  # domains by project and issuer
         self._users = _Index()  # routes and TCP routes by project and service
@@ -179,6 +188,8 @@ class World:
         if isinstance(value, Domain):
             yield self._domains, value.name
             yield self._issued, (key.project, value.issuer)
+            if value.own_chain:
+                yield self._chained, True
             if (over := _over(value.name)) is not None:
                 yield self._below, over
         elif isinstance(value, Route):
@@ -205,6 +216,15 @@ class World:
                 "issuer",
                 f"there is no issuer '{domain.issuer}' in project {key.project}; declare it, or use local",
             )
+
+        if domain.own_chain:
+            if len(self._chained[True]) > MOST_OWN_CHAINS:
+                yield problem(
+                    "", f"over {MOST_OWN_CHAINS:,} domains have client_certificates; let some do without"
+                )
+            for route in self._leading(domain.name):
+                if message := passage.guarded(domain, route):
+                    yield problem("client_certificates", message)
 
     def _conflicts(self, key: Key, name: str) -> Iterator[Conflicting]:
         over = _over(name)
@@ -235,7 +255,7 @@ class World:
                 )
             elif route.nodes is not None and (elsewhere := self._elsewhere(host, route)):
                 yield problem(f"hosts[{index}]", elsewhere)
-            elif message := passage.shared(host, route, self._routes_beside(host, key, route)):
+            elif message := self._astray(key, route, host):
                 yield problem(f"hosts[{index}]", message)
         for match in _matches(route):
             others = [o for o in self._matches[match] if o != key and not self._apart(route, o)]
@@ -253,6 +273,23 @@ class World:
     def _routes_beside(self, host: str, key: Key, route: Route) -> Iterator[Route]:
         """Give the others of a host that a node may have beside this one."""
         return (r for r in self._routes_with(host, key) if not disjoint(r.nodes, route.nodes))
+
+    def _astray(self, key: Key, route: Route, host: str) -> str | None:
+        """Say so where a route must not lead to this host, because of its domains or of other routes."""
+        past = filter(None, (passage.guarded(domain, route) for domain in self._led(host, key)))
+        return next(past, None) or passage.shared(host, route, self._routes_beside(host, key, route))
+
+    def _led(self, host: str, key: Key) -> Iterator[Domain]:
+        """Give the domains with a filter chain of their own that the host of a route leads to."""
+        route = self._objects[key]
+        for name in (host, _over(host)):
+            if name is not None and (keys := self._domains[name]):
+                yield from (d for k in keys if isinstance(d := self._objects[k], Domain) and d.own_chain)
+                break
+        for below in self._below[host] if self._chained[True] else ():
+            domain = self._objects[below]
+            if isinstance(domain, Domain) and domain.own_chain and route in self._leading(domain.name):
+                yield domain
 
     def _unfit(self, key: Key, name: str, *, unread: bool) -> str | None:
         """Say so where a service is not there, or cannot take what it would get."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from edgeward.certificates.model import Domain
 from edgeward.gateway.model import Address, Listen, Route, Service, TcpRoute
 
 
@@ -26,6 +27,21 @@ def shared(host: str, route: Route, others: Iterable[Route]) -> str | None:
                 f"the route '{other.name}'" if other.project == route.project else "another project's route"
             )
             return f"{whose} has '{host}', too, and what is passed through cannot be shared; keep one of them"
+    return None
+
+
+def guarded(domain: Domain, route: Route) -> str | None:
+    """Say so where a route would lead past what a domain asks of its visitors."""
+    client = domain.client_certificates
+    if client is None:
+        return None
+    if route.tls == "passthrough":
+        return f"the domain '{domain.name}' asks for client_certificates, which takes an edge that ends TLS"
+    if client.required and route.http == "serve":
+        return (
+            f"the domain '{domain.name}' asks for client_certificates, and plain HTTP has none;"
+            f" let route '{route.name}' say http: redirect or refuse"
+        )
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.util
 import json
 import queue
@@ -34,6 +35,7 @@ class Discovery:
 
     def __init__(self, certificates: dict[str, str]) -> None:
         self.certificates = certificates  # name asked for → name in the certificate
+        self.lasting: dict[str, Any] = {}
         self.refusals: list[str] = []
         self.accepted = 0
         self._resources: dict[str, dict[str, Resource]] = {}
@@ -58,6 +60,10 @@ class Discovery:
             try:
                 request = inbox.get(timeout=0.2)
             except queue.Empty:
+                continue
+            if isinstance(request, str):
+                if request in subscribed.get(m.SECRET, ()):
+                    yield self._answer(m.SECRET, {request})
                 continue
             if request is None:
                 for kind in (m.CLUSTER, m.ENDPOINTS, m.LISTENER, m.ROUTES):
@@ -101,7 +107,19 @@ class Discovery:
             answer.removed_resources.extend(n for n in list(held) if n not in wanted)
         return answer
 
+    def keep(self, name: str, secret: Any) -> None:
+        """Hold a secret that a listener itself refers to; where Envoy has it, it gets the new one."""
+        self.lasting[name] = secret
+        for waiting in self._queues:
+            waiting.put(name)
+
     def _add_secret(self, answer: Any, name: str) -> None:
+        if name in self.lasting:
+            body = self.lasting[name].SerializeToString(deterministic=True)
+            any_ = m.AnyMessage(type_url=m.SECRET, value=body)
+            version = hashlib.sha256(body).hexdigest()
+            answer.resources.append(m.DiscoveryResource(name=name, version=version, resource=any_))
+            return
         canonical = name if name == NO_SNI else name.lower().rstrip(".")
         if canonical not in self.certificates:
             answer.removed_resources.append(name)
@@ -241,6 +259,9 @@ class Rig:
         for text in (*gateway.listen.https, *gateway.listen.http, *ports):
             host, _, port = text.rpartition(":")
             wait_for_port(host.strip("[]"), int(port))
+
+    def keep(self, name: str, secret: Any) -> None:
+        self.discovery.keep(name, secret)
 
     @staticmethod
     def resources(gateway: Gateway, addresses: dict[str, list[str]] | None = None) -> tuple[Resource, ...]:

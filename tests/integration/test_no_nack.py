@@ -16,8 +16,12 @@ from hypothesis import strategies as st
 
 from edgeward.errors import Invalid
 from edgeward.gateway.envoy import Gateway, endpoints, translate
+from edgeward.gateway.envoy.gateway import ClientCertificates, Edge
+from edgeward.gateway.envoy.tls import authority_of
 from edgeward.gateway.model import Listen, Route, Service, TcpRoute
 from edgeward.parsing import parse
+from edgeward.xds import messages as m
+from tests.client_certificates import Authority
 from tests.integration.gateway_rig import Rig
 
 
@@ -196,13 +200,27 @@ TCP = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+EDGE = st.builds(
+    Edge,
+    client=st.builds(
+        ClientCertificates,
+        required=st.booleans(),
+        forward=st.lists(st.sampled_from(["subject", "dns", "uri", "certificate", "chain"]), unique=True).map(
+            tuple
+        ),
+    ),
+)
+CA = Authority("any").pem
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     LISTEN,
     st.lists(STREAMING, min_size=1, max_size=5),
     st.lists(PASSED, max_size=20),
     st.lists(TCP, max_size=5, unique_by=lambda t: t["listen"]),
-    st.lists(HOST, min_size=20, max_size=20, unique=True),
+    st.lists(HOST, min_size=30, max_size=30, unique=True),
+    st.lists(EDGE, max_size=10),
 )
 def test_envoy_refuses_no_listener_that_the_model_accepts(
     rig: Rig,
@@ -211,6 +229,7 @@ def test_envoy_refuses_no_listener_that_the_model_accepts(
     passed: list[dict[str, Any]],
     tcp: list[dict[str, Any]],
     hosts: list[str],
+    edged: list[Edge],
 ) -> None:
     where = accepted(Listen, listen)
     kept = [s for i, data in enumerate(services) if (s := accepted(Service, {"name": f"s{i}", **data}))]
@@ -222,6 +241,10 @@ def test_envoy_refuses_no_listener_that_the_model_accepts(
     ]
     opened = [accepted(TcpRoute, {"name": f"t{i}", **to, **data}) for i, data in enumerate(tcp)]
     domains = dict.fromkeys(hosts, "default")
+    edges = dict(zip(hosts[20:], edged, strict=False))
+    for name in edges:
+        authority = m.CertificateValidationContext(trusted_ca=m.DataSource(inline_string=CA))
+        rig.keep(authority_of(name), m.Secret(name=authority_of(name), validation_context=authority))
     taken_whole(
         rig,
         Gateway(
@@ -229,6 +252,7 @@ def test_envoy_refuses_no_listener_that_the_model_accepts(
             tuple(kept),
             tuple(filter(None, routes)),
             domains=domains,
+            edges=edges,
             tcp_routes=tuple(filter(None, opened)),
         ),
     )

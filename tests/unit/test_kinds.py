@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edgeward.declaration.document import from_data
 from edgeward.kinds import KINDS, World, check, privileged, reaching_host
+from tests.client_certificates import Authority
 from tests.unit.declaration.examples import documents
 
 
@@ -19,6 +20,7 @@ def found(**sections) -> list[str]:
 SHOP = {"name": "shop", "backends": ["http://b.example"]}
 RAW = {"name": "raw", "backends": ["tcp://b.example:25", "unix:/run/raw"]}
 DOMAIN = {"name": "shop.example"}
+GUARDED = {**DOMAIN, "client_certificates": {"ca": Authority("ours").pem}}
 
 
 def test_what_holds_together_has_no_problems():
@@ -104,6 +106,21 @@ def test_what_holds_together_has_no_problems():
             "default_domain: 'shop.example' is passed through unread",
         ),
         (
+            {"domains": [GUARDED], "services": [RAW], "routes": [
+                {"name": "p", "hosts": ["shop.example"], "service": "raw", "tls": "passthrough"}]},
+            "routes/default/p hosts[0]: the domain 'shop.example' asks for client_certificates, which takes an edge",
+        ),
+        (
+            {"domains": [{"name": "*.example.org"}, {**GUARDED, "name": "a.example.org"}], "services": [RAW], "routes": [
+                {"name": "p", "hosts": ["*.example.org"], "service": "raw", "tls": "passthrough"}]},
+            "domains/default/a.example.org client_certificates: the domain 'a.example.org' asks for client_certificates",
+        ),
+        (
+            {"domains": [{**GUARDED, "name": "*.example.org"}], "services": [SHOP], "routes": [
+                {"name": "r", "hosts": ["a.example.org"], "service": "shop", "http": "serve"}]},
+            "routes/default/r hosts[0]: the domain '*.example.org' asks for client_certificates, and plain HTTP has none",
+        ),
+        (
             {"services": [SHOP], "tcp_routes": [{"name": "t", "listen": ":25", "service": "shop"}]},
             "tcp_routes/default/t service: the service 'shop' takes requests",
         ),
@@ -148,6 +165,22 @@ def test_routes_that_differ_in_methods_or_headers_do_not_overlap():
         {"name": "r4", "hosts": ["shop.example"], "paths": ["=/"], "service": "shop"},
     ]
     assert found(domains=[DOMAIN], services=[SHOP], routes=routes) == []
+
+
+def test_there_is_room_for_a_thousand_filter_chains():
+    domains = [{**GUARDED, "name": f"h{i}.example"} for i in range(1001)]
+    assert found(domains=domains[1:]) == []
+    assert "over 1,000 domains have client_certificates" in found(domains=domains)[0]
+
+
+def test_what_asks_for_certificates_only_where_it_can_is_fine():
+    optional = {"ca": GUARDED["client_certificates"]["ca"], "required": False}
+    domains = [GUARDED, {"name": "o.example", "client_certificates": optional}]
+    routes = [
+        {"name": "r", "hosts": ["shop.example"], "service": "shop"},
+        {"name": "o", "hosts": ["o.example"], "service": "shop", "http": "serve"},
+    ]
+    assert found(domains=domains, services=[SHOP], routes=routes) == []
 
 
 def test_ports_of_other_addresses_and_families_do_not_meet():
@@ -205,7 +238,7 @@ def test_what_is_removed_leaves_nothing_behind():
 
     assert len(world) == 0
     indexes = [v for v in vars(world).values() if hasattr(v, "_places")]
-    assert len(indexes) == 8
+    assert len(indexes) == 9
     assert all(index._places == {} for index in indexes)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from edgeward.certificates.client import ClientCertificates
 from edgeward.parsing import HostPattern, Name, Value
 from edgeward.placement import Selector
 from edgeward.secret import Secret
@@ -55,6 +56,13 @@ class Domain(Value):
     """How many names below a wildcard on demand may have certificates: strangers choose these names."""
     nodes: Selector | None = None
     """Labels of the nodes that serve it and hold its keys, `{region: eu, tier: [gold, silver]}`; else all."""
+    client_certificates: ClientCertificates | None = None
+    """Which certificates its visitors show of themselves; unset: none."""
+
+    @property
+    def own_chain(self) -> bool:
+        """Whether its visitors get a filter chain of their own; there is room for some hundreds."""
+        return self.client_certificates is not None
 
 
 class Cache(Value):

@@ -213,6 +213,10 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
         yield f"its TLS is passed on unread: visitors see the certificate of service '{choice.route.service}'"
     elif facts.domain is not None and not _valid(facts):
         yield "its certificate is not there yet: it is made at the first handshake, or soon"
+    client = facts.domain.client_certificates if facts.domain else None
+    if client is not None:
+        must, others = ("must", "others") if client.required else ("may", "those with another")
+        yield f"visitors {must} show a certificate of its client_certificates.ca; {others} are refused by TLS"
     if choice is not None and choice.route.redirect is not None:
         yield f"the route redirects, with status {choice.route.redirect.status}"
     conditional = [r.name for _, r in routes_of_host(facts.routes, facts.name) if r.headers]

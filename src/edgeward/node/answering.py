@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from edgeward.domain_name import normalise
 from edgeward.errors import Invalid
+from edgeward.node.lasting import Lasting, finder
 from edgeward.node.obtaining import Obtaining, Outcome
 from edgeward.node.rejections import Rejections
 from edgeward.node.residency import NO_SNI, Residency
@@ -18,6 +19,7 @@ from edgeward.node.state import State, Touched
 from edgeward.node.tiers import Tiers
 from edgeward.xds import messages
 from edgeward.xds.events import Ask, Dropped, Event, Refused
+from edgeward.xds.on_demand import LASTING
 from edgeward.xds.server import Connection
 from edgeward.xds.snapshot import Snapshot
 
@@ -50,6 +52,7 @@ class Answering:
         self._group: asyncio.TaskGroup | None = None
         self._ready = False
         self.residency = Residency(self._judge)
+        self._lasting = Lasting(finder(state))
         self.rejections = Rejections()
         self.serving: Connection | None = None
         """Of two Envoys, the newest that has taken in a whole state: the other one starts, or only drains."""
@@ -66,16 +69,20 @@ class Answering:
 
     def closed(self, connection: Connection) -> None:
         self.residency.closed(connection)
+        self._lasting.closed(connection)
         self._choose()
         self._changed()
 
     def told(self, connection: Connection, events: Sequence[Event]) -> None:
         now = time.time()
         for event in events:
-            if isinstance(event, Ask):
+            if isinstance(event, Ask) and event.name.startswith(LASTING):
+                self._lasting.asked(connection, event.name)
+            elif isinstance(event, Ask):
                 self._asked(connection, event, now)
             elif isinstance(event, Dropped):
                 self.residency.of(connection).drop(event.name)
+                self._lasting.dropped(connection, event.name)
             else:
                 self._refused(connection, event)
 
@@ -197,6 +204,7 @@ class Answering:
             self.residency.resize(self._state.cache)
         self.rejections.certificates_changed(touched)
         self.residency.touched(touched)
+        self._lasting.touched(touched)
         now = time.time()
         for name in [n for n in self._waiting if touched.hits(n)]:
             found = self._tiers.find(name, now)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from edgeward.certificates.model import Domain
 from edgeward.declaration.feed import Rejection
 from edgeward.gateway.envoy import SYSTEM_ROOTS, Gateway, Translation, endpoints
-from edgeward.gateway.envoy.gateway import cluster_name
+from edgeward.gateway.envoy.gateway import ClientCertificates, Edge, cluster_name
 from edgeward.gateway.model import Service
 from edgeward.log import logger
 from edgeward.node.backends import Backends
@@ -47,7 +48,7 @@ class Publishing:
         """The state is another; ``gateway``: also what Envoy's configuration is made of; ``domains``: those
         that may be other ones."""
         self._stale |= gateway
-        if self._state.several_projects:
+        if self._state.domains_matter:
             self._doubtful.update(domains)
         self._due.set()
 
@@ -95,7 +96,8 @@ class Publishing:
             services=tuple(self._state.services.values()),
             routes=tuple(self._state.routes.values()),
             system_roots=_system_roots(),
-            domains=self._state.domains if self._state.several_projects else {},
+            domains=self._state.domains if self._state.domains_matter else {},
+            edges={name: _edge(domain) for name, domain in self._state.own.items()},
             tcp_routes=tuple(self._state.tcp_routes.values()),
         )
         translation, doubtful = self._translation, self._doubtful
@@ -136,6 +138,11 @@ class Publishing:
             if sentence:
                 found[f"services/{service.project}/{service.name}"] = sentence
         return found
+
+
+def _edge(domain: Domain) -> Edge:
+    client = domain.client_certificates
+    return Edge(client=ClientCertificates(client.required, client.forward) if client else None)
 
 
 def _system_roots() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgeward.certificates.model import Cache
+from edgeward.certificates.model import Cache, Domain
 from edgeward.domain_name import wildcard_of
 from edgeward.errors import Invalid
 from edgeward.gateway.model import Listen, Route, Service, TcpRoute
@@ -46,6 +46,9 @@ class Touched:
         )
 
 
+_OWN = ("client_certificates",)
+
+
 class State:
     """Declared objects by kind. Values that do not parse are kept out and told in ``problems``."""
 
@@ -65,6 +68,9 @@ class State:
         """Name or ``*.suffix`` → project."""
         self.elsewhere: set[str] = set()
         """Names that other nodes serve, below wildcards that this one serves."""
+        self._chained = False
+        self.own: dict[str, Domain] = {}
+        """Domains whose visitors get a filter chain of their own."""
         self._projects: set[str] = set()
         """Every project that had a domain: with more than one, routes depend on domains."""
         self.services: dict[tuple[str, str], Service] = {}
@@ -73,9 +79,10 @@ class State:
         self.problems: dict[str, str] = {}
 
     @property
-    def several_projects(self) -> bool:
-        """Domains are, or were, of more than one project."""
-        return len(self._projects) > 1
+    def domains_matter(self) -> bool:
+        """Whether Envoy's configuration depends on domains: they are, or were, of more than one project, or
+        some have, or had, a filter chain of their own."""
+        return len(self._projects) > 1 or self._chained
 
     def covered(self, name: str) -> bool:
         """Tell whether a declared domain covers a canonical exact name."""
@@ -96,11 +103,8 @@ class State:
             self._remove_domain(name, touched)
             self.elsewhere.add(name)
         elif kind == "domains":
-            self.domains[name] = project
+            self._domain(name, project, value, touched)
             self.elsewhere.discard(name)
-            self._projects.add(project)
-            touched.add(name)
-            touched.gateway |= len(self._projects) > 1
         elif kind == "services":
             self.services[project, name] = parse(Service, value)
             touched.gateway = True
@@ -138,8 +142,28 @@ class State:
 
     def _remove_domain(self, name: str, touched: Touched) -> None:
         touched.add(name)
-        touched.gateway |= len(self._projects) > 1 and name in self.domains
+        matters = len(self._projects) > 1 or self._chains_matter(name)
+        touched.gateway |= matters and name in self.domains
         self.domains.pop(name, None)
+        self.own.pop(name, None)
+
+    def _domain(self, name: str, project: str, value: dict[str, Any], touched: Touched) -> None:
+        before = self._chains_matter(name)
+        # parsed only where it says something that most do not: there may be 100,000
+        domain = parse(Domain, value) if any(value.get(field) for field in _OWN) else None
+        if domain is not None and domain.own_chain:
+            self.own[name] = domain
+            self._chained = True
+        else:
+            self.own.pop(name, None)
+        self.domains[name] = project
+        self._projects.add(project)
+        touched.add(name)
+        touched.gateway |= len(self._projects) > 1 or before or self._chains_matter(name)
+
+    def _chains_matter(self, name: str) -> bool:
+        """Tell whether a name, or the wildcard over it, has a filter chain of its own."""
+        return name in self.own or wildcard_of(name) in self.own
 
     def _listen(self, listen: Listen, touched: Touched) -> None:
         touched.default_domain |= listen.default_domain != self.listen.default_domain

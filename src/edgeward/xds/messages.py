@@ -81,7 +81,7 @@ from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     TlsCertificate,
     TlsParameters,
 )
-from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig, Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
     CommonTlsContext,
     DownstreamTlsContext,
@@ -275,6 +275,7 @@ __all__ = [
     "RouteConfiguration",
     "RouteMatch",
     "Router",
+    "SdsSecretConfig",
     "Secret",
     "ServerNameInput",
     "SniMapper",

@@ -16,6 +16,9 @@ from edgeward.xds.wire import Request, size_of
 
 MOST_NAME_BYTES = 254
 """253 for a domain name, 1 for a trailing dot."""
+LASTING = "lasting:"
+"""Secrets so named stand in a listener's own configuration: Envoy stays subscribed to them whatever it is
+told, so they are never taken away, and may be given late."""
 MOST_PENDING = 20_000
 _MOST_ON_THEIR_WAY = 16
 _UNSURE = "?"
@@ -46,7 +49,9 @@ class OnDemand:
             self._forget(name)
             if not _sayable(name):
                 continue
-            if len(name) > MOST_NAME_BYTES or (not held and len(self.pending) >= MOST_PENDING):
+            if not _lasts(name) and (
+                len(name) > MOST_NAME_BYTES or (not held and len(self.pending) >= MOST_PENDING)
+            ):
                 self.answers[name] = None
                 continue
             if held:
@@ -66,6 +71,8 @@ class OnDemand:
         """Answer a name, or push it anew, or take it away (None); False where Envoy lost interest."""
         if name not in self.pending and name not in self.held and name not in self.answers:
             return False
+        if secret is None and _lasts(name):
+            return True
         self.pending.discard(name)
         self.alone.pop(name, None)
         if secret is not None and self.held.get(name) == secret.version:
@@ -86,7 +93,8 @@ class OnDemand:
             self.alone.update((r.name, r) for r in current if r.name not in self.answers)
             return []
         for resource in current:
-            self.answers.setdefault(resource.name, None)
+            if not _lasts(resource.name):
+                self.answers.setdefault(resource.name, None)
         only = sent[0]
         return [Refused(only.type_url, only.name, only.version, only.owner, sentence(request.error))]
 
@@ -118,6 +126,10 @@ class OnDemand:
                 secrets.append(secret)
                 size += size_of(secret)
         return secrets, removed
+
+
+def _lasts(name: str) -> bool:
+    return name.startswith(LASTING)
 
 
 def _sayable(name: str) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from edgeward.domain_name import wildcard_of
 from edgeward.gateway.envoy import Gateway, Translation, routes, translate
+from edgeward.gateway.envoy.gateway import ClientCertificates, Edge
+from edgeward.gateway.envoy.table import wildcards_above
 from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import parse
+from edgeward.xds import messages as m
 
 HOSTS = [
     "a.x.example",
@@ -39,6 +43,7 @@ a_domain = st.tuples(st.just("domain"), st.sampled_from(PROJECTS), st.sampled_fr
 a_removal = st.tuples(
     st.just("remove"), st.sampled_from(PROJECTS), st.sampled_from(["r1", "r2", "r3", "s", "t", *HOSTS])
 )
+an_edge = st.tuples(st.just("edge"), st.sampled_from(HOSTS), st.sampled_from([None, True, False]))
 a_listen = st.tuples(st.just("listen"), st.sampled_from([None, "a.x.example"]), st.sampled_from([443, 8443]))
 
 
@@ -47,6 +52,7 @@ class Declared:
         self.routes: dict[tuple[str, str], Route] = {}
         self.services: dict[tuple[str, str], Service] = {}
         self.domains: dict[str, str] = {}
+        self.edges: dict[str, Edge] = {}
         self.listen = Listen(https=":443", http=":80")
         self.doubtful: set[str] = set()
 
@@ -55,7 +61,7 @@ class Declared:
         if kind == "route":
             project, name, hosts, paths, service, tls = said
             value = {"name": name, "project": project, "hosts": hosts, "service": service, "tls": tls}
-            value |= {"paths": paths} if tls == "terminate" else {}
+            value |= {"paths": paths, "http": "serve"} if tls == "terminate" else {}
             self.routes[project, name] = parse(Route, value)
         elif kind == "service":
             project, name, port = said
@@ -64,22 +70,31 @@ class Declared:
         elif kind == "domain":
             self.domains[said[1]] = said[0]
             self.doubtful.add(said[1])
+        elif kind == "edge" and said[1] is None:
+            self.edges.pop(said[0], None)
+        elif kind == "edge":
+            self.edges[said[0]] = Edge(ClientCertificates(required=said[1]))
+            self.domains.setdefault(said[0], "p")
+            self.doubtful.add(said[0])
         elif kind == "listen":
             self.listen = Listen(https=f":{said[1]}", http=":80", default_domain=said[0])
         else:
             self.routes.pop((said[0], said[1]), None)
             self.services.pop((said[0], said[1]), None)
             self.domains.pop(said[1], None)
+            self.edges.pop(said[1], None)
             self.doubtful.add(said[1])
 
     def gateway(self) -> Gateway:
         services, led = tuple(self.services.values()), tuple(self.routes.values())
-        return Gateway(self.listen, services, led, domains=self.domains)
+        return Gateway(self.listen, services, led, domains=self.domains, edges=dict(self.edges))
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(st.lists(a_route | a_service | a_domain | a_removal | a_listen, max_size=5), max_size=10),
+    st.lists(
+        st.lists(a_route | a_service | a_domain | a_removal | an_edge | a_listen, max_size=5), max_size=10
+    ),
     st.sampled_from([1000, 4]),
 )
 def test_following_changes_gives_the_same_bytes_as_beginning_anew(
@@ -96,6 +111,40 @@ def test_following_changes_gives_the_same_bytes_as_beginning_anew(
             assert followed == translate(declared.gateway())
     finally:
         routes._MOST_OWN = before
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(a_route | a_domain | an_edge, max_size=12), st.sampled_from([*HOSTS[:2], HOSTS[3], HOSTS[5]]))
+def test_nobody_gets_without_a_certificate_to_what_is_behind_one(
+    changes: list[tuple[Any, ...]], host: str
+) -> None:
+    declared = Declared()
+    for change in changes:
+        declared.take(change)
+    gateway = declared.gateway()
+    assume(host in gateway.domains or wildcard_of(host) in gateway.domains)  # others get no certificate
+    configurations = {
+        r.name: m.RouteConfiguration.FromString(r.body) for r in translate(gateway) if r.type_url == m.ROUTES
+    }
+
+    def guard(pattern: str) -> str | None:
+        for name in (pattern, None if pattern.startswith("*.") else wildcard_of(pattern)):
+            if name in gateway.domains or name in gateway.edges:
+                return name if name in gateway.edges else None
+        return None
+
+    patterns = [host, *wildcards_above(host)]
+    led = {f"{r.project}/{r.name}": r for r in gateway.routes}
+    for name, configuration in configurations.items():
+        virtual = {d: v for v in configuration.virtual_hosts for d in v.domains}
+        found = next((virtual[p] for p in patterns if p in virtual), None)
+        for message in found.routes if found else ():
+            if not message.HasField("route"):
+                continue
+            said = [p for p in patterns if p in led[message.name].hosts]
+            assert any(guard(p) in (None, guard(host)) for p in said)
+            edge = gateway.edges.get(guard(host) or "")
+            assert name == "https" or edge is None or edge.client is None or not edge.client.required
 
 
 def test_what_did_not_change_is_not_made_again() -> None:

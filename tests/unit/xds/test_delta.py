@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from edgeward.xds import messages as m
 from edgeward.xds.delta import DeltaStream
 from edgeward.xds.events import Ask, Refused
+from edgeward.xds.on_demand import LASTING
 from edgeward.xds.resource import Resource, version_of
 from edgeward.xds.snapshot import Snapshot, snapshot
 from tests.unit.xds.model_envoy import Envoy
@@ -447,3 +448,26 @@ def test_a_star_as_the_first_name_of_all_is_answered_too() -> None:
     envoy.deliver_request()
 
     assert [e for e in envoy.events if isinstance(e, Ask)] == [Ask("*")]
+
+
+def test_a_lasting_secret_comes_late_changes_and_is_never_taken_away() -> None:
+    """Envoy stays subscribed to what a listener's own configuration says, whatever it is told."""
+    envoy = connected({})
+    name = f"{LASTING}ca/{'a' * 250}.example"
+    envoy.shake_hands(name)
+    envoy.settle()
+    assert [e for e in envoy.events if isinstance(e, Ask)] == [Ask(name)]
+    stream = envoy.stream
+    assert stream is not None
+
+    assert stream.answer(name, None)
+    envoy.settle()
+    assert stream.secrets.pending == {name} and stream.silent
+    for body in (b"one", b"bad", b"two"):
+        assert stream.answer(name, made(m.SECRET, name, body))
+        envoy.settle()
+        assert stream.answer(name, None)
+        envoy.settle()
+
+    assert held(envoy)[m.SECRET] == {name: b"two"}
+    assert [e.name for e in envoy.events if isinstance(e, Refused)] == [name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeward.gateway.envoy.endpoints import endpoints
 from edgeward.gateway.envoy.gateway import SYSTEM_ROOTS, Gateway
-from edgeward.gateway.envoy.listener import NO_SNI
+from edgeward.gateway.envoy.tls import NO_SNI
 from edgeward.gateway.envoy.translation import Translation
 from edgeward.xds.resource import Resource
 

@@ -32,6 +32,7 @@ _REQUEST = {
     "backend": "%UPSTREAM_HOST%",
     "user_agent": "%REQ(USER-AGENT)%",
     "request_id": "%REQ(X-REQUEST-ID)%",
+    "client_certificate": "%DOWNSTREAM_PEER_SUBJECT%",
 }
 _STREAM = {
     **_CONNECTION,

@@ -41,7 +41,7 @@ class Gateway:
     routes: tuple[Route, ...] = ()
     system_roots: str = SYSTEM_ROOTS[0]
     domains: Mapping[str, str] = field(default_factory=dict)
-    """Domain → project; needed only where there is more than one project, or an edge of a wildcard."""
+    """Domain → project; needed only where there is more than one project, or there are ``edges``."""
     edges: Mapping[str, Edge] = field(default_factory=dict)
     """Domain → why it has a filter chain of its own; most have none."""
     tcp_routes: tuple[TcpRoute, ...] = ()

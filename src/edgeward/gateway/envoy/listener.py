@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from edgeward.gateway.envoy import access_log, chains, hardening, proxied, stream
+from edgeward.gateway.envoy import access_log, chains, hardening, proxied, stream, tls
 from edgeward.gateway.envoy.cluster import ads
-from edgeward.gateway.envoy.gateway import Gateway
+from edgeward.gateway.envoy.gateway import Edge, Gateway
 from edgeward.gateway.envoy.names import chain_matcher, plain_chain_matcher
 from edgeward.gateway.envoy.routes import HTTP_ROUTES, HTTPS_ROUTES
 from edgeward.gateway.model import Address, Listen
 from edgeward.xds import messages as m
 from edgeward.xds.resource import Resource, resource
 
-NO_SNI = "edgeward:no-sni"
-"""The secret Envoy asks for when a visitor names no host; no domain name has a colon."""
-
 _OWNER = "listen/default/listen"
 _BUFFER_BYTES = 32 * 1024
-# Mozilla's "intermediate" (version 5.7); TLS 1.3 suites are fixed in BoringSSL
-_CIPHERS = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-)
 
 
 def listeners(gateway: Gateway) -> tuple[Resource, ...]:
@@ -85,7 +74,20 @@ def _listener(listen: Listen, text: str, kind: str, filter_chains: list[Any]) ->
 def _secure_chains(gateway: Gateway) -> list[Any]:
     listen = gateway.listen
     common = [_chain(listen, secure=True, trusted=trusted) for trusted in _trusts(listen)]
-    return [*common, *stream.passthrough_chains(gateway)]
+    own = [
+        _own_chain(listen, domain, edge, trusted=trusted)
+        for domain, edge in sorted(gateway.edges.items())
+        for trusted in _trusts(listen)
+    ]
+    return [*common, *own, *stream.passthrough_chains(gateway)]
+
+
+def _own_chain(listen: Listen, domain: str, edge: Edge, *, trusted: bool) -> Any:
+    """Give the filter chain of a domain that has one of its own."""
+    chain = _chain(listen, secure=True, trusted=trusted, forward=edge.client.forward if edge.client else None)
+    chain.name = str(chains.variants(chains.own_chain(domain))[trusted])
+    chain.transport_socket.typed_config.CopyFrom(m.packed(tls.of_domain(domain, edge)))
+    return chain
 
 
 def _range(network: str) -> Any:
@@ -93,8 +95,12 @@ def _range(network: str) -> Any:
     return m.CidrRange(address_prefix=prefix, prefix_len=m.UInt32Value(value=int(bits)))
 
 
-def _chain(listen: Listen, *, secure: bool, trusted: bool) -> Any:
+def _chain(listen: Listen, *, secure: bool, trusted: bool, forward: Sequence[str] | None = None) -> Any:
+    """``forward``: what of a visitor's certificate goes on to the backend; None: no header at all."""
     manager = _connection_manager(listen, secure=secure, trusted=trusted)
+    if forward is not None:
+        manager.forward_client_cert_details = m.HttpConnectionManager.SANITIZE_SET
+        manager.set_current_client_cert_details.CopyFrom(_details(forward))
     chain = m.FilterChain(
         name="proxies" if trusted else "strangers",
         filters=[
@@ -103,34 +109,19 @@ def _chain(listen: Listen, *, secure: bool, trusted: bool) -> Any:
     )
     if secure:
         chain.transport_socket.CopyFrom(
-            m.TransportSocket(name="envoy.transport_sockets.tls", typed_config=m.packed(_downstream_tls()))
+            m.TransportSocket(name="envoy.transport_sockets.tls", typed_config=m.packed(tls.common()))
         )
         chain.transport_socket_connect_timeout.CopyFrom(m.seconds(listen.limits.handshake_timeout))
     return chain
 
 
-def _downstream_tls() -> Any:
-    selector = m.OnDemandSecret(
-        config_source=ads(),
-        certificate_mapper=m.extension(
-            "envoy.tls.certificate_mappers.sni", m.SniMapper(default_value=NO_SNI)
-        ),
-    )
-    return m.DownstreamTlsContext(
-        common_tls_context=m.CommonTlsContext(
-            tls_params=m.TlsParameters(
-                tls_minimum_protocol_version=m.TlsParameters.TLSv1_2,
-                tls_maximum_protocol_version=m.TlsParameters.TLSv1_3,
-                cipher_suites=_CIPHERS,
-            ),
-            alpn_protocols=["h2", "http/1.1"],
-            custom_tls_certificate_selector=m.extension(
-                "envoy.tls.certificate_selectors.on_demand_secret", selector
-            ),
-        ),
-        # the on-demand selector refuses listeners that resume sessions
-        disable_stateless_session_resumption=True,
-        disable_stateful_session_resumption=True,
+def _details(forward: Sequence[str]) -> Any:
+    return m.HttpConnectionManager.SetCurrentClientCertDetails(
+        subject=m.BoolValue(value="subject" in forward),
+        dns="dns" in forward,
+        uri="uri" in forward,
+        cert="certificate" in forward,
+        chain="chain" in forward,
     )
 
 

@@ -86,16 +86,22 @@ def _made(group: Group, around: Around, services: Mapping[Key, Service]) -> Made
         _virtual_host(hosts, ranked, _denials_of(hosts, around.default_domain))
         for hosts in _shared(group.hosts, around)
     ]
+    shown = [(_hidden(route) if group.guarded else route, level) for route, level in led]
     port = around.https_port
-    ranked = _ordered(pair for route, level in led for pair in plain(route, level, services, port))
+    ranked = _ordered(pair for route, level in shown for pair in plain(route, level, services, port))
     if not led:
         ranked = [upgrade(m.RouteMatch(prefix="/"), port)]
     return Made(
         secure=_part(over_tls),
         plain=_part([_virtual_host(group.hosts, ranked, {})]),
-        upgraded=all(route.http == "redirect" for route, _ in led),
+        upgraded=all(route.http == "redirect" for route, _ in shown),
         wild=any(host.startswith("*.") for host in group.hosts),
     )
+
+
+def _hidden(route: Route) -> Route:
+    """Give the route as it is over plain HTTP where visitors show certificates, which are none there."""
+    return route.model_copy(update={"http": "redirect"}) if route.http == "serve" else route
 
 
 def _routes(group: Group) -> list[tuple[Route, int]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
+from edgeward.domain_name import wildcard_of
 from edgeward.gateway.model import Route
 
 Key = tuple[str, str]
@@ -51,10 +52,12 @@ class Made:
 class Group:
     """Hosts that get equal routes. ``made``: what somebody made of it, until it changes."""
 
-    __slots__ = ("_hosts", "_ordered", "levels", "made")
+    __slots__ = ("_hosts", "_ordered", "guarded", "levels", "made")
 
-    def __init__(self, levels: Levels) -> None:
+    def __init__(self, levels: Levels, guarded: bool) -> None:
         self.levels = levels
+        self.guarded = guarded
+        """Nobody gets there without showing a certificate."""
         self.made: Made | None = None
         self._hosts: set[str] = set()
         self._ordered: list[str] | None = None
@@ -89,10 +92,11 @@ class RouteTable:
         self._led: dict[Key, Led] = {}
         self._own: dict[str, tuple[Led, ...]] = {}
         self._wild: set[str] = set()
-        self._groups: dict[Levels, Group] = {}
+        self._groups: dict[tuple[Levels, bool], Group] = {}
         self._group_of: dict[str, Group] = {}
         self._order: list[Group] = []
         self._domains: Mapping[str, str] = {}
+        self._guards: dict[str, bool] = {}
         self._stale: set[str] = set()
         self._stale_below: set[str] = set()
 
@@ -144,6 +148,14 @@ class RouteTable:
             self._stale.update(name for name, _ in domains.items() ^ self._domains.items())
         self._domains = domains
 
+    def guards(self, guards: Mapping[str, bool]) -> None:
+        """Take the domains whose visitors show certificates, and whether all must."""
+        for name, _ in guards.items() ^ self._guards.items():
+            self._stale.add(name)
+            if name.startswith("*."):
+                self._stale_below.add(name)
+        self._guards = dict(guards)
+
     def groups(self) -> list[Group]:
         """Give all groups in the order of their first hosts."""
         self._settle()
@@ -189,7 +201,8 @@ class RouteTable:
         if levels is None:
             self._group_of.pop(host, None)
         else:
-            group = self._groups[levels] if levels in self._groups else self._new(levels)
+            key = levels, self._guards.get(self._guard(host) or "", False)
+            group = self._groups[key] if key in self._groups else self._new(*key)
             if group is before:
                 return
             group.add(host)
@@ -199,15 +212,15 @@ class RouteTable:
             if not len(before):
                 self._drop(before)
 
-    def _new(self, levels: Levels) -> Group:
-        group = self._groups[levels] = Group(levels)
+    def _new(self, levels: Levels, guarded: bool) -> Group:
+        group = self._groups[levels, guarded] = Group(levels, guarded)
         for level in levels:
             for led in level:
                 led.groups.add(group)
         return group
 
     def _drop(self, group: Group) -> None:
-        del self._groups[group.levels]
+        del self._groups[group.levels, group.guarded]
         for level in group.levels:
             for led in level:
                 led.groups.discard(group)
@@ -215,26 +228,49 @@ class RouteTable:
     def _levels(self, host: str) -> Levels | None:
         own = self._own.get(host)
         if own is None:
-            return () if self._left_open(host) else None
+            return self._caught(host)
         if not self._wild or any(led.route.tls == "passthrough" for led in own):
             return (own,)  # of what is passed on unread, no more is known
-        projects = {led.key[0] for led in own}
-        above = (self._own[w] for w in wildcards_above(host) if w in self._wild)
+        return (own, *self._above(host, {led.key[0] for led in own}))
+
+    def _above(self, host: str, projects: Set[str]) -> Levels:
+        """Give the routes of these projects' wildcards above a host."""
+        wild = (w for w in wildcards_above(host) if w in self._wild and not self._apart(host, w))
+        above = (self._own[w] for w in wild)
         within = (
             tuple(led for led in level if led.key[0] in projects and led.route.tls == "terminate")
             for level in above
         )
-        return (own, *(level for level in within if level))
+        return tuple(level for level in within if level)
 
-    def _left_open(self, name: str) -> bool:
-        """Tell whether another project's wildcard would catch a domain without a route of its own: Envoy's
-        ``*.x.example`` also takes ``a.b.x.example``, and ``*.b.x.example`` may be another project's.
+    def _caught(self, name: str) -> Levels | None:
+        """Give what a domain without a route of its own gets, where its wildcard must not simply catch it.
+
+        Nothing where that wildcard is another project's (Envoy's ``*.x.example`` also takes
+        ``a.b.x.example``, and ``*.b.x.example`` may be another project's) or behind certificates that are
+        not asked for here; the wildcard's routes where certificates are asked for here and not there.
         """
         project = self._domains.get(name)
         if project is None:
-            return False
+            return None
         catching = next((w for w in wildcards_above(name) if w in self._wild), None)
-        return catching is not None and all(led.key[0] != project for led in self._own[catching])
+        if catching is None:
+            return None
+        if all(led.key[0] != project for led in self._own[catching]) or self._apart(name, catching):
+            return ()
+        return self._above(name, {project}) if self._guard(name) != self._guard(catching) else None
+
+    def _guard(self, host: str) -> str | None:
+        """Give the domain whose visitors' certificates stand before a host; None where none is asked for."""
+        for name in (host, None if host.startswith("*.") else wildcard_of(host)) if self._guards else ():
+            if name in self._domains or name in self._guards:
+                return name if name in self._guards else None
+        return None
+
+    def _apart(self, host: str, wildcard: str) -> bool:
+        """Tell whether a wildcard leads to what is behind certificates that a host does not ask for."""
+        guarding = self._guard(wildcard)
+        return guarding is not None and guarding != self._guard(host)
 
 
 def _by_key(led: Led) -> Key:

@@ -65,6 +65,8 @@ class Translation:
         self._take_routes(gateway)
         self._carrying = {(route.project, route.service) for route in gateway.tcp_routes}
         self._table.domains(gateway.domains, doubtful)
+        clients = ((domain, edge.client) for domain, edge in gateway.edges.items())
+        self._table.guards({domain: client.required for domain, client in clients if client is not None})
         surroundings = around(gateway.listen, len(self._table))
         if surroundings != self._around:
             self._around = surroundings
