@@ -3,18 +3,32 @@
 One JSON object a line over one long HTTP answer. A transaction is one or more ``change`` messages
 with the same revision, all but the last with ``more``: the node takes it in whole or not at all.
 Revisions only grow; ``since`` in the request is the last one taken in whole.
+
+Controllers and nodes of neighbouring versions understand each other (docs/decisions/0011): fields and
+messages that a reader does not know it leaves out, and fields that are newer than the other side's
+``protocol`` a writer leaves out (``dumped``): protocol 1 refused what it did not know.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from edgeward.parsing import Value
 
+PROTOCOL: Final = 2
+"""What this version speaks; 1 is what is meant where nobody says."""
 
-class Hello(Value):
+
+class Said(Value):
+    """What one program tells another: of another version it may have fields that are not known here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Hello(Said):
     """First message. ``reset``: forget everything, what follows is the whole state."""
 
     type: Literal["hello"] = "hello"
@@ -22,9 +36,12 @@ class Hello(Value):
     """Identity of the store; revisions of two stores cannot be compared."""
     version: str
     reset: bool
+    protocol: int = 1
+    controllers: tuple[str, ...] = ()
+    """URLs of all controllers that are there; none: nobody knows."""
 
 
-class Put(Value):
+class Put(Said):
     """One object as it is now. Kinds: ``listen``, ``cache``, ``domains``, ``services``, ``routes``,
     ``tcp_routes``, ``certificates`` (value: chain, key, not_after as ISO 8601, fingerprint, issuer)."""
 
@@ -35,13 +52,13 @@ class Put(Value):
     value: dict[str, Any]
 
 
-class Removed(Value):
+class Removed(Said):
     kind: str
     project: str
     name: str
 
 
-class ChangeMessage(Value):
+class ChangeMessage(Said):
     type: Literal["change"] = "change"
     revision: int
     put: tuple[Put, ...] = ()
@@ -52,20 +69,22 @@ class ChangeMessage(Value):
     more: bool = False
 
 
-class Synced(Value):
+class Synced(Said):
     """Everything up to ``revision`` was sent; sent after catching up and with each change after that."""
 
     type: Literal["synced"] = "synced"
     revision: int
 
 
-class Ping(Value):
-    """Sent every 5 s; a node that hears nothing for 15 s reconnects."""
+class Ping(Said):
+    """Sent every 2 s (protocol 1: 5 s); a node that hears nothing for 8 s asks another controller."""
 
     type: Literal["ping"] = "ping"
+    ready: bool = True
+    """False: another controller may know more, as this one's ``/readyz`` tells."""
 
 
-class Ask(Value):
+class Ask(Said):
     """A question to this node; it posts an Answer with the same id within 2 s."""
 
     type: Literal["ask"] = "ask"
@@ -74,19 +93,38 @@ class Ask(Value):
     name: str
 
 
+class Unknown(Said):
+    """A message of another version, to be passed over."""
+
+    type: str
+
+
 Message = Annotated[Hello | ChangeMessage | Synced | Ping | Ask, Field(discriminator="type")]
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
+_TYPES: Final = frozenset({"hello", "change", "synced", "ping", "ask"})
 
 
-def read(line: bytes) -> Message:
-    """Read one message; raises pydantic.ValidationError for anything else."""
-    return _MESSAGE.validate_json(line)
+def read(line: bytes) -> Message | Unknown:
+    """Read one message; raises pydantic.ValidationError for what is none."""
+    try:
+        return _MESSAGE.validate_json(line)
+    except ValidationError:
+        unknown = Unknown.model_validate_json(line)
+        if unknown.type in _TYPES:
+            raise
+        return unknown
+
+
+def dumped(message: Value, protocol: int) -> dict[str, Any]:
+    """Give a message as JSON data that the other side understands."""
+    newer = _NEWER.get(type(message), set()) if protocol < PROTOCOL else set()
+    return message.model_dump(mode="json", exclude=newer)
 
 
 # --- from the node ---------------------------------------------------------------------------
 
 
-class Rejection(Value):
+class Rejection(Said):
     """What Envoy would not take, as a sentence about the object it came from."""
 
     object: str
@@ -95,7 +133,7 @@ class Rejection(Value):
     revision: int
 
 
-class TierFigures(Value):
+class TierFigures(Said):
     size: int
     bound: int
     hits: int
@@ -103,8 +141,9 @@ class TierFigures(Value):
     evictions: int = 0
 
 
-class EnvoyState(Value):
-    state: Literal["starting", "serving", "draining", "down"]
+class EnvoyState(Said):
+    state: str
+    """``starting``, ``serving``, ``draining``, ``down``."""
     version: str = ""
     since: str = ""
     hot_restarts: int = 0
@@ -115,10 +154,11 @@ class EnvoyState(Value):
     """Why the last restart that was asked for came to nothing."""
 
 
-class Report(Value):
+class Report(Said):
     """What a node says of itself: on each change, and at least every 10 s."""
 
     version: str
+    protocol: int = 1
     revision: int
     """Everything up to here is in force in Envoy (acknowledged)."""
     received: int
@@ -132,11 +172,12 @@ class Report(Value):
     """Services with something wrong: key → sentence (name not resolved, address refused, …)."""
 
 
-class Answer(Value):
+class Answer(Said):
     """A node's answer to an Ask about a name."""
 
     id: str
-    tier: Literal["resident", "memory", "disk", "missed", "none"]
+    tier: str
+    """``resident``, ``memory``, ``disk``, ``missed``, ``none``."""
     not_after: str | None = None
     fingerprint: str | None = None
     service: dict[str, str] = {}
@@ -145,11 +186,11 @@ class Answer(Value):
     """What is wrong and does not keep it from being served: one of several backends is down."""
 
 
-class Join(Value):
+class Join(Said):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
-class Identity(Value):
+class Identity(Said):
     """What a node needs to talk to its controller; kept in ``STATE_DIR/node/identity.json`` (0600)."""
 
     name: str
@@ -158,3 +199,14 @@ class Identity(Value):
     token: str
     ca: str
     """PEM of the authority to trust, and nothing else."""
+    controllers: tuple[str, ...] = ()
+    """All of them, as far as they are known; the one above is among them."""
+
+
+_NEWER: Final[Mapping[type[Value], set[str]]] = {
+    Hello: {"protocol", "controllers"},
+    Ping: {"ready"},
+    Report: {"protocol"},
+    Identity: {"controllers"},
+}
+"""Fields that protocol 1 did not have."""

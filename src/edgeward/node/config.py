@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeward.domain_name import printable
 from edgeward.errors import Invalid
 from edgeward.gateway.model import Address
 from edgeward.secret import Secret
@@ -17,7 +18,8 @@ from edgeward.secret import Secret
 class Joining:
     """How to join a controller; ``ca_sha256`` pins its authority."""
 
-    controller: str
+    controllers: tuple[str, ...]
+    """Any of them will do."""
     token: Secret[str]
     ca_sha256: str
     name: str
@@ -27,6 +29,8 @@ class Joining:
 class Config:
     state_dir: Path
     joining: Joining | None = None
+    controllers: tuple[str, ...] = ()
+    """To follow beside those that it knows."""
     dns_servers: tuple[str, ...] = ()
     """``IP:PORT`` instead of those in /etc/resolv.conf."""
     log_level: str = "info"
@@ -50,29 +54,39 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     state_dir = value("state_dir")
     if not state_dir:
         raise Invalid("say where the state is kept: --state-dir DIR")
+    controllers = _controllers(given.controller, environment)
     servers = tuple(s.strip() for s in environment.get("EDGEWARD_DNS_SERVERS", "").split(",") if s.strip())
     for server in servers:
         Address.parse(server)
     return Config(
         state_dir=Path(state_dir),
-        joining=_joining(value),
+        joining=_joining(value, controllers),
+        controllers=controllers,
         dns_servers=servers,
         log_level=environment.get("EDGEWARD_LOG_LEVEL", "info"),
     )
 
 
-def _joining(value: object) -> Joining | None:
+def _controllers(given: Sequence[str] | None, environment: Mapping[str, str]) -> tuple[str, ...]:
+    urls = given or environment.get("EDGEWARD_CONTROLLER", "").replace(",", " ").split()
+    for url in urls:
+        if not url.startswith("https://"):
+            raise Invalid(f"'{printable(url)}' is not the URL of a controller; write https://HOST:PORT")
+    return tuple(urls)
+
+
+def _joining(value: object, controllers: tuple[str, ...]) -> Joining | None:
     assert callable(value)
     token = value("join")
     if not token:
         return None
-    controller, pin, name = value("controller"), value("ca_sha256"), value("name") or os.uname().nodename
-    if not controller or not pin:
+    pin, name = value("ca_sha256"), value("name") or os.uname().nodename
+    if not controllers or not pin:
         raise Invalid(
             "joining needs --controller URL and --ca-sha256 HEX too; `edgeward token create --role node`"
             " on the controller prints all three"
         )
-    return Joining(controller, Secret(token), pin, name)
+    return Joining(controllers, Secret(token), pin, name)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,7 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="edgeward node", description="Serves Envoy on this host what the controller says should be."
     )
     parser.add_argument("--state-dir", help="where everything is kept (0700)")
-    parser.add_argument("--controller", metavar="URL", help="controller to join, https://HOST:PORT")
+    parser.add_argument(
+        "--controller",
+        metavar="URL",
+        action="append",
+        help="controller to join and follow, https://HOST:PORT; may be given several times",
+    )
     parser.add_argument("--join", metavar="TOKEN", help="join token; once joined it is not needed again")
     parser.add_argument(
         "--ca-sha256", metavar="HEX", help="SHA-256 of the controller's CA certificate (its DER)"

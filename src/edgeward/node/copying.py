@@ -9,6 +9,8 @@ from typing import Any
 from edgeward.node.secrets import Kept
 from edgeward.sealing import Seal
 
+UNREAD = "?"
+"""Before the kind of an object that this version does not understand."""
 PLACE = "node/place"
 """What revision of which store the copy holds in whole; sealed, as a wrong one would leave changes out."""
 
@@ -29,10 +31,24 @@ class Copying:
             self._connection.execute("DELETE FROM certificates")
 
     def put_object(self, kind: str, project: str, name: str, value: dict[str, Any]) -> None:
+        self._put_object(kind, project, name, value)
+        self._delete_object(UNREAD + kind, project, name)
+
+    def put_unread(self, kind: str, project: str, name: str, value: dict[str, Any]) -> None:
+        """Keep what this version does not understand beside the last version that it did: the next version
+        of the node will, and needs no controller for it.
+        """
+        self._put_object(UNREAD + kind, project, name, value)
+
+    def remove_object(self, kind: str, project: str, name: str) -> None:
+        self._delete_object(kind, project, name)
+        self._delete_object(UNREAD + kind, project, name)
+
+    def _put_object(self, kind: str, project: str, name: str, value: dict[str, Any]) -> None:
         record = self._seal.seal(json.dumps(value).encode(), object_context(kind, project, name))
         self._connection.execute("REPLACE INTO objects VALUES (?, ?, ?, ?)", (kind, project, name, record))
 
-    def remove_object(self, kind: str, project: str, name: str) -> None:
+    def _delete_object(self, kind: str, project: str, name: str) -> None:
         self._connection.execute(
             "DELETE FROM objects WHERE kind = ? AND project = ? AND name = ?", (kind, project, name)
         )

@@ -100,7 +100,7 @@ def _state(info: dict[str, Any], launcher: dict[str, Any]) -> EnvoyState:
     uptime = re.match(r"(\d+)s", str(info.get("uptime_current_epoch", "")))
     since = datetime.now(UTC) - timedelta(seconds=int(uptime[1])) if uptime else None
     return EnvoyState(
-        state=_STATES.get(str(info.get("state")), "starting"),  # type: ignore[arg-type]
+        state=_STATES.get(str(info.get("state")), "starting"),
         version=version[1] if version else "",
         since=since.isoformat(timespec="seconds") if since else "",
         **_restarts(launcher),

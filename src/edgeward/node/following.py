@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from edgeward.declaration.feed import ChangeMessage, Hello, Put, Removed, Synced
-from edgeward.errors import Unavailable
+from edgeward.errors import Invalid, Unavailable
 from edgeward.log import logger
 from edgeward.node.copying import Copying
 from edgeward.node.last_good import LastGood
 from edgeward.node.secrets import Kept, kept, tls_certificate
-from edgeward.node.state import State, Touched
+from edgeward.node.state import Problem, State, Touched, Understood, understand
 
 log = logger(__name__)
 _CERTIFICATES = "certificates"
@@ -31,7 +32,7 @@ class Following:
         self._store = ""
         self._anew: State | None = None
         self._open = False
-        self._changes: list[Put | Removed] = []
+        self._changes: list[_Taken | Removed] = []
         self._certificates: set[str] = set()
         self._touched = Touched()
         self._failed: Unavailable | None = None
@@ -41,9 +42,12 @@ class Following:
     def load(self) -> None:
         """Take what the sealed copy holds, before any controller is asked."""
         touched = Touched(everything=True, gateway=True, cache=True, default_domain=True)
-        for kind, project, name, value in self._copy.objects():
-            self._state.put(kind, project, name, value, touched)
-        self._state.revision, self._store = self._copy.since()
+        revision, self._store = self._copy.since()
+        for unread in (False, True):  # what was not understood, an upgraded node may understand now
+            for kind, project, name, value in self._copy.objects(unread=unread):
+                put = Put(kind=kind, project=project, name=name, revision=revision, value=value)
+                _taken(put, revision).apply(self._state, touched)
+        self._state.revision = revision
         self._state.complete = not self._copy.damaged
         if self._copy.damaged:
             self._state.revision = 0
@@ -81,12 +85,22 @@ class Following:
     async def change(self, message: ChangeMessage) -> None:
         """Take in a part of a transaction; with its last part it is in force on this node."""
         certificates = [c for put in message.put if put.kind == _CERTIFICATES and (c := _kept(put))]
+        puts = [put for put in message.put if put.kind != _CERTIFICATES]
+        objects = [taken for put in puts for taken in self._read(put, message.revision)]
         if not self._open:
             await self._begin()
-        await self._write(lambda copying: _copy_change(copying, message, certificates))
-        self._remember(message)
+        await self._write(lambda copying: _copy_change(copying, message.remove, objects, certificates))
+        self._remember(message, objects)
         if not message.more and self._anew is None:
             await self._commit(message.revision)
+
+    def _read(self, put: Put, revision: int) -> Iterator[_Taken]:
+        taken = _taken(put, revision)
+        if self._anew is not None and isinstance(taken.understood, Problem):
+            good = self._copy.declared(put.kind, put.project, put.name)
+            if good is not None:  # all else is forgotten, but this is what goes on being served
+                yield _taken(put.model_copy(update={"value": good}), revision)
+        yield taken
 
     async def completed(self, synced: Synced) -> None:
         """Everything up to here was sent."""
@@ -112,9 +126,9 @@ class Following:
             except Unavailable as error:
                 self._failed = error
 
-    def _remember(self, message: ChangeMessage) -> None:
+    def _remember(self, message: ChangeMessage, objects: Sequence[_Taken]) -> None:
         self._changes += [r for r in message.remove if r.kind != _CERTIFICATES]
-        self._changes += [p for p in message.put if p.kind != _CERTIFICATES]
+        self._changes += objects
         ours = {p.name for p in message.put if p.kind == _CERTIFICATES}
         ours |= {r.name for r in message.remove if r.kind == _CERTIFICATES}
         self._certificates |= ours
@@ -149,23 +163,51 @@ class Following:
             touched.everything = touched.gateway = touched.cache = touched.default_domain = True
             self._anew = None
         for change in self._changes:
-            if isinstance(change, Put):
-                state.put(change.kind, change.project, change.name, change.value, touched)
+            if isinstance(change, _Taken):
+                change.apply(state, touched)
             else:
                 state.remove(change.kind, change.project, change.name, touched)
         self._changes = []
         state.revision = revision
 
 
-def _copy_change(copying: Copying, message: ChangeMessage, certificates: list[Kept]) -> None:
-    for removed in message.remove:
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """An object of the feed, understood or not."""
+
+    put: Put
+    understood: Understood | Problem
+
+    def apply(self, state: State, touched: Touched) -> None:
+        place = self.put.kind, self.put.project, self.put.name
+        if isinstance(self.understood, Problem):
+            state.refuse(*place, self.understood)
+        else:
+            state.put(*place, self.understood, touched)
+
+    def copy(self, copying: Copying) -> None:
+        put = self.put
+        keep = copying.put_unread if isinstance(self.understood, Problem) else copying.put_object
+        keep(put.kind, put.project, put.name, put.value)
+
+
+def _taken(put: Put, revision: int) -> _Taken:
+    try:
+        return _Taken(put, understand(put.kind, put.value))
+    except Invalid as error:
+        return _Taken(put, Problem(str(error), revision))
+
+
+def _copy_change(
+    copying: Copying, gone: Sequence[Removed], objects: Sequence[_Taken], certificates: Sequence[Kept]
+) -> None:
+    for removed in gone:
         if removed.kind == _CERTIFICATES:
             copying.remove_certificate(removed.name)
         else:
             copying.remove_object(removed.kind, removed.project, removed.name)
-    for put in message.put:
-        if put.kind != _CERTIFICATES:
-            copying.put_object(put.kind, put.project, put.name, put.value)
+    for taken in objects:
+        taken.copy(copying)
     for certificate in certificates:
         copying.put_certificate(certificate)
 

@@ -106,7 +106,7 @@ class HttpClient:
         self, path: str, silence: float, **query: str | int
     ) -> AsyncIterator[tuple[Reply, AsyncIterator[bytes]]]:
         """Follow a stream of lines; raises Unavailable after ``silence`` seconds without a byte."""
-        timeout = httpx.Timeout(5.0, read=silence)
+        timeout = httpx.Timeout(3.0, read=silence)
         request = self._client.build_request("GET", path, params=query or None, timeout=timeout)
         with _failures(self._client):
             response = await self._client.send(request, stream=True)

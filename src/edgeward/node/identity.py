@@ -7,28 +7,40 @@ import hmac
 import json
 import os
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from edgeward.declaration.feed import Identity, Join
+from edgeward.declaration.feed import PROTOCOL, Identity, Join
 from edgeward.errors import Invalid, Refused, Unavailable
 from edgeward.node.http import HttpClient, Reply
 
 _SECONDS = 10.0
 
 
-async def join(controller: str, token: str, ca_sha256: str, name: str) -> Identity:
-    """Join with a join token; the controller's authority must have this SHA-256 (hex, over its DER).
+async def join(controllers: Sequence[str], token: str, ca_sha256: str, name: str) -> Identity:
+    """Join with a join token at the first controller that answers; its authority must have this SHA-256
+    (hex, over its DER).
 
     Raises Invalid where the pin does not match, Refused where the token is not good, Unavailable
-    where the controller does not answer.
+    where no controller answers.
     """
+    failure = Unavailable("no controller to join was named")
+    for controller in controllers:
+        try:
+            return await _join(controller, token, ca_sha256, name)
+        except Unavailable as error:
+            failure = error
+    raise failure
+
+
+async def _join(controller: str, token: str, ca_sha256: str, name: str) -> Identity:
     root = await pinned_root(controller, ca_sha256)
     client = HttpClient.over_tls(controller, root, token)
     try:
         body = Join(name=name).model_dump_json()
-        reply = await client.ask("POST", "/v1/nodes/join", _SECONDS, body)
+        reply = await client.ask("POST", "/v1/nodes/join", _SECONDS, body, protocol=PROTOCOL)
     except ValidationError as error:
         raise Invalid(f"'{name}' is not a name for a node") from error
     finally:

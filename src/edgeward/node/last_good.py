@@ -20,6 +20,7 @@ from edgeward.errors import Invalid, Unavailable
 from edgeward.log import logger
 from edgeward.node.copying import (
     PLACE,
+    UNREAD,
     Copying,
     addresses_context,
     certificate_context,
@@ -46,6 +47,7 @@ CREATE TABLE IF NOT EXISTS addresses (host TEXT PRIMARY KEY, record BLOB NOT NUL
 _NOT_THE_FILE = frozenset(
     getattr(sqlite3, f"SQLITE_{why}") for why in ("BUSY", "CANTOPEN", "FULL", "NOMEM", "PERM", "READONLY")
 )
+_OBJECT = "SELECT record FROM objects WHERE kind = ? AND project = ? AND name = ?"
 _FIND = (
     "SELECT name, project, revision, not_after, fingerprint, digest, record"
     " FROM certificates WHERE name = ? AND not_after > ?"
@@ -77,12 +79,22 @@ class LastGood:
         revision, store = json.loads(place)
         return int(revision), str(store)
 
-    def objects(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-        """Give (kind, project, name, value) of every declared object that opens."""
+    def objects(self, *, unread: bool = False) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+        """Give (kind, project, name, value) of every declared object that opens; ``unread``: of those that
+        were not understood when they came.
+        """
         for kind, project, name, record in self._all("SELECT kind, project, name, record FROM objects"):
+            if kind.startswith(UNREAD) is not unread:
+                continue
             value = self._opened(record, object_context(kind, project, name))
             if value is not None:
-                yield kind, project, name, json.loads(value)
+                yield kind.removeprefix(UNREAD), project, name, json.loads(value)
+
+    def declared(self, kind: str, project: str, name: str) -> dict[str, Any] | None:
+        """Give one declared object, as far as it was understood."""
+        row = self._one(_OBJECT, kind, project, name)
+        value = None if row is None else self._opened(row[0], object_context(kind, project, name))
+        return None if value is None else dict(json.loads(value))
 
     def find(self, names: Sequence[str], now: float) -> Kept | None:
         """Give the certificate under the first of these names that has one still valid."""

@@ -1,28 +1,28 @@
-"""The node's line to its controller: the feed, certificates for new names, reports and answers."""
+"""The node's line to its controllers: the feed, certificates for new names, reports and answers."""
 
 from __future__ import annotations
 
 import asyncio
-import random
+import json
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from edgeward.declaration import feed
+from edgeward.declaration.feed import PROTOCOL
 from edgeward.errors import EdgewardError, Invalid, NotFound, Refused, Unavailable
 from edgeward.log import logger
-from edgeward.node import identity as identities
+from edgeward.node.catching_up import CatchingUp
+from edgeward.node.controllers import Controller, Controllers
 from edgeward.node.following import Following, certificate_of
-from edgeward.node.http import HttpClient, Reply
+from edgeward.node.http import Reply
 from edgeward.node.secrets import Kept
 
 log = logger(__name__)
-_SILENCE_SECONDS = 15.0
-_FIRST_PAUSE, _MOST_PAUSE, _MOST_PAUSE_REFUSED = 0.1, 2.0, 10.0
+_SILENCE_SECONDS = 8.0
 _POST_SECONDS = 5.0
 _SAY_SECONDS = 60.0
 _ROOTS_SECONDS = 3600.0
@@ -31,166 +31,218 @@ _DOWN_SECONDS = 5.0
 """Without a feed, new names fail at once for so long after one has failed; a feed ends that."""
 _PATIENCE_WITHOUT_FEED = 2.0
 """How long one name waits then: a controller that hangs takes connections and never answers."""
+_PATIENCE_WITH_OTHERS = 4.0
+"""How long one name waits for one controller where there are more to ask."""
+_LOOK_SECONDS = 5.0
+"""How often a better controller is looked for while the one that is followed is not ready."""
+_NO_CONTROLLER = "the controller has not been reached yet"
 
 
 class Link:
-    """``asked(ask)`` is called with each question of the controller."""
+    """``asked(ask)`` is called with each question of a controller."""
 
     def __init__(
-        self, identity_file: Path, following: Following, asked: Callable[[feed.Ask], Awaitable[None]]
+        self,
+        controllers: Controllers,
+        following: Following,
+        asked: Callable[[feed.Ask], Awaitable[None]],
+        caught_up: CatchingUp,
     ) -> None:
-        self._file = identity_file
+        self._controllers = controllers
         self._following = following
         self._asked = asked
-        self._identity: feed.Identity | None = None
-        self._client: HttpClient | None = None
+        self._caught_up = caught_up
+        self._current: Controller | None = None
         self._down_until = 0.0
         self._said = float("-inf")
         self._roots_at = float("-inf")
+        self._looked = float("-inf")
         self.connected = False
 
+    @property
+    def controller(self) -> str | None:
+        """The one that is followed."""
+        return self._current.url if self._current is not None and self.connected else None
+
     async def run(self) -> None:
-        """Follow the feed for ever: after each cut again, from where it stopped."""
-        pause = _FIRST_PAUSE
+        """Follow a feed for ever: after each cut again, from where it stopped, and of another controller
+        where there is one that works.
+        """
         while True:
-            began = time.monotonic()
+            controller = None
             try:
-                await self._follow()
-            except Refused as error:
-                log.error("the controller refuses this node", problem=str(error))
-                pause = min(max(pause * 2, 1.0), _MOST_PAUSE_REFUSED)
+                await self._controllers.refresh()
+                controller = self._controllers.candidates()[0]
+                await asyncio.sleep(max(0.0, controller.retry_at - time.monotonic()))
+                await self._follow(controller)
             except EdgewardError as error:
                 self._lost(error)
-                pause = min(pause * 2, _MOST_PAUSE)
+                if controller is None:
+                    await asyncio.sleep(1.0)
+                else:
+                    controller.failed(error, time.monotonic())
             finally:
                 self.connected = False
-            if time.monotonic() - began > 10:
-                pause = _FIRST_PAUSE
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
 
     def _lost(self, error: EdgewardError) -> None:
         now = time.monotonic()
-        if self.connected:
-            log.warning("lost the controller; serving what is known", problem=str(error))
-        elif now - self._said >= _SAY_SECONDS:
-            log.warning("the controller cannot be followed; serving what is known", problem=str(error))
-        else:
+        if not self.connected and now - self._said < _SAY_SECONDS:
             return
         self._said = now
+        if isinstance(error, Refused):
+            log.error("the controller refuses this node", problem=str(error))
+        elif self.connected:
+            log.warning("lost the controller; serving what is known", problem=str(error))
+        else:
+            log.warning("the controller cannot be followed; serving what is known", problem=str(error))
 
-    async def _follow(self) -> None:
-        await self._read_identity()
-        client, name = self._ready()
+    async def _follow(self, controller: Controller) -> None:
+        self._current = controller
         revision, store = self._following.since
-        path = f"/v1/nodes/{quote(name)}/watch"
+        path = f"/v1/nodes/{quote(self._name)}/watch"
+        query: dict[str, str | int] = {"since": revision, "store": store, "protocol": PROTOCOL}
         try:
-            async with client.lines(path, _SILENCE_SECONDS, since=revision, store=store) as (reply, lines):
+            async with controller.client.lines(path, _SILENCE_SECONDS, **query) as (reply, lines):
                 if reply.status != 200:
                     raise _kind(reply)
                 self._down_until = 0.0
                 async for line in lines:
-                    await self._take(line)
+                    await self._take(controller, line)
             raise Unavailable("the controller ended the feed")
         finally:
             await self._following.ended()
 
-    async def _take(self, line: bytes) -> None:
+    async def _take(self, controller: Controller, line: bytes) -> None:
         try:
             message = feed.read(line)
         except ValidationError as error:
             raise Unavailable(f"a message of the feed is not understood: {error.errors()[:1]}") from error
+        self._caught_up.line(line)
         if isinstance(message, feed.ChangeMessage):
             await self._following.change(message)
+            self._caught_up.change(message)
         elif isinstance(message, feed.Synced):
             await self._following.completed(message)
+            self._caught_up.synced(message, controller.url)
+            controller.works()
         elif isinstance(message, feed.Ask):
             await self._asked(message)
         elif isinstance(message, feed.Hello):
-            await self._following.hello(message)
-            if not self.connected:
-                log.info("following the controller", version=message.version)
-            self.connected = True
+            await self._begin(controller, message)
+        elif isinstance(message, feed.Ping) and not message.ready:
+            await self._look_for_better(controller)
         if self._following.must_begin_anew:
             raise Unavailable("the sealed copy is damaged; the whole state is taken anew")
         if time.monotonic() - self._roots_at >= _ROOTS_SECONDS:
             self._roots_at = time.monotonic()
-            await self._renew_roots()
+            await self._renew_roots(controller)
 
-    async def _renew_roots(self) -> None:
+    async def _begin(self, controller: Controller, hello: feed.Hello) -> None:
+        controller.protocol = hello.protocol
+        await self._following.hello(hello)
+        self._caught_up.hello(hello)
+        self._controllers.prefer(controller)
+        if not self.connected:
+            log.info("following the controller", controller=controller.url, version=hello.version)
+        self.connected = True
+        await self._controllers.learn(hello.controllers)
+
+    async def _look_for_better(self, controller: Controller) -> None:
+        """Leave a controller that says it is not ready for one that is; stay where none is."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        better = await self._controllers.better(controller)
+        if better is not None:
+            self._controllers.prefer(better)
+            better.works()
+            raise Unavailable(f"the controller is not ready; {better.url} is")
+
+    async def _renew_roots(self, controller: Controller) -> None:
         """Keep the authority's roots as the controller, trusted by those of before, publishes them."""
-        client, _ = self._ready()
-        identity = self._identity
+        identity = self._controllers.identity
         try:
-            reply = await client.ask("GET", "/v1/ca/root", _POST_SECONDS)
+            reply = await controller.client.ask("GET", "/v1/ca/root", _POST_SECONDS)
             roots = reply.body.decode()
             if identity is None or reply.status != 200 or roots == identity.ca:
                 return
             ssl.create_default_context(cadata=roots)
-            renewed = identity.model_copy(update={"ca": roots})
-            await asyncio.to_thread(identities.save, self._file, renewed)
-        except (Unavailable, UnicodeDecodeError, ssl.SSLError) as error:
+            await self._controllers.remember(ca=roots)
+        except (Unavailable, Invalid, UnicodeDecodeError, ssl.SSLError) as error:
             log.warning("the authority's roots are as before", problem=str(error))
             return
         log.info("the authority's roots are renewed")
 
     async def obtain(self, name: str, timeout: float) -> Kept:
-        """Have the controller give, or get, a certificate for a canonical name.
+        """Have a controller give, or get, a certificate for a canonical name: the one that is followed, or
+        any other where it cannot.
 
         Raises Refused or NotFound where policy has none for it, Unavailable where there is trouble.
         """
-        if time.monotonic() < self._down_until:
+        now = time.monotonic()
+        if now < self._down_until:
             raise Unavailable("the controller does not answer")
-        client, _ = self._ready()
-        path = f"/v1/certificates/{quote(name)}/obtain"
-        if not self.connected:
-            timeout = min(timeout, _PATIENCE_WITHOUT_FEED)
-        try:
-            reply = await client.ask("POST", path, timeout)
-        except Unavailable:
-            if not self.connected:
-                self._down_until = time.monotonic() + _DOWN_SECONDS
-            raise
-        if reply.status == 401:
-            raise Unavailable("the controller refuses this node's token")
-        if reply.status not in (200, 201):
-            raise _kind(reply)
-        value = reply.json()
-        try:
-            return certificate_of(value, str(value["name"]), str(value["project"]), int(value["revision"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise Unavailable("the controller's certificate is not understood") from error
+        end = now + (timeout if self.connected else min(timeout, _PATIENCE_WITHOUT_FEED))
+        failure = Unavailable(_NO_CONTROLLER)
+        candidates = self._candidates()
+        for index, controller in enumerate(candidates):
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            more = index + 1 < len(candidates)
+            try:
+                return await _obtained(controller, name, min(left, _PATIENCE_WITH_OTHERS) if more else left)
+            except Unavailable as error:
+                failure = error
+        if not self.connected and candidates:
+            self._down_until = time.monotonic() + _DOWN_SECONDS
+        raise failure
+
+    def _candidates(self) -> list[Controller]:
+        current = self._current if self.connected else None
+        others = [c for c in self._controllers.candidates() if c is not current]
+        return [current, *others] if current is not None else others
 
     async def report(self, report: feed.Report) -> None:
         """Tell the controller how this node is; raises Unavailable where it does not take it."""
-        await self._post("report", report.model_dump_json())
+        await self._post("report", report)
 
     async def answer(self, answer: feed.Answer) -> None:
-        await self._post("answers", answer.model_dump_json())
+        await self._post("answers", answer)
 
-    async def _post(self, what: str, body: str) -> None:
-        client, name = self._ready()
-        reply = await client.ask("POST", f"/v1/nodes/{quote(name)}/{what}", _POST_SECONDS, body)
+    async def _post(self, what: str, said: feed.Report | feed.Answer) -> None:
+        controller = self._current
+        if controller is None:
+            raise Unavailable(_NO_CONTROLLER)
+        body = json.dumps(feed.dumped(said, controller.protocol))
+        path = f"/v1/nodes/{quote(self._name)}/{what}"
+        reply = await controller.client.ask("POST", path, _POST_SECONDS, body)
         if reply.status not in (200, 204):
             raise _kind(reply)
 
-    async def _read_identity(self) -> None:
-        """Take the identity as it stands in its file: a controller on this host renews it there."""
-        found = identities.load(self._file)
-        if found is None:
-            raise Unavailable("this node has not joined yet")
-        if found != self._identity:
-            client = HttpClient.over_tls(found.controller, found.ca, found.token)
-            await self.close()
-            self._identity, self._client = found, client
-
-    def _ready(self) -> tuple[HttpClient, str]:
-        if self._client is None or self._identity is None:
-            raise Unavailable("the controller has not been reached yet")
-        return self._client, self._identity.name
+    @property
+    def _name(self) -> str:
+        identity = self._controllers.identity
+        if identity is None:
+            raise Unavailable(_NO_CONTROLLER)
+        return identity.name
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+        await self._controllers.close()
+
+
+async def _obtained(controller: Controller, name: str, timeout: float) -> Kept:
+    reply = await controller.client.ask("POST", f"/v1/certificates/{quote(name)}/obtain", timeout)
+    if reply.status == 401:
+        raise Unavailable("the controller refuses this node's token")
+    if reply.status not in (200, 201):
+        raise _kind(reply)
+    value = reply.json()
+    try:
+        return certificate_of(value, str(value["name"]), str(value["project"]), int(value["revision"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unavailable("the controller's certificate is not understood") from error
 
 
 def _kind(reply: Reply) -> EdgewardError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,6 +17,14 @@ from edgeward.node.state import State
 
 _DAY = 86_400.0
 _EXPIRY = (("expired", 0.0), ("1d", _DAY), ("7d", 7 * _DAY), ("30d", 30 * _DAY))
+_FEED = {
+    "connections": "Feeds of controllers that were followed",
+    "resets": "Feeds that began with the whole state anew",
+    "objects": "Objects taken in from feeds",
+    "certificates": "Certificates taken in from feeds",
+    "removals": "Removals taken in from feeds",
+    "bytes": "Bytes of the feeds' messages",
+}
 _ENVOY_GAUGES = {
     "server.memory_allocated": ("envoy_memory_allocated_bytes", "Memory Envoy has in use"),
     "server.memory_heap_size": ("envoy_memory_heap_bytes", "Memory Envoy has from the system"),
@@ -40,6 +48,8 @@ class Metrics:
         self._answering = answering
         self._reporting = reporting
         self._connected = connected
+        self.caught_up: Mapping[str, int] = {}
+        """What the feed brought since the start."""
         self.changed_at = 0.0
         """When the state last changed, in Unix seconds."""
 
@@ -71,6 +81,9 @@ class Metrics:
         )
         for name, text, value in plain:
             yield _gauge(f"edgeward_node_{name}", text, value)
+        for what, text in _FEED.items():
+            count = self.caught_up.get(what, 0)
+            yield CounterMetricFamily(f"edgeward_node_feed_{what}", text, value=count)
         handshakes = CounterMetricFamily(
             "edgeward_node_names_answered",
             "Names Envoy asked for, by the tier that answered and how",

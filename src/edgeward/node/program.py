@@ -18,7 +18,9 @@ from edgeward.log import logger
 from edgeward.node import identity as identities
 from edgeward.node.answering import Answering
 from edgeward.node.backends import Backends
+from edgeward.node.catching_up import CatchingUp
 from edgeward.node.config import Config
+from edgeward.node.controllers import Controllers
 from edgeward.node.copying import Copying
 from edgeward.node.envoy_admin import EnvoyAdmin
 from edgeward.node.following import Following
@@ -51,7 +53,9 @@ class Node:
         self._backends = Backends(self._resolver, self._copy.addresses())
         self._envoy = EnvoyAdmin(config.node_dir)
         self._following = Following(self._copy, self._state, self._taken)
-        self._link = Link(config.identity_file, self._following, self._ask)
+        self._caught_up = CatchingUp()
+        self._controllers = Controllers(config.identity_file, config.controllers, time.monotonic)
+        self._link = Link(self._controllers, self._following, self._ask, self._caught_up)
         self._answering = Answering(self._state, self._tiers, self._link.obtain, self._keep, self._changed)
         self._publishing = Publishing(self._state, self._backends, self._answering.offer)
         self._reporting = Reporting(
@@ -66,9 +70,11 @@ class Node:
         self._metrics = Metrics(
             self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected
         )
+        self._metrics.caught_up = self._caught_up.total
         self._web = Web(self._state, self._metrics, self._answering, self._envoy)
         self._reporting.others = self._unmet
         self._xds = XdsServer(config.node_dir / "xds.sock", self._answering)
+        self._unmet_since: dict[str, int] = {}
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self, ended: asyncio.Event) -> None:
@@ -131,10 +137,11 @@ class Node:
         self._reporting.changed()
 
     def _unmet(self) -> list[feed.Rejection]:
-        revision = self._state.revision
+        since = {t: self._unmet_since.get(t, self._state.revision) for t in self._web.problems.values()}
+        self._unmet_since = since
         return [
             feed.Rejection(object="listen/default/listen", message=text, revision=revision)
-            for text in self._web.problems.values()
+            for text, revision in since.items()
         ]
 
     def _keep(self, kept: Kept) -> None:
@@ -142,6 +149,8 @@ class Node:
             self._group.create_task(self._kept(kept))
 
     async def _kept(self, kept: Kept) -> None:
+        if not self._state.covered(kept.name) and kept.name not in self._state.domains:
+            return  # by now it is not served here any more
         try:
             await self._copy.write(lambda copying: copying.keep_certificate(kept))
         except Unavailable as error:
@@ -197,7 +206,7 @@ async def become(config: Config) -> None:
         return
     if config.joining is not None:
         how = config.joining
-        identity = await identities.join(how.controller, how.token.reveal(), how.ca_sha256, how.name)
+        identity = await identities.join(how.controllers, how.token.reveal(), how.ca_sha256, how.name)
         identities.save(config.identity_file, identity)
         log.info("joined", controller=identity.controller, name=identity.name)
         return

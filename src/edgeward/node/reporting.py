@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from edgeward import __version__
-from edgeward.declaration.feed import Answer, Ask, Rejection, Report, TierFigures
+from edgeward.declaration.feed import PROTOCOL, Answer, Ask, Rejection, Report, TierFigures
 from edgeward.domain_name import normalise
 from edgeward.errors import EdgewardError, Invalid, Unavailable
 from edgeward.log import logger
@@ -93,6 +93,7 @@ class Reporting:
             self._in_force = in_force
         return Report(
             version=__version__,
+            protocol=PROTOCOL,
             revision=self._in_force,
             received=self._state.revision,
             rejections=self._rejections(),
@@ -104,8 +105,8 @@ class Reporting:
 
     def _rejections(self) -> tuple[Rejection, ...]:
         ours = [
-            Rejection(object=key, message=text, revision=self._state.revision)
-            for key, text in self._state.problems.items()
+            Rejection(object=key, message=problem.text, revision=problem.revision)
+            for key, problem in self._state.problems.items()
         ]
         ours += self.others()
         if self._publishing.failure is not None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from edgeward import __version__
 from edgeward.certificates.model import Cache, Domain
 from edgeward.domain_name import wildcard_of
 from edgeward.errors import Invalid
 from edgeward.gateway.model import Listen, Route, Service, TcpRoute
-from edgeward.parsing import parse
+from edgeward.parsing import Value, parse
 
 
 @dataclass(slots=True)
@@ -47,10 +48,54 @@ class Touched:
 
 
 _OWN = ("client_certificates",)
+DOMAIN: Final = object()
+"""All that a node needs of most domains is that they are there."""
+ELSEWHERE: Final = object()
+"""A domain that other nodes serve."""
+_DOMAIN_FIELDS: Final = frozenset({*Domain.model_fields, "elsewhere"})
+_MODELS: Final[Mapping[str, type[Value]]] = {
+    "domains": Domain,
+    "services": Service,
+    "routes": Route,
+    "tcp_routes": TcpRoute,
+    "listen": Listen,
+    "cache": Cache,
+}
+Understood = Value | object
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an object is not in force as it is now, and since which revision."""
+
+    text: str
+    revision: int
+
+
+def understand(kind: str, value: dict[str, Any]) -> Understood:
+    """Give an object as ``State.put`` takes it; raises Invalid where this version does not know it."""
+    if kind == "domains":
+        unknown = value.keys() - _DOMAIN_FIELDS
+        if unknown:
+            raise Invalid(not_known(", ".join(sorted(unknown))))
+        if not any(value.get(field) for field in _OWN):
+            # parsed only where it says something that most do not: there may be 100,000
+            return ELSEWHERE if value.get("elsewhere") else DOMAIN
+    model = _MODELS.get(kind)
+    if model is None:
+        raise Invalid(not_known(kind))
+    try:
+        return parse(model, value)
+    except Invalid as error:
+        raise Invalid(not_known(str(error))) from error
+
+
+def not_known(what: str) -> str:
+    return f"this node's version {__version__} does not know what it says ({what}); upgrade the node"
 
 
 class State:
-    """Declared objects by kind. Values that do not parse are kept out and told in ``problems``."""
+    """Declared objects by kind. What is not understood stays as it was and is told in ``problems``."""
 
     def __init__(self, node: str = "") -> None:
         self.node = node
@@ -76,7 +121,7 @@ class State:
         self.services: dict[tuple[str, str], Service] = {}
         self.routes: dict[tuple[str, str], Route] = {}
         self.tcp_routes: dict[tuple[str, str], TcpRoute] = {}
-        self.problems: dict[str, str] = {}
+        self.problems: dict[str, Problem] = {}
 
     @property
     def domains_matter(self) -> bool:
@@ -90,34 +135,35 @@ class State:
             return True
         return wildcard_of(name) in self.domains and name not in self.elsewhere
 
-    def put(self, kind: str, project: str, name: str, value: dict[str, Any], touched: Touched) -> None:
-        key = f"{kind}/{project}/{name}"
-        try:
-            self._take(kind, project, name, value, touched)
-            self.problems.pop(key, None)
-        except Invalid as error:
-            self.problems[key] = f"this node does not understand it, is it older than the controller? {error}"
+    def put(self, kind: str, project: str, name: str, understood: Understood, touched: Touched) -> None:
+        """Take an object in as ``understand`` gave it."""
+        self.problems.pop(f"{kind}/{project}/{name}", None)
+        self._take(kind, project, name, understood, touched)
 
-    def _take(self, kind: str, project: str, name: str, value: dict[str, Any], touched: Touched) -> None:
-        if kind == "domains" and value.get("elsewhere"):
+    def refuse(self, kind: str, project: str, name: str, problem: Problem) -> None:
+        """Keep an object as it was, as what it is now is not understood here."""
+        self.problems[f"{kind}/{project}/{name}"] = problem
+
+    def _take(self, kind: str, project: str, name: str, value: Understood, touched: Touched) -> None:
+        if value is ELSEWHERE:
             self._remove_domain(name, touched)
             self.elsewhere.add(name)
         elif kind == "domains":
-            self._domain(name, project, value, touched)
+            self._domain(name, project, value if isinstance(value, Domain) else None, touched)
             self.elsewhere.discard(name)
-        elif kind == "services":
-            self.services[project, name] = parse(Service, value)
+        elif isinstance(value, Service):
+            self.services[project, name] = value
             touched.gateway = True
-        elif kind == "routes":
-            self.routes[project, name] = parse(Route, value)
+        elif isinstance(value, Route):
+            self.routes[project, name] = value
             touched.gateway = True
-        elif kind == "tcp_routes":
-            self.tcp_routes[project, name] = parse(TcpRoute, value)
+        elif isinstance(value, TcpRoute):
+            self.tcp_routes[project, name] = value
             touched.gateway = True
-        elif kind == "listen":
-            self._listen(parse(Listen, value).of_node(self.node), touched)
-        elif kind == "cache":
-            self.cache = parse(Cache, value)
+        elif isinstance(value, Listen):
+            self._listen(value.of_node(self.node), touched)
+        elif isinstance(value, Cache):
+            self.cache = value
             touched.cache = True
 
     def remove(self, kind: str, project: str, name: str, touched: Touched) -> None:
@@ -147,10 +193,8 @@ class State:
         self.domains.pop(name, None)
         self.own.pop(name, None)
 
-    def _domain(self, name: str, project: str, value: dict[str, Any], touched: Touched) -> None:
+    def _domain(self, name: str, project: str, domain: Domain | None, touched: Touched) -> None:
         before = self._chains_matter(name)
-        # parsed only where it says something that most do not: there may be 100,000
-        domain = parse(Domain, value) if any(value.get(field) for field in _OWN) else None
         if domain is not None and domain.own_chain:
             self.own[name] = domain
             self._chained = True

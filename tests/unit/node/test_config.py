@@ -22,7 +22,7 @@ def test_joining_needs_to_know_whom_and_how_to_know_them() -> None:
     options = ["--controller", "https://c:2443", "--join", "ew_x_y", "--ca-sha256", "ab", "--name", "e"]
     joining = read(["--state-dir", "/a", *options], {}).joining
     assert joining is not None
-    assert (joining.controller, joining.name, joining.token.reveal()) == ("https://c:2443", "e", "ew_x_y")
+    assert (joining.controllers, joining.name, joining.token.reveal()) == (("https://c:2443",), "e", "ew_x_y")
     assert "ew_x_y" not in repr(joining)
 
 

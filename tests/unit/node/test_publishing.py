@@ -8,7 +8,7 @@ import pytest
 from edgeward.node.backends import Backends
 from edgeward.node.publishing import Publishing
 from edgeward.node.resolver import Resolved
-from edgeward.node.state import State, Touched
+from edgeward.node.state import State, Touched, understand
 from edgeward.xds import messages as m
 from edgeward.xds.snapshot import Snapshot
 from tests.unit.node.test_backends import Names
@@ -23,7 +23,8 @@ class Published:
         self.publishing = Publishing(self.state, self.backends, self.snapshots.append)
 
     def put(self, kind: str, name: str, **value: object) -> None:
-        self.state.put(kind, "default", name, {"name": name, **value}, Touched())
+        understood = understand(kind, {"name": name, **value})
+        self.state.put(kind, "default", name, understood, Touched())
         self.state.revision += 1
         self.publishing.changed(gateway=True)
 
