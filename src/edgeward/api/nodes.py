@@ -9,13 +9,14 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from edgeward.api.bodies import body_of, described
 from edgeward.api.principal import Cases, FollowingNode, Governor, Joiner, Surveyor
-from edgeward.declaration.feed import Answer, Identity, Join, Report
+from edgeward.declaration.feed import Answer, Identity, Join, Report, dumped
 from edgeward.errors import Invalid, Problem
 from edgeward.parsing import Value
 from edgeward.placement import NAME, Labels
 
 router = APIRouter(prefix="/v1/nodes", tags=["nodes"])
 
+Protocol = Annotated[int, Query(ge=1, le=1000, description="what the node speaks")]
 NodeName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
@@ -27,11 +28,15 @@ async def listed(cases: Cases, who: Surveyor) -> JSONResponse:
 
 @router.post("/join", status_code=201, response_model=Identity, openapi_extra=described(Join))
 async def join(
-    request: Request, cases: Cases, who: Joiner, body: Annotated[Join, body_of(Join)]
+    request: Request,
+    cases: Cases,
+    who: Joiner,
+    body: Annotated[Join, body_of(Join)],
+    protocol: Protocol = 1,
 ) -> JSONResponse:
     """Give a node its identity; asked with a join token."""
     identity = await cases.nodes.joined(who, body.name, str(request.base_url).rstrip("/"))
-    return JSONResponse(identity.model_dump(mode="json"), 201, {"Cache-Control": "no-store"})
+    return JSONResponse(dumped(identity, protocol), 201, {"Cache-Control": "no-store"})
 
 
 @router.get("/{name}")
@@ -78,9 +83,10 @@ async def watch(
     name: NodeName,
     since: Annotated[int, Query(ge=0, le=10**15)] = 0,
     store: Annotated[str, Query(max_length=36)] = "",
+    protocol: Protocol = 1,
 ) -> StreamingResponse:
     """Follow the declared state: one JSON message a line, without end."""
-    lines = await cases.nodes.watched(who, since, store)
+    lines = await cases.nodes.watched(who, since, store, protocol)
     return StreamingResponse(lines, media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
 
 

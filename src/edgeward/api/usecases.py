@@ -131,7 +131,9 @@ class Nodes(Protocol):
 
     async def joined(self, who: Principal, name: str, controller: str) -> Identity: ...
 
-    async def watched(self, who: Principal, since: int, store: str) -> AsyncIterator[bytes]:
+    async def watched(
+        self, who: Principal, since: int, store: str, protocol: int = 1
+    ) -> AsyncIterator[bytes]:
         """Give the feed of the node ``who`` is, line by line, until its token or the program ends."""
         ...
 
@@ -139,7 +141,9 @@ class Nodes(Protocol):
 
     async def answered(self, who: Principal, answer: Answer) -> None: ...
 
-    async def waited(self, who: Principal, revision: int, timeout: float) -> Mapping[str, Any]: ...
+    async def waited(
+        self, who: Principal, revision: int, timeout: float, unlike: str | None = None
+    ) -> Mapping[str, Any]: ...
 
 
 class Seeing(Protocol):

@@ -131,9 +131,13 @@ async def wait(
     who: Reader,
     revision: Annotated[int, Query(ge=0, le=10**15)],
     timeout: Annotated[float, Query(ge=0, le=300, allow_inf_nan=False)] = 30.0,
+    unlike: Annotated[str | None, Query(max_length=64)] = None,
 ) -> JSONResponse:
-    """Wait until every node has this revision in force, one refuses it, or the time is over."""
-    return JSONResponse(dict(await cases.nodes.waited(who, revision, timeout)))
+    """Wait until every connected node has this revision in force or refuses it, or the time is over.
+
+    With ``unlike``, the ``state`` of an earlier answer, until anything differs from that.
+    """
+    return JSONResponse(dict(await cases.nodes.waited(who, revision, timeout, unlike)))
 
 
 @router.get("/status")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 WOULD_CHANGE: Final = 3
 _SHOWN_CHANGES: Final = 100
-_LONGEST_WAIT: Final = 60.0
 _APPLY_SECONDS: Final = 120.0
 _LARGE_BYTES: Final = 100_000
 
@@ -56,7 +54,7 @@ def validate(file: File) -> None:
 
 def apply(
     file: File,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when every node serves it.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when every connected node serves it.")] = False,
     timeout: Annotated[float, typer.Option(min=0, max=86400, help="Longest --wait, in seconds.")] = 60.0,
     keep: Keep = False,
     take_over: TakeOver = False,
@@ -75,7 +73,9 @@ def apply(
         what = changes.summary(made) if made else "nothing to change"
         show.line(f"revision {applied['revision']}: {what}")
         if wait:
-            _wait(client, int(applied["revision"]), timeout)
+            from edgeward.cli import waiting
+
+            waiting.wait(client, int(applied["revision"]), applied["objects"], timeout)
 
 
 def diff(
@@ -188,7 +188,8 @@ def _applied(client: Client, file: str, *, keep: bool, take_over: bool, dry_run:
             changes: list[Mapping[str, Any]] = []
             for line in client.followed("/v1/apply", body, timeout=_APPLY_SECONDS):
                 if "applied" in line:
-                    return {**line["applied"], "changes": changes}
+                    objects = frozenset(str(d.key) for d in document.objects)
+                    return {**line["applied"], "changes": changes, "objects": objects}
                 changes += line.get("changes", ())
                 if step := line.get("progress"):
                     told(str(step["step"]), int(step["done"]), int(step["of"]))
@@ -212,41 +213,3 @@ def _field(problem: Problem) -> str:
     if not problem.object or problem.line:
         return problem.field
     return f"{problem.object}: {problem.field}" if problem.field else problem.object
-
-
-# --- waiting ------------------------------------------------------------------------------------
-
-
-def _wait(client: Client, revision: int, timeout: float) -> None:
-    """Wait until every node serves the revision; exit 1 where one refuses it or is too late."""
-    end = time.monotonic() + timeout
-    while True:
-        left = max(end - time.monotonic(), 0.0)
-        part = min(left, _LONGEST_WAIT)
-        asked = {"revision": revision, "timeout": round(part, 3)}
-        answer = client.get("/v1/wait", asked, timeout=part + 10.0)
-        rejected = any(node.get("rejections") for node in answer["nodes"])
-        if answer["done"] or rejected or left <= _LONGEST_WAIT:
-            break
-    for node in answer["nodes"]:
-        _show_node(node, revision)
-    if not answer["nodes"]:
-        show.line("no node has joined yet")
-    if not answer["done"]:
-        raise typer.Exit(1)
-
-
-def _show_node(node: Mapping[str, Any], revision: int) -> None:
-    name = show.shown(node["name"])
-    for rejection in node.get("rejections", ()):
-        typer.echo(
-            f"{name} refuses {show.shown(rejection['object'])}: {show.shown(rejection['message'])}", err=True
-        )
-    if node.get("rejections"):
-        return
-    if node.get("revision", 0) >= revision:
-        show.line(f"{name} serves revision {node['revision']}")
-    elif not node.get("connected", False):
-        typer.echo(f"{name} is not connected; it serves revision {node.get('revision', 0)}", err=True)
-    else:
-        typer.echo(f"{name} still serves revision {node.get('revision', 0)}", err=True)

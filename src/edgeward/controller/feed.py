@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgeward.controller.looking import Item, Look, Looks, Start
-from edgeward.declaration.feed import ChangeMessage, Put, Removed
+from edgeward.declaration.feed import PROTOCOL, ChangeMessage, Put, Removed, dumped
 from edgeward.declaration.store import Position
 from edgeward.parsing import Value
 from edgeward.placement import NAME, Where
@@ -136,5 +136,5 @@ def _parts(puts: Sequence[tuple[Put, int]]) -> Iterator[tuple[Put, ...]]:
         yield tuple(part)
 
 
-def line(message: Value) -> bytes:
-    return json.dumps(message.model_dump(mode="json"), separators=(",", ":")).encode() + b"\n"
+def line(message: Value, protocol: int = PROTOCOL) -> bytes:
+    return json.dumps(dumped(message, protocol), separators=(",", ":")).encode() + b"\n"

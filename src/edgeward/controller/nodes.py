@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -23,14 +23,15 @@ from edgeward.controller.registry import Registry, Stream
 from edgeward.database import schema
 from edgeward.database.engine import Database, Writing, current_revision
 from edgeward.declaration import audit, events, store, told
-from edgeward.declaration.feed import Answer, Hello, Identity, Ping, Report, Synced
+from edgeward.declaration.feed import PROTOCOL, Answer, Hello, Identity, Ping, Report, Synced
 from edgeward.declaration.model import Key
 from edgeward.errors import Conflict, NotFound, Refused, Unavailable
 from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.placement import NAME
 
-_PING: Final = 5.0
+_PING: Final = 2.0
+_LOOK_READY: Final = 1.0
 _CHECK_TOKEN: Final = 1.0
 _GATHER: Final = 0.02
 _MOST_WAITS: Final = 50
@@ -57,6 +58,12 @@ class Nodes:
         self._roots = roots
         self._clock = clock
         self._waits: Counter[str] = Counter()
+        self._ready_at = float("-inf")
+        self._ready = True
+        self.urls: Callable[[], Sequence[str]] = tuple
+        """Give the URLs of all controllers that are there."""
+        self.ready: Callable[[], Awaitable[str | None]] = _always
+        """Give None when ready, else the reason why not."""
 
     async def load(self) -> None:
         """Take in the nodes that joined before this start."""
@@ -100,15 +107,23 @@ class Nodes:
         self._registry.label(name, {**labels, NAME: name})
         return await self.found(who, name)
 
-    async def waited(self, who: Principal, revision: int, timeout: float) -> Mapping[str, Any]:
+    async def waited(
+        self, who: Principal, revision: int, timeout: float, unlike: str | None = None
+    ) -> Mapping[str, Any]:
         if self._waits[who.token_id] >= _MOST_WAITS:
             raise Unavailable(f"this token waits {_MOST_WAITS} times already; let one of them end")
         self._waits[who.token_id] += 1
         try:
-            await self._registry.until(lambda: views.settled(self._registry, revision), timeout)
+            if unlike is None:
+                await self._registry.until(lambda: views.settled(self._registry, revision), timeout)
+            else:
+                await self._registry.until(lambda: self._waited(who, revision)["state"] != unlike, timeout)
         finally:
             self._waits[who.token_id] -= 1
             self._waits += Counter()  # keeps those above zero
+        return self._waited(who, revision)
+
+    def _waited(self, who: Principal, revision: int) -> Mapping[str, Any]:
         return views.waited(self._registry, revision, who.projects)
 
     # --- for nodes -------------------------------------------------------------------------
@@ -163,7 +178,13 @@ class Nodes:
         self._drop(revoked)
         self._registry.know(name, now, now, None)
         self._registry.label(name, before)
-        return Identity(name=name, controller=controller, token=minted.text.reveal(), ca=self._roots())
+        return Identity(
+            name=name,
+            controller=controller,
+            token=minted.text.reveal(),
+            ca=self._roots(),
+            controllers=tuple(self.urls()),
+        )
 
     async def reported(self, who: Principal, report: Report) -> None:
         assert who.node is not None
@@ -178,7 +199,9 @@ class Nodes:
         assert who.node is not None
         self._registry.answered(who.node, answer)
 
-    async def watched(self, who: Principal, since: int, store_id: str) -> AsyncIterator[bytes]:
+    async def watched(
+        self, who: Principal, since: int, store_id: str, protocol: int = 1
+    ) -> AsyncIterator[bytes]:
         assert who.node is not None
         async with self._database.reading() as connection:
             state = await store.store(connection)
@@ -188,17 +211,32 @@ class Nodes:
         reset = store_id != state.identity or since < state.floor or since > state.revision
         reset = reset or (row is not None and since < row.labelled)
         stream = await self._registry.begin(who.node, who.token_id)
-        hello = Hello(store=state.identity, version=__version__, reset=reset)
+        hello = Hello(
+            store=state.identity,
+            version=__version__,
+            reset=reset,
+            protocol=PROTOCOL,
+            controllers=tuple(self.urls()),
+        )
+        stream.protocol = protocol
         return self._lines(who, stream, hello, Feed(self._looks, labels, 0 if reset else since))
 
     async def _lines(self, who: Principal, stream: Stream, hello: Hello, feed: Feed) -> AsyncIterator[bytes]:
         assert who.node is not None
         _log.info("node follows", node=who.node, since=feed.revision, reset=hello.reset)
         try:
-            yield line(hello)
+            yield line(hello, stream.protocol)
             synced = False
-            while await self._goes_on(who, stream):
-                found = await feed.round()
+            while not stream.ended.is_set():
+                try:
+                    if not await self._goes_on(who, stream):
+                        return
+                    found = await feed.round()
+                except Unavailable as error:
+                    _log.warning("the feed pauses", node=who.node, reason=str(error))
+                    yield line(Ping(ready=False), stream.protocol)
+                    await stream.pause(_PING)
+                    continue
                 if found.relabelled:
                     _log.info("the labels of a node changed; it begins anew", node=who.node)
                     return
@@ -208,10 +246,20 @@ class Nodes:
                     synced = True
                     yield line(Synced(revision=found.revision))
                 while found.complete and (said := await _quiet(self._database, stream, feed.revision)):
-                    yield line(said)
+                    if isinstance(said, Ping):
+                        said = Ping(ready=await self._is_ready())
+                    yield line(said, stream.protocol)
         finally:
             await asyncio.shield(self._registry.end(who.node, stream))
             _log.info("node left", node=who.node)
+
+    async def _is_ready(self) -> bool:
+        """Whether this controller is ready, looked at once a second for all nodes."""
+        now = asyncio.get_running_loop().time()
+        if now - self._ready_at >= _LOOK_READY:
+            self._ready_at = now
+            self._ready = await self.ready() is None
+        return self._ready
 
     async def _goes_on(self, who: Principal, stream: Stream) -> bool:
         """Whether to go on; looks the token up at most once a second, and lets changes gather a little."""
@@ -219,9 +267,7 @@ class Nodes:
             stream.checked = self._clock()
             if not await self._access.valid(who.token_id):
                 return False
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GATHER):
-                await stream.ended.wait()
+        await stream.pause(_GATHER)
         return not stream.ended.is_set()
 
     async def _revoke(self, writing: Writing, name: str) -> list[str]:
@@ -269,6 +315,10 @@ async def _quiet(database: Database, stream: Stream, revision: int) -> Value | N
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _always() -> str | None:
+    return None
 
 
 async def _labels(writing: Writing, name: str) -> Mapping[str, str]:

@@ -125,6 +125,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
     metrics = Metrics()
     seeing = Seeing(database, registry, access, obtainer, file, metrics, settings.state_dir, clock)
     events = Events(database, access)
+    nodes.ready = seeing.ready
     cases = UseCases(
         access=access,
         declarations=declarations,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,10 +26,17 @@ class Stream:
         self.token_id = token_id
         self.questions: asyncio.Queue[Ask] = asyncio.Queue(_MOST_QUESTIONS)
         self.ended = asyncio.Event()
+        self.protocol = 1
         self.checked = 0.0
         """When the token was last looked up, in Unix seconds."""
         self.reported = False
         """Whether the node's report is of this connection, not of an earlier one."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until it is to end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.ended.wait()
 
 
 @dataclass
@@ -180,40 +190,52 @@ def shown(registry: Registry, node: Node, project: str | None) -> dict[str, Any]
 
 
 def waited(registry: Registry, revision: int, project: str | None) -> Mapping[str, Any]:
-    """Give how far the nodes are with a revision: done when every one has it in force and refuses nothing."""
-    nodes = list(registry)
-    views = [
-        {
-            "name": node.name,
-            "connected": registry.connected(node),
-            "revision": 0 if node.report is None else node.report.revision,
-            "rejections": (shown(registry, node, project)["report"] or {}).get("rejections", []),
-        }
-        for node in nodes
-    ]
-    done = bool(nodes) and all(_serves(registry, node, revision) for node in nodes)
-    return {"done": done, "revision": revision, "nodes": views}
+    """Give how far the nodes are with a revision: ``done`` when every connected one has it in force.
+
+    ``rejections`` are those of this revision or later, ``older`` those from before: these stand in nobody's
+    way. ``state`` differs whenever anything of this does.
+    """
+    views = [_waiting(registry, node, revision, project) for node in registry]
+    connected = [view for view in views if view["connected"]]
+    text = json.dumps(views, sort_keys=True)
+    return {
+        "done": bool(connected) and all(view["serves"] for view in connected),
+        "revision": revision,
+        "nodes": views,
+        "state": hashlib.sha256(text.encode()).hexdigest()[:16],
+    }
 
 
 def settled(registry: Registry, revision: int) -> bool:
-    """Whether waiting longer tells nothing new: every node serves the revision, or refused something."""
-    nodes = list(registry)
-    return bool(nodes) and all(_serves(registry, n, revision) or _refuses(n, revision) for n in nodes)
+    """Whether waiting longer tells nothing new: every connected node serves the revision, or refused it."""
+    connected = [node for node in registry if registry.connected(node)]
+    return bool(connected) and all(_serves(n, revision) or _refuses(n, revision) for n in connected)
 
 
-def _serves(registry: Registry, node: Node, revision: int) -> bool:
+def _waiting(registry: Registry, node: Node, revision: int, project: str | None) -> dict[str, Any]:
+    found = (shown(registry, node, project)["report"] or {}).get("rejections", [])
+    return {
+        "name": node.name,
+        "connected": registry.connected(node),
+        "revision": 0 if node.report is None else node.report.revision,
+        "serves": _serves(node, revision),
+        "rejections": [r for r in found if r["revision"] >= revision],
+        "older": [r for r in found if r["revision"] < revision],
+    }
+
+
+def _serves(node: Node, revision: int) -> bool:
     report = node.report
-    return (
-        report is not None
-        and registry.connected(node)
-        and report.revision >= revision
-        and not report.rejections
-    )
+    return report is not None and report.revision >= revision and not _refused(report, revision)
 
 
 def _refuses(node: Node, revision: int) -> bool:
     report = node.report
-    return report is not None and report.received >= revision and bool(report.rejections)
+    return report is not None and report.received >= revision and _refused(report, revision)
+
+
+def _refused(report: Report, revision: int) -> bool:
+    return any(rejection.revision >= revision for rejection in report.rejections)
 
 
 def _of(project: str, key: str) -> bool:
