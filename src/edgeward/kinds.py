@@ -6,7 +6,7 @@ at what that change touches and not at everything.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from edgeward.errors import Problem
 from edgeward.gateway.model import Listen, Route, Service, TcpRoute
 from edgeward.gateway.resolve import permitted
 from edgeward.parsing import Value
-from edgeward.placement import disjoint, shown
+from edgeward.placement import disjoint, shown, where
 
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
@@ -158,9 +158,13 @@ class World:
     # --- where things are used ----------------------------------------------------------------
 
     @property
-    def selective(self) -> Collection[Key]:
-        """Give the objects that say on which nodes they are served."""
-        return self._selecting[True]
+    def selective(self) -> bool:
+        """Whether anything says on which nodes it is served."""
+        return bool(self._selecting)
+
+    def selecting(self) -> Iterator[Collection[Key]]:
+        """Give the objects that say on which nodes they are served, together those that say the same."""
+        return (self._selecting[place] for place in list(self._selecting))
 
     def deciding(self, host: str) -> Domain | None:
         """Give the domain that decides about a host: the one so named, else the wildcard over it."""
@@ -183,8 +187,8 @@ class World:
         return self._users[project, service]
 
     def _places(self, key: Key, value: Value) -> Iterator[tuple[_Index, Hashable]]:
-        if getattr(value, "nodes", None) is not None:
-            yield self._selecting, True
+        if (selector := selector_of(value)) is not None:
+            yield self._selecting, where(selector)
         if isinstance(value, Domain):
             yield self._domains, value.name
             yield self._issued, (key.project, value.issuer)
@@ -358,6 +362,11 @@ class World:
         return False
 
 
+def selector_of(value: Value | None) -> Mapping[str, Sequence[str]] | None:
+    """Give what an object says of the nodes that have it."""
+    return value.nodes if isinstance(value, (Domain, Route)) else None
+
+
 def services_of(route: Route) -> tuple[str, ...]:
     """Give the names of the services a route leads to, each once."""
     return () if route.service is None else (route.service,)
@@ -385,6 +394,12 @@ class _Index:
 
     def __init__(self) -> None:
         self._places: dict[Hashable, Key | dict[Key, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(self._places)
 
     def __getitem__(self, place: Hashable) -> Collection[Key]:
         found = self._places.get(place, ())

@@ -100,6 +100,11 @@ def shown(selector: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(f"{key}: {' or '.join(values)}" for key, values in selector.items())
 
 
+def selector(data: Any) -> Mapping[str, Sequence[str]] | None:
+    """Read a selector as objects are shown, with single values or lists."""
+    return {k: (v,) if isinstance(v, str) else v for k, v in data.items()} if data else None
+
+
 def read_labels(text: str) -> dict[str, str]:
     """Read labels as they are stored; raises Invalid where they are none."""
     try:
@@ -108,8 +113,10 @@ def read_labels(text: str) -> dict[str, str]:
         raise Invalid(f"labels as stored are not valid: {error.errors()[:1]}") from error
 
 
-def changes(words: Iterable[str]) -> tuple[dict[str, str], set[str]]:
-    """Read ``key=value`` (to set) and ``key-`` (to remove); raises Invalid."""
+def changes(words: Iterable[str], *, name: bool = False) -> tuple[dict[str, str], set[str]]:
+    """Read ``key=value`` (to set) and ``key-`` (to remove); raises Invalid, also for the label ``name``
+    where that is not to be given.
+    """
     fresh: dict[str, str] = {}
     gone: set[str] = set()
     for word in words:
@@ -120,7 +127,7 @@ def changes(words: Iterable[str]) -> tuple[dict[str, str], set[str]]:
             gone.add(_word(word[:-1]))
         else:
             raise Invalid(f"'{printable(word)}': write KEY=VALUE to set a label, and KEY- to remove one")
-    if NAME in fresh or NAME in gone:
+    if not name and (NAME in fresh or NAME in gone):
         raise Invalid("the label 'name' is the node's own name; choose another key")
     return fresh, gone
 

@@ -10,7 +10,7 @@ from edgeward.certificates.model import Domain
 from edgeward.declaration.model import Key
 from edgeward.domain_name import wildcard_of
 from edgeward.gateway.model import Route
-from edgeward.kinds import World, services_of
+from edgeward.kinds import World, selector_of, services_of
 from edgeward.parsing import Value
 from edgeward.placement import EVERYWHERE, NOWHERE, Where, both, either, where
 
@@ -72,8 +72,8 @@ class Before:
 def before(world: World, values: Mapping[Key, tuple[Value | None, Value | None]]) -> Before:
     """Look at what these changes (before and after each) may move; the world is the one before."""
     names = frozenset(k.name for k in values if k.kind == "domains")
-    selecting = bool(world.selective) or any(
-        getattr(value, "nodes", None) is not None for pair in values.values() for value in pair
+    selecting = world.selective or any(
+        selector_of(value) is not None for pair in values.values() for value in pair
     )
     doubtful = frozenset(_doubtful(world, values)) - values.keys() if selecting else frozenset()
     places = {key: place(world, key) for key in doubtful}

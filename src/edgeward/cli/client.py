@@ -84,6 +84,9 @@ class Client:
         except (httpx.HTTPError, ssl.SSLError) as error:
             raise Unavailable(self._unreachable(error)) from error
 
+    def put(self, path: str, body: object) -> Any:
+        return self._asked("PUT", path, None, body).json()
+
     def blocks(
         self, path: str, parameters: Parameters, last_id: int | None, silence: float
     ) -> Iterator[dict[str, Any]]:

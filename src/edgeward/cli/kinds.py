@@ -9,6 +9,7 @@ from typing import Any, Final
 from edgeward.cli import show
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid
+from edgeward.placement import selector, shown
 
 Item = Mapping[str, Any]
 Column = Callable[[Item, float], object]
@@ -67,6 +68,10 @@ def _backends(item: Item, _now: float) -> object:
     return [b if isinstance(b, str) else b.get("url") for b in item["value"].get("backends", [])]
 
 
+def _selector(item: Item, _now: float) -> object:
+    return shown(value) if (value := selector(item["value"].get("nodes"))) else None
+
+
 def _leads_to(item: Item, _now: float) -> object:
     value = item["value"]
     if value.get("service"):
@@ -93,6 +98,10 @@ def _connected(item: Item, _now: float) -> object:
     return show.good("yes") if item.get("connected") else show.bad("no")
 
 
+def _labels(item: Item, _now: float) -> object:
+    return ", ".join(f"{key}={value}" for key, value in (item.get("labels") or {}).items())
+
+
 def _about(item: Item, _now: float) -> object:
     return f"{item.get('kind')}/{item.get('project')}/{item.get('name')}"
 
@@ -110,6 +119,7 @@ KINDS: Final[Sequence[Listed]] = (
             **_OBJECT,
             "issuer": _value("issuer", "local"),
             "on demand": _value("on_demand", False),
+            "nodes": _selector,
             **_SOURCE,
         },
         declared=True,
@@ -117,7 +127,14 @@ KINDS: Final[Sequence[Listed]] = (
     Listed("services", {**_OBJECT, "backends": _backends, **_SOURCE}, declared=True),
     Listed(
         "routes",
-        {**_OBJECT, "hosts": _value("hosts"), "paths": _value("paths", ["/"]), "to": _leads_to, **_SOURCE},
+        {
+            **_OBJECT,
+            "hosts": _value("hosts"),
+            "paths": _value("paths", ["/"]),
+            "to": _leads_to,
+            "nodes": _selector,
+            **_SOURCE,
+        },
         declared=True,
     ),
     Listed(
@@ -143,6 +160,7 @@ KINDS: Final[Sequence[Listed]] = (
             "name": _field("name"),
             "connected": _connected,
             "seen": _time("seen"),
+            "labels": _labels,
             "revision": _report("revision"),
             "envoy": _report("envoy", "state"),
             "certificates": _report("certificates"),
@@ -156,6 +174,7 @@ KINDS: Final[Sequence[Listed]] = (
             "role": _field("role"),
             "project": _field("project"),
             "node": _field("node"),
+            "labels": _labels,
             "created": _time("created"),
             "expires": _time("expires"),
             "revoked": _time("revoked"),

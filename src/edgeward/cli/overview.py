@@ -31,6 +31,9 @@ def _troubles(status: Data) -> Iterator[str]:
         yield f"{(status.get('file') or {}).get('name')}: {_sentence(problem)}"
     for node in status.get("nodes") or ():
         yield from _troubles_of(node)
+    for nowhere in status.get("nowhere") or ():
+        more = f" and {nowhere['objects'] - 1} more" if nowhere["objects"] > 1 else ""
+        yield f"no node has the labels that {nowhere['object']}{more} asks for ({nowhere['nodes']})"
 
 
 def _troubles_of(node: Data) -> Iterator[str]:
@@ -73,7 +76,7 @@ def show_status(status: Data, now: float) -> None:
         show.table(["program", "state", "since", "pid", "restarts"], _programs(programs(status), now))
     out.print()
     show.table(
-        ["node", "connected", "seen", "revision", "envoy", "certificates", "resident", "hits"],
+        ["node", "connected", "seen", "labels", "revision", "envoy", "certificates", "resident", "hits"],
         _nodes(status.get("nodes") or (), now),
         empty="no node has joined",
     )
@@ -115,6 +118,7 @@ def _nodes(nodes: Sequence[Data], now: float) -> Iterator[list[object]]:
             node.get("name"),
             show.good("yes") if node.get("connected") else show.bad("no"),
             show.moment(node.get("seen"), now),
+            ", ".join(f"{key}={value}" for key, value in (node.get("labels") or {}).items()),
             report.get("revision"),
             show.good(_envoy(report)) if envoy == "serving" else show.bad(envoy),
             report.get("certificates"),
@@ -146,6 +150,9 @@ def show_explanation(found: Data, path: str, now: float) -> None:
     if found.get("nodes"):
         out.print()
         show.table(["node", "connected", "envoy", "certificate from", "ends"], _tiers(found["nodes"], now))
+        for node in found["nodes"]:
+            if why := node.get("why_not"):
+                show.line(f"not on {node['name']}: {why}")
     for note in found.get("notes") or ():
         show.line(f"note: {note}")
 

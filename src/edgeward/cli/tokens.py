@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeward.cli import show
+from edgeward.cli import nodes, show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
 from edgeward.errors import Invalid
@@ -25,6 +25,9 @@ def create(
     role: Annotated[str, typer.Option(help="viewer, operator, admin, or node (to join with).")] = "viewer",
     project: Annotated[str, typer.Option(help="One project, or * for all.")] = "*",
     expires_in: Annotated[str | None, typer.Option(help="Like 12h or 30d; never if left out.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="KEY=VALUE: nodes that join with it are labelled so.")
+    ] = None,
     output: show.Output = show.Format.table,
     api: Api = None,
     state_dir: StateDir = None,
@@ -32,7 +35,9 @@ def create(
     """Make a token and print it; it is never shown again."""
     if role not in ("viewer", "operator", "admin", "node"):
         raise Invalid(f"there is no role '{show.shown(role)}'; there are viewer, operator, admin and node")
-    body = {"name": name, "role": role, "project": project, "expires_in": expires_in}
+    body: dict[str, object] = {"name": name, "role": role, "project": project, "expires_in": expires_in}
+    if label:
+        body["labels"] = nodes.labels(label, name=True)
     with connect(api, state_dir) as client:
         made = client.post("/v1/tokens", body)
     if output is not show.Format.table:

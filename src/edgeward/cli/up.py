@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 _ALONE = {
     "controller": ("edgeward.controller", "Run the controller alone: it says what should be."),
-    "node": ("edgeward.node", "Run a node alone: it makes it so on one host."),
+    "node": ("edgeward.node", "Run a node alone: it makes it so on one host. `node label`: label one."),
     "envoy": (
         "edgeward.launcher",
         "Run Envoy alone: start, restart, drain. `envoy restart`: have another take over.",
@@ -43,17 +43,21 @@ def up(
     envoy: Annotated[Path | None, typer.Option(help="Envoy's binary instead of the packaged one.")] = None,
     name: Annotated[str, typer.Option(help="The node's name.", show_default="the host's")] = "",
     node: Annotated[bool, typer.Option("--node/--no-node", help="Serve visitors on this host.")] = True,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="KEY=VALUE: label the node on this host.")
+    ] = None,
     drain_seconds: Annotated[
         float, typer.Option(min=0, max=3600, help="Longest wait for visitors to finish.")
     ] = 5.0,
 ) -> None:
     """Run controller, node and Envoy on this host until SIGTERM or Ctrl-C; SIGHUP re-reads the file."""
     from edgeward import log
-    from edgeward.cli import preflight
+    from edgeward.cli import nodes, preflight
     from edgeward.cli.options import resolve_state_dir
     from edgeward.cli.supervisor import Supervisor
 
     os.umask(0o077)
+    labels = nodes.labels(label or ())
     state = resolve_state_dir(state_dir)
     name = name or default_node_name()
     listen = preflight.listen_of(preflight.read_declaration(config)).of_node(name)
@@ -62,7 +66,7 @@ def up(
     lock = preflight.take_lock(state)
     preflight.check_addresses(listen, with_node=node)
     log.set_up("up", os.environ.get("EDGEWARD_LOG_LEVEL", "info").lower())
-    programs = _programs(config.absolute(), state, binary, name, drain_seconds)
+    programs = _programs(config.absolute(), state, binary, name, drain_seconds, labels)
     code = asyncio.run(supervise(Supervisor(programs, state)))
     os.close(lock)
     raise typer.Exit(code)
@@ -77,7 +81,12 @@ async def supervise(supervisor: Supervisor) -> int:
 
 
 def _programs(
-    config: Path, state_dir: Path, envoy: Path | None, name: str, drain_seconds: float
+    config: Path,
+    state_dir: Path,
+    envoy: Path | None,
+    name: str,
+    drain_seconds: float,
+    labels: Mapping[str, str],
 ) -> list[Program]:
     """Give the programs in the order they start; without Envoy's binary the controller alone."""
     from edgeward.cli.supervisor import Program
@@ -90,8 +99,9 @@ def _programs(
         *_module("edgeward.launcher"), *state, "--envoy", str(envoy), "--node-name", name,
         "--drain-seconds", str(drain_seconds),
     )  # fmt: skip
+    local = ("--local-node", name, *(w for k, v in labels.items() for w in ("--label", f"{k}={v}")))
     return [
-        Program("controller", (*controller, "--local-node", name), patience=10.0, reloads=True),
+        Program("controller", (*controller, *local), patience=10.0, reloads=True),
         Program("node", (*_module("edgeward.node"), *state), patience=5.0, gives_up=False),
         Program(
             "envoy", launcher, patience=drain_seconds + 10.0,
@@ -122,6 +132,11 @@ def _alone(module: str) -> Callable[[typer.Context], None]:
             from edgeward.cli import restart
 
             restart.run(context.args[1:])
+            return
+        if module == "edgeward.node" and context.args[:1] == ["label"]:
+            from edgeward.cli import nodes
+
+            nodes.run(context.args[1:])
             return
         arguments, token = without_token(context.args)
         argv = [*_module(module), *arguments]

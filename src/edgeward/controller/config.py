@@ -6,12 +6,13 @@ import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Address
+from edgeward.placement import changes
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Settings:
     log_level: str
     environment: Mapping[str, str]
     """For references ({env: NAME}) and settings (EDGEWARD_LISTEN__…) of the file."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Set on the node of this host at each start, beside those it has."""
 
 
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -39,6 +42,9 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     )
     parser.add_argument("--api", action="append", default=[], metavar="IP:PORT", help="instead of listen.api")
     parser.add_argument("--local-node", metavar="NAME", help="keep an identity for the node on this host")
+    parser.add_argument(
+        "--label", action="append", default=[], metavar="KEY=VALUE", help="label the node on this host"
+    )
     given = parser.parse_args(arguments)
     state_dir = Path(given.state_dir).absolute()
     level = environment.get("EDGEWARD_LOG_LEVEL", "info").lower()
@@ -54,7 +60,15 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         database=environment.get("EDGEWARD_DATABASE") or f"sqlite+aiosqlite:///{state_dir / 'edgeward.db'}",
         log_level=level,
         environment=environment,
+        labels=_labels(given.label),
     )
+
+
+def _labels(words: Sequence[str]) -> Mapping[str, str]:
+    fresh, gone = changes(words)
+    if gone:
+        raise Invalid(Problem("--label", "labels are only set here; remove them with edgeward node label"))
+    return fresh
 
 
 def _default() -> Path:

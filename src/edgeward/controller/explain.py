@@ -14,6 +14,8 @@ from edgeward.domain_name import normalise, printable, wildcard_of
 from edgeward.errors import Invalid
 from edgeward.gateway.choose import Choice, choose, routes_of_host
 from edgeward.gateway.model import Listen, Route, Service
+from edgeward.placement import holds, where
+from edgeward.placement import shown as selected
 
 NO_SNI: Final = "-"
 
@@ -34,6 +36,8 @@ class NodeView:
     connected: bool
     report: Report | None = None
     answer: Answer | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """With its name."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def refused(asked: str, obstacle: Obstacle) -> dict[str, Any]:
 
 def explain(asked: str, facts: Facts) -> dict[str, Any]:
     """Join the facts; ``served`` with how, or the first ``reason`` why not and its ``remedy``."""
-    choice = choose(facts.routes, facts.name, facts.path)
+    choice = _choice(facts)
     obstacle = next(_obstacles(facts, choice), None)
     return {
         "asked": printable(asked),
@@ -100,9 +104,46 @@ def explain(asked: str, facts: Facts) -> dict[str, Any]:
         "route": _route(choice),
         "service": _service(facts, choice),
         "certificate": _certificate(facts),
-        "nodes": [_node(node) for node in facts.nodes],
+        "nodes": [_node(node, facts) for node in facts.nodes],
         "notes": list(_notes(asked, facts, choice)),
     }
+
+
+# --- where it is served -----------------------------------------------------------------------
+
+
+def _not_there(node: NodeView, facts: Facts) -> str | None:
+    """Say why a node does not serve the name by what is declared; None where it does."""
+    domain = facts.domain
+    if domain is not None and not holds(where(domain.nodes), node.labels):
+        return f"the domain {domain.name} is served on other nodes: {selected(domain.nodes or {})}"
+    routes = [route for _, route in routes_of_host(facts.routes, facts.name)]
+    if routes and not any(holds(where(route.nodes), node.labels) for route in routes):
+        others = "; ".join(sorted({selected(route.nodes or {}) for route in routes})[:3])
+        return f"its routes are on other nodes: {others}"
+    return None
+
+
+def _serving(facts: Facts) -> list[NodeView]:
+    return [node for node in facts.nodes if _not_there(node, facts) is None]
+
+
+def _choice(facts: Facts) -> Choice | None:
+    """Give the route that the first of the nodes takes that serve the name; of all routes where none does."""
+    return next((_choice_of(node, facts) for node in _connected(facts)), None) or choose(
+        facts.routes, facts.name, facts.path
+    )
+
+
+def _choice_of(node: NodeView, facts: Facts) -> Choice | None:
+    here = [route for route in facts.routes if holds(where(route.nodes), node.labels)]
+    return choose(here, facts.name, facts.path)
+
+
+def _connected(facts: Facts) -> list[NodeView]:
+    """Give the nodes that serve the name, those that are connected if any is."""
+    serving = _serving(facts)
+    return [node for node in serving if node.connected] or serving
 
 
 # --- what is in the way -----------------------------------------------------------------------
@@ -150,8 +191,14 @@ def _unrouted(facts: Facts) -> Obstacle:
 def _on_nodes(facts: Facts, choice: Choice | None) -> Iterator[Obstacle]:
     if not facts.nodes:
         yield Obstacle("no node has joined", "start one with edgeward up, or edgeward node --join")
-    connected = [node for node in facts.nodes if node.connected]
-    if facts.nodes and not connected:
+    serving = _serving(facts)
+    if facts.nodes and not serving:
+        yield Obstacle(
+            f"no node serves it: {_not_there(facts.nodes[0], facts)}",
+            "label a node (edgeward node label NAME KEY=VALUE), or change nodes of the domain or route",
+        )
+    connected = [node for node in serving if node.connected]
+    if serving and not connected:
         yield Obstacle(
             "no node is connected: whether it is served from their own copies is not known here",
             "see with edgeward status why, and that they reach this controller",
@@ -222,13 +269,18 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
     conditional = [r.name for _, r in routes_of_host(facts.routes, facts.name) if r.headers]
     if conditional:
         yield f"requests with certain headers take another route: {', '.join(conditional[:5])}"
-    connected = [node for node in facts.nodes if node.connected]
+    serving = _serving(facts)
+    connected = [node for node in serving if node.connected]
+    for node in connected:
+        other = _choice_of(node, facts)
+        if other is not None and choice is not None and other.route is not choice.route:
+            yield f"on node {node.name} the route {other.route.project}/{other.route.name} takes it"
     troubles = [trouble for node in connected if (trouble := next(_troubles(node, facts, choice), None))]
     if len(troubles) < len(connected):
         yield from (trouble.reason for trouble in troubles)
     for node in connected:
         yield from (f"node {node.name}: {note}" for note in (node.answer.notes if node.answer else ()))
-    yield from (f"node {node.name} is not connected" for node in facts.nodes if not node.connected)
+    yield from (f"node {node.name} is not connected" for node in serving if not node.connected)
     yield from (f"node {node.name} did not answer in time" for node in connected if node.answer is None)
 
 
@@ -292,11 +344,14 @@ def _certificate(facts: Facts) -> dict[str, Any] | None:
     }
 
 
-def _node(node: NodeView) -> dict[str, Any]:
+def _node(node: NodeView, facts: Facts) -> dict[str, Any]:
     answer = node.answer
+    why_not = _not_there(node, facts)
     return {
         "name": node.name,
         "connected": node.connected,
+        "selected": why_not is None,
+        "why_not": why_not,
         "envoy": node.report.envoy.state if node.report else None,
         "tier": answer.tier if answer else None,
         "not_after": answer.not_after if answer else None,

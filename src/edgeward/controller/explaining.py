@@ -17,6 +17,7 @@ from edgeward.database.engine import Database
 from edgeward.declaration.feed import Answer
 from edgeward.errors import Refused
 from edgeward.gateway.model import Route, Service
+from edgeward.placement import NAME
 
 _SILENT: Final = Answer(id="", tier="none")
 AskNodes = Callable[[str], Awaitable[Sequence[NodeView]]]
@@ -28,6 +29,8 @@ class Explainer:
 
     def __init__(self, database: Database, state: State, ask: AskNodes, clock: Callable[[], float]) -> None:
         self._database = database
+        self.labels: Callable[[], Mapping[str, Mapping[str, str]]] = dict
+        """Give the labels of every node, its name among them."""
         self._state = state
         self._ask = ask
         self._clock = clock
@@ -60,7 +63,8 @@ class Explainer:
 
     async def _nodes(self, name: str, *, visible: bool) -> Sequence[NodeView]:
         """Give what nodes say; of a name the asker may not see, not what they hold for it."""
-        nodes = await self._ask(name)
+        labels = self.labels()
+        nodes = [replace(n, labels=labels.get(n.name, {NAME: n.name})) for n in await self._ask(name)]
         return nodes if visible else [replace(node, answer=_SILENT) for node in nodes]
 
     def _visible_domain(self, who: Principal, name: str) -> Domain | None:

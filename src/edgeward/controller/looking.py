@@ -31,6 +31,7 @@ from edgeward.whereabouts import Place
 OBJECTS_AT_ONCE: Final = 500
 CERTIFICATES_AT_ONCE: Final = 200
 _FOR_NODES: Final = frozenset({"listen", "cache", "domains", "services", "routes", "tcp_routes"})
+_SELECTING: Final = frozenset({"domains", "routes"})
 _FRESH_SECONDS: Final = 0.25
 _MOST_KEPT: Final = 8
 _MOST_TRIES: Final = 5
@@ -183,7 +184,8 @@ def _object(followed: Followed, place: Place) -> Item:
     removed = Removed(kind=key.kind, project=key.project, name=key.name)
     if value is None:
         return Item(followed.placed, place, removed, None)
-    value = {field: v for field, v in value.items() if field != "nodes"}  # who gets it is selected
+    if key.kind in _SELECTING:
+        value = {field: v for field, v in value.items() if field != "nodes"}  # who gets it is selected
     hint = None
     if key.kind == "domains":
         hint = _put(key, followed.revision, {"name": key.name, "elsewhere": True})

@@ -18,7 +18,7 @@ from edgeward.access.model import EVERY_PROJECT, Principal, Token
 from edgeward.access.tokens import mint
 from edgeward.controller import registry as views
 from edgeward.controller.feed import Feed, line
-from edgeward.controller.looking import Looks, with_name
+from edgeward.controller.looking import Looks, labels_of, with_name
 from edgeward.controller.registry import Registry, Stream
 from edgeward.database import schema
 from edgeward.database.engine import Database, Writing, current_revision
@@ -106,6 +106,14 @@ class Nodes:
                 await self._record(writing, who, "label", name, before, labels)
         self._registry.label(name, {**labels, NAME: name})
         return await self.found(who, name)
+
+    async def label_more(self, name: str, more: Mapping[str, str]) -> None:
+        """Set some labels of the node on this host, as whoever starts the controller says."""
+        async with self._database.reading() as connection:
+            now = await labels_of(connection, name)
+        if more and any(now.get(key) != value for key, value in more.items()):
+            labels = {key: value for key, value in now.items() if key != NAME} | dict(more)
+            await self.labelled(Principal("", "controller", "admin", EVERY_PROJECT), name, labels)
 
     async def waited(
         self, who: Principal, revision: int, timeout: float, unlike: str | None = None

@@ -125,6 +125,9 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
     metrics = Metrics()
     seeing = Seeing(database, registry, access, obtainer, file, metrics, settings.state_dir, clock)
     events = Events(database, access)
+    seeing.selecting = state.selecting
+    explainer = Explainer(database, state, lambda name: _asked(registry, name), clock)
+    explainer.labels = lambda: {node.name: node.labels for node in registry}
     nodes.ready = seeing.ready
     cases = UseCases(
         access=access,
@@ -133,7 +136,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         nodes=nodes,
         seeing=seeing,
         certificates=Certificates(database, obtainer, state.policy, certified.authority, clock),
-        explain=Explainer(database, state, lambda name: _asked(registry, name), clock),
+        explain=explainer,
         history=History(database, state, file, clock),
         events=events,
     )
@@ -196,6 +199,7 @@ async def _open(parts: Parts) -> None:
             parts.access,
             parts.certified.roots(),
         )
+        await parts.nodes.label_more(parts.settings.local_node, parts.settings.labels)
 
 
 async def _serve(parts: Parts) -> None:

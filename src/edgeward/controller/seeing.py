@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +20,13 @@ from edgeward.controller.registry import Registry, shown
 from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, current_revision
 from edgeward.declaration import store
+from edgeward.declaration.model import Key
 from edgeward.errors import EdgewardError
+from edgeward.placement import holds, where
+from edgeward.placement import shown as shown_selector
 
 _PATIENCE: Final = 2.0
+_MOST_NOWHERE: Final = 100
 
 
 class Seeing:
@@ -49,6 +53,8 @@ class Seeing:
         self._clock = clock
         self._since = clock()
         self.serving: Callable[[], Any] = tuple
+        self.selecting: Callable[[], Sequence[tuple[Sequence[Key], Mapping[str, Sequence[str]]]]] = tuple
+        """Give what says on which nodes it is served, together what says the same."""
         self.started = False
         """Set once everything that is declared was taken in and told."""
 
@@ -65,6 +71,7 @@ class Seeing:
             "controller": {"started": self._since, "pid": os.getpid(), "api": list(self.serving())},
             "nodes": [shown(self._registry, node, project) for node in self._registry],
             "objects": objects,
+            "nowhere": self._nowhere(who),
             "certificates": {
                 "total": held["total"],
                 "expired": held["expired"],
@@ -115,6 +122,17 @@ class Seeing:
         numbers("edgeward_node_connected", "1 where the node is connected", "node", connected)
         numbers("edgeward_node_revision", "Revision in force on the node", "node", revisions)
         numbers("edgeward_node_rejections", "Objects the node's Envoy refuses", "node", rejections)
+
+    def _nowhere(self, who: Principal) -> list[dict[str, Any]]:
+        """Give the selectors that select no node that has joined, each with an object that says so."""
+        labels = [node.labels for node in self._registry]
+        found = []
+        for keys, selector in self.selecting():
+            seen = [key for key in keys if who.sees(key.project)]
+            if seen and labels and not any(holds(where(selector), each) for each in labels):
+                nodes = shown_selector(selector)
+                found.append({"object": str(min(seen)), "objects": len(seen), "nodes": nodes})
+        return sorted(found, key=lambda f: str(f["object"]))[:_MOST_NOWHERE]
 
     def _programs(self) -> Any:
         """Give what the supervisor of this host, if any, last said of its programs."""

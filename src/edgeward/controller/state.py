@@ -19,7 +19,7 @@ from edgeward.declaration.model import DEFAULT_PROJECT, Change, Key, Stored
 from edgeward.declaration.store import Followed, Position
 from edgeward.errors import EdgewardError, Problem
 from edgeward.gateway.model import Listen
-from edgeward.kinds import KINDS, Conflicting, World
+from edgeward.kinds import KINDS, Conflicting, World, selector_of
 from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.placement import Where
@@ -117,10 +117,11 @@ class State:
         """Give the domain that decides about a canonical name."""
         return self._world.deciding(name)
 
-    def selecting(self) -> list[tuple[Key, Mapping[str, Sequence[str]]]]:
-        """Give the objects that say on which nodes they are served, each with how."""
-        found = ((key, getattr(self._world.get(key), "nodes", None)) for key in list(self._world.selective))
-        return [(key, selector) for key, selector in found if selector is not None]
+    def selecting(self) -> list[tuple[list[Key], Mapping[str, Sequence[str]]]]:
+        """Give the objects that say on which nodes they are served, together those that say the same."""
+        groups = [list(keys) for keys in self._world.selecting()]
+        found = ((keys, selector_of(self._world.get(keys[0]))) for keys in groups if keys)
+        return [(keys, selector) for keys, selector in found if selector is not None]
 
     async def follow(self, database: Database) -> None:
         """Keep up with what others commit, until cancelled."""

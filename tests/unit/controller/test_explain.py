@@ -166,3 +166,47 @@ def test_whatever_is_asked_the_answer_is_printable(asked):
 
     if isinstance(name, Obstacle):
         assert all(text.isprintable() for text in (name.reason, refused(asked, name)["asked"]))
+
+
+# --- on which nodes -----------------------------------------------------------------------------
+
+
+def labelled(name: str, labels: dict[str, str]) -> NodeView:
+    return replace(NODE, name=name, labels=labels)
+
+
+def test_it_is_said_on_which_nodes_a_name_is_served_and_why_not_on_others():
+    eu, us = ({"region": r, "name": r} for r in ("eu", "us"))
+    domain = Domain(name="shop.example", nodes={"region": ("eu",)})
+    found = explain(
+        "shop.example", replace(WELL, domain=domain, nodes=(labelled("eu", eu), labelled("us", us)))
+    )
+
+    assert found["served"]
+    assert [n["selected"] for n in found["nodes"]] == [True, False]
+    assert found["nodes"][1]["why_not"] == "the domain shop.example is served on other nodes: region: eu"
+    assert not any("us" in note for note in found["notes"])
+
+
+def test_a_name_that_no_node_is_labelled_for_is_told_with_the_remedy():
+    domain = Domain(name="shop.example", nodes={"region": ("eu",)})
+    found = explain("shop.example", replace(WELL, domain=domain, nodes=(labelled("us", {"name": "us"}),)))
+
+    assert not found["served"]
+    assert "region: eu" in found["reason"]
+    assert "edgeward node label" in found["remedy"]
+
+
+def test_nodes_with_routes_of_their_own_are_told_apart():
+    eu, us = ({"region": r, "name": r} for r in ("eu", "us"))
+    routes = [
+        Route(name=f"in-{r}", hosts=("shop.example",), service="shop", nodes={"region": (r,)})
+        for r in ("eu", "us")
+    ]
+    nodes = (labelled("eu", eu), labelled("us", us), labelled("ap", {"name": "ap"}))
+    found = explain("shop.example", replace(WELL, routes=routes, nodes=nodes))
+
+    assert found["served"]
+    assert found["route"]["name"] == "in-eu"
+    assert "on node us the route default/in-us takes it" in found["notes"]
+    assert found["nodes"][2]["why_not"] == "its routes are on other nodes: region: eu; region: us"

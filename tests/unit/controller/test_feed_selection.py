@@ -57,7 +57,7 @@ class Follower:
         assert self.open in (None, message.revision)
         self.open = message.revision if message.more else None
         for put in message.put:
-            assert "nodes" not in put.value, "who else gets it is nobody's business"
+            assert put.kind == "listen" or "nodes" not in put.value, "who else gets it is nobody's business"
             self.draft[Key(put.kind, put.project, put.name)] = put.value
         for gone in message.remove:
             self.draft.pop(Key(gone.kind, gone.project, gone.name), None)
@@ -283,3 +283,13 @@ async def test_labels_outlive_the_controller(here, tmp_path):
         await later.parts.nodes.load()
         found = (await later.http.get("/v1/nodes/n1", headers=boss)).json()
     assert found["labels"] == EU
+
+
+async def test_where_nodes_listen_reaches_every_node(here):
+    boss = await here.token("boss", "admin")
+    await here.node("n1")
+    await here.apply(boss, listen={"https": "127.0.0.1:8443", "nodes": {"n1": {"https": "127.0.0.2:8443"}}})
+    follower = Follower(here, "n1")
+    await follower.follow()
+    (listen,) = follower.held.values()
+    assert listen["nodes"] == {"n1": {"https": ["127.0.0.2:8443"]}}, "these name nodes, and select nothing"
