@@ -101,15 +101,18 @@ async def test_the_first_schema_becomes_this_one_with_what_is_in_it(unused_url):
         names = ", ".join(certificate)
         values = ", ".join(f":{name}" for name in certificate)
         connection.execute(text(f"INSERT INTO certificates ({names}) VALUES ({values})"), certificate)
+        connection.execute(text("UPDATE counter SET revision = 7"))
 
     async with engine.begin() as connection:
         await connection.run_sync(first)
     assert await migrate(engine) == Migrated("0001", migrations.LATEST)
     async with engine.connect() as connection:
         (row,) = (await connection.execute(select(schema.certificates))).mappings().all()
+        (history,) = (await connection.execute(select(schema.counter.c.history))).scalars().all()
     await engine.dispose()
 
     assert dict(row) == {**certificate, "algorithm": "ecdsa", "placed": 7}
+    assert history == 7, "what was changed before was not kept exactly: it cannot be undone"
 
 
 async def test_a_file_that_is_no_database_is_named_as_such(tmp_path):
