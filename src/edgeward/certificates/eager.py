@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.certificates import store
 from edgeward.certificates.issue import Issuance, issue
 from edgeward.certificates.model import Domain, Order
+from edgeward.database.leases import Lease, Taken, held
 from edgeward.errors import EdgewardError, Refused
 from edgeward.log import logger
 
@@ -19,7 +20,7 @@ _LOOK_AGAIN: Final = 300.0
 _log = logger("edgeward.certificates.eager")
 
 
-async def run(issuance: Issuance, changed: asyncio.Event) -> None:
+async def run(issuance: Issuance, changed: asyncio.Event, lease: Lease | None = None) -> None:
     """Make what is missing at the start, after each ``changed``, and now and then; until cancelled.
 
     After a change only domains that are new or different are looked at, else all.
@@ -29,8 +30,10 @@ async def run(issuance: Issuance, changed: asyncio.Event) -> None:
         changed.clear()
         domains = {domain.name: domain for domain in issuance.policy().eager()}
         try:
-            await make_missing(issuance, [d for d in domains.values() if seen.get(d.name) is not d])
+            await make_missing(issuance, [d for d in domains.values() if seen.get(d.name) is not d], lease)
             seen = domains
+        except Taken:
+            raise
         except EdgewardError as error:
             _log.warning("eager certificates wait", reason=str(error))
         try:
@@ -40,7 +43,7 @@ async def run(issuance: Issuance, changed: asyncio.Event) -> None:
             seen = {}
 
 
-async def make_missing(issuance: Issuance, domains: Sequence[Domain]) -> int:
+async def make_missing(issuance: Issuance, domains: Sequence[Domain], lease: Lease | None = None) -> int:
     """Issue for those eager domains without a certificate of their project and issuer; give how many.
 
     In small transactions, so that visitors' names get their turn in between.
@@ -51,15 +54,16 @@ async def make_missing(issuance: Issuance, domains: Sequence[Domain]) -> int:
         missing = await _missing(connection, domains, issuance.clock())
     made = 0
     for start in range(0, len(missing), _BATCH):
-        made += await _make(issuance, missing[start : start + _BATCH])
+        made += await _make(issuance, missing[start : start + _BATCH], lease)
         if len(missing) > _BATCH:
             _log.info("eager certificates", made=made, missing=len(missing) - made)
     return made
 
 
-async def _make(issuance: Issuance, domains: Sequence[Domain]) -> int:
+async def _make(issuance: Issuance, domains: Sequence[Domain], lease: Lease | None) -> int:
     now = issuance.clock()
     async with issuance.database.writing() as writing:
+        await held(writing, lease)
         missing = await _missing(writing.connection, domains, now)
         orders = [order for domain in missing if (order := _ordered(issuance, domain)) is not None]
         return len(await issue(issuance, writing, orders, now))

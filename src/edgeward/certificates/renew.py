@@ -9,6 +9,7 @@ from typing import Final
 from edgeward.certificates import store
 from edgeward.certificates.issue import Issuance, issue
 from edgeward.certificates.model import Order, Summary
+from edgeward.database.leases import Lease, Taken, held
 from edgeward.errors import EdgewardError, Refused
 from edgeward.log import logger
 
@@ -19,19 +20,21 @@ _SOONEST, _LATEST = 30.0, 6 * 3600.0
 _log = logger("edgeward.certificates.renew")
 
 
-async def run(issuance: Issuance) -> None:
-    """Renew what falls due, until cancelled."""
+async def run(issuance: Issuance, lease: Lease | None = None) -> None:
+    """Renew what falls due, until cancelled; of several controllers only the one that has the lease."""
     while True:
         try:
             looked_at = _BATCH
             while looked_at == _BATCH:
-                looked_at = await renew_due(issuance, issuance.clock())
+                looked_at = await renew_due(issuance, issuance.clock(), lease)
+        except Taken:
+            raise
         except EdgewardError as error:
             _log.warning("renewals wait", reason=str(error))
         await asyncio.sleep(_EVERY)
 
 
-async def renew_due(issuance: Issuance, now: float) -> int:
+async def renew_due(issuance: Issuance, now: float, lease: Lease | None = None) -> int:
     """Renew one batch and give how many certificates it looked at.
 
     What no domain wants any more is not renewed, and forgotten once it has expired. What cannot be
@@ -42,6 +45,7 @@ async def renew_due(issuance: Issuance, now: float) -> int:
     if not seen:
         return 0
     async with issuance.database.writing() as writing:
+        await held(writing, lease)
         due = await store.still_due(writing.connection, [s.name for s in seen], now)
         orders = _orders(issuance, due)
         renewed = await issue(issuance, writing, orders, now)

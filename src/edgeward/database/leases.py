@@ -1,0 +1,204 @@
+"""Work that one controller does at a time: leases in the database, with a token that grows with every holder.
+
+A holder that was slow (paused, cut off) may still believe in its lease when another one has it. So whoever
+writes under a lease asks for it once more in the same transaction: ``held`` locks its row, and the late
+holder's write fails. Times are those of the database's own clock, where it has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Double, case, cast, extract, func, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.database import schema
+from edgeward.database.engine import Database, Writing
+from edgeward.errors import Conflict, EdgewardError, Unavailable
+from edgeward.log import logger
+
+SECONDS: Final = 10.0
+_FOR_EVER: Final = 1e9
+_LOOK_AGAIN: Final = 2.0
+_YIELD: Final = 1.0
+_KEEP_UNUSED: Final = 86400.0
+_leases = schema.leases
+_log = logger("edgeward.database.leases")
+
+
+class Taken(Conflict):
+    """Another controller holds the lease by now; what was done under it is not to be written."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to do one piece of work; ``ends`` by the clock of this process's event loop."""
+
+    name: str
+    holder: str
+    token: int
+    ends: float
+
+
+class Leases:
+    """What one controller holds. ``clock`` gives Unix seconds and is used where the database has none.
+
+    SQLite has one controller at a time: what it once held it holds until it ends.
+    """
+
+    def __init__(
+        self, database: Database, holder: str, clock: Callable[[], float], seconds: float | None = None
+    ) -> None:
+        self._database = database
+        self._holder = holder
+        self._clock = clock
+        self._seconds = seconds or (SECONDS if database.shared else _FOR_EVER)
+        self._held: set[str] = set()
+
+    @property
+    def names(self) -> list[str]:
+        """The work that is done here."""
+        return sorted(self._held)
+
+    async def begin_alone(self) -> None:
+        """Free what an earlier controller held on a database that only one works on."""
+        if not self._database.shared:
+            async with self._database.noting() as connection:
+                await connection.execute(update(_leases).values(expires=0.0))
+
+    async def take(self, name: str) -> Lease | None:
+        """Give the lease, anew or for longer; None where another one holds it."""
+        began = asyncio.get_running_loop().time()
+        async with self._database.noting() as connection:
+            token = (await connection.execute(self._taking(connection, name))).scalar_one_or_none()
+        return None if token is None else Lease(name, self._holder, token, began + self._seconds)
+
+    async def release(self, lease: Lease) -> None:
+        """Let others have it at once; does nothing where they have it already."""
+        mine = (_leases.c.name == lease.name) & (_leases.c.token == lease.token)
+        async with self._database.noting() as connection:
+            free = update(_leases).where(mine, _leases.c.holder == lease.holder).values(expires=0.0)
+            await connection.execute(free)
+
+    @asynccontextmanager
+    async def for_one(self, name: str, timeout: float) -> AsyncIterator[Lease]:
+        """Hold a lease for one piece of work, and keep it while that takes; others wait for their turn.
+
+        Raises Unavailable where it does not become free in time, Taken where it was lost.
+        """
+        lease = await self._awaited(name, timeout)
+        work = asyncio.current_task()
+        keeping = asyncio.create_task(self._keep(lease))
+        keeping.add_done_callback(lambda task: work.cancel() if work and not task.cancelled() else None)
+        try:
+            yield lease
+        except asyncio.CancelledError as error:
+            if keeping.done() and work is not None and work.uncancel() == 0:
+                raise Taken(f"another controller took over {name}") from error
+            raise
+        finally:
+            keeping.cancel()
+            with suppress(EdgewardError):
+                await self.release(lease)
+
+    async def work(self, name: str, doing: Callable[[Lease], Awaitable[None]]) -> None:
+        """Do something for as long as the lease is ours, whenever it is, until cancelled.
+
+        Who holds other leases lets the others go first: so work is divided.
+        """
+        while True:
+            try:
+                lease = await self.take(name)
+                if lease is not None:
+                    await self._work(lease, doing)
+            except EdgewardError as error:
+                _log.warning("work of one controller waits", work=name, reason=str(error))
+            await asyncio.sleep(_LOOK_AGAIN + _YIELD * len(self._held))
+
+    async def sweep(self, writing: Writing) -> None:
+        """Forget leases nobody has used for a day."""
+        now = self._now(writing.connection)
+        await writing.connection.execute(_leases.delete().where(_leases.c.expires < now - _KEEP_UNUSED))
+
+    async def _work(self, lease: Lease, doing: Callable[[Lease], Awaitable[None]]) -> None:
+        _log.info("works on what one controller does", work=lease.name, token=lease.token)
+        self._held.add(lease.name)
+        working = asyncio.ensure_future(doing(lease))
+        keeping = asyncio.ensure_future(self._keep(lease))
+        try:
+            await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._held.discard(lease.name)
+            for task in (working, keeping):
+                task.cancel()
+            results = await asyncio.gather(working, keeping, return_exceptions=True)
+            with suppress(EdgewardError):
+                await self.release(lease)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _keep(self, lease: Lease) -> None:
+        """Hold on to it; returns, or raises, once it may be another one's."""
+        time = asyncio.get_running_loop().time
+        ends = lease.ends
+        while time() < ends:
+            await asyncio.sleep(min(self._seconds / 3, max(ends - time(), 0)))
+            try:
+                async with asyncio.timeout_at(ends):
+                    longer = await self.take(lease.name)
+            except (EdgewardError, TimeoutError):
+                await asyncio.sleep(min(1.0, max(ends - time(), 0)))
+                continue
+            if longer is None or longer.token != lease.token:
+                return
+            ends = longer.ends
+
+    async def _awaited(self, name: str, timeout: float) -> Lease:
+        try:
+            async with asyncio.timeout(timeout):
+                while (lease := await self.take(name)) is None:  # noqa: ASYNC110 - it is freed elsewhere
+                    await asyncio.sleep(0.1)
+        except TimeoutError as error:
+            raise Unavailable(f"another controller works on {name}; try again") from error
+        return lease
+
+    def _taking(self, connection: AsyncConnection, name: str) -> Any:
+        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        now = self._now(connection)
+        row = {"name": name, "holder": self._holder, "token": 1, "expires": now + self._seconds}
+        mine = (_leases.c.holder == self._holder) & (_leases.c.expires > now)
+        token = _leases.c.token + case((mine, 0), else_=1)
+        return (
+            insert(_leases)
+            .values(row)
+            .on_conflict_do_update(
+                index_elements=[_leases.c.name],
+                set_={"holder": self._holder, "token": token, "expires": now + self._seconds},
+                where=or_(_leases.c.expires <= now, _leases.c.holder == self._holder),
+            )
+            .returning(_leases.c.token)
+        )
+
+    def _now(self, connection: AsyncConnection) -> ColumnElement[float]:
+        if connection.dialect.name == "sqlite":
+            return literal(self._clock())
+        return cast(extract("epoch", func.clock_timestamp()), Double)
+
+
+async def held(writing: Writing, lease: Lease | None) -> None:
+    """Make sure of a lease until this transaction ends; raises Taken where another one has it.
+
+    No lease at all is nothing to be sure of.
+    """
+    if lease is None:
+        return
+    query = select(_leases.c.holder, _leases.c.token).where(_leases.c.name == lease.name)
+    row = (await writing.connection.execute(query.with_for_update())).one_or_none()
+    if row is None or (row.holder, row.token) != (lease.holder, lease.token):
+        raise Taken(f"another controller took over {lease.name}")
