@@ -40,7 +40,7 @@ _nodes = schema.nodes
 
 
 class Nodes:
-    """``roots`` gives the PEM of the authority that nodes are to trust."""
+    """``roots`` gives the PEM of the authority that nodes are to trust, ``note`` writes what they say."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Nodes:
         access: Authenticator,
         roots: Callable[[], str],
         clock: Callable[[], float],
+        note: Callable[[str, Mapping[str, Any]], Awaitable[None]],
     ) -> None:
         self._database = database
         self._looks = looks
@@ -57,6 +58,7 @@ class Nodes:
         self._access = access
         self._roots = roots
         self._clock = clock
+        self._note = note
         self._waits: Counter[str] = Counter()
         self._ready_at = float("-inf")
         self._ready = True
@@ -94,6 +96,7 @@ class Nodes:
             revoked = await self._revoke(writing, name)
             await writing.connection.execute(delete(_nodes).where(_nodes.c.name == name))
             await self._record(writing, who, "forget", name)
+            await writing.tell("node", name)
         self._drop(revoked)
         self._registry.forget(name)
 
@@ -104,6 +107,7 @@ class Nodes:
             if before != {**labels, NAME: name}:
                 await _label(writing, name, labels)
                 await self._record(writing, who, "label", name, before, labels)
+                await writing.tell("node", name)
         self._registry.label(name, {**labels, NAME: name})
         return await self.found(who, name)
 
@@ -183,6 +187,7 @@ class Nodes:
                 before = {**labels, NAME: name}
             who = Principal("", by, "node", EVERY_PROJECT)
             await self._record(writing, who, "join", name)
+            await writing.tell("node", name)
         self._drop(revoked)
         self._registry.know(name, now, now, None)
         self._registry.label(name, before)
@@ -198,10 +203,7 @@ class Nodes:
         assert who.node is not None
         if not await self._registry.reported(who.node, report):
             return
-        text = report.model_dump_json()
-        values = {"seen": self._clock(), "report": text}
-        async with self._database.writing() as writing:
-            await writing.connection.execute(update(_nodes).where(_nodes.c.name == who.node).values(values))
+        await self._note(who.node, {"seen": self._clock(), "report": report.model_dump_json()})
 
     async def answered(self, who: Principal, answer: Answer) -> None:
         assert who.node is not None
@@ -283,6 +285,7 @@ class Nodes:
         live = [token.id for token in await tokens.of_node(writing.connection, name, now)]
         for token_id in live:
             await tokens.revoke(writing, token_id, now)
+            await writing.tell("token", token_id)
         return live
 
     def _drop(self, revoked: Sequence[str]) -> None:

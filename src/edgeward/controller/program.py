@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import socket
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from fastapi import FastAPI
 
-from edgeward import notify
-from edgeward.access import store as token_store
+from edgeward import __version__, notify
 from edgeward.access.authenticate import Authenticator
 from edgeward.api import certificates as certificate_routes
 from edgeward.api import events as event_routes
@@ -25,16 +25,16 @@ from edgeward.api.usecases import UseCases
 from edgeward.certificates import eager, renew
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.obtain import Obtainer
-from edgeward.controller import entry, starting
+from edgeward.controller import entry, starting, sweeping
+from edgeward.controller.asking import Questions
 from edgeward.controller.certificates import Certificates
 from edgeward.controller.certified import Certified
-from edgeward.controller.changing import told
 from edgeward.controller.config import Settings
 from edgeward.controller.declared import Declarations
 from edgeward.controller.events import Events
-from edgeward.controller.explain import NodeView
 from edgeward.controller.explaining import Explainer
 from edgeward.controller.files import write_secret
+from edgeward.controller.fleet import Controller, Fleet
 from edgeward.controller.history import History
 from edgeward.controller.looking import Looks
 from edgeward.controller.metrics import Metrics
@@ -47,14 +47,13 @@ from edgeward.controller.telling import Telling
 from edgeward.controller.tokens import Tokens
 from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, open_database
-from edgeward.declaration import audit, events, revisions, store
+from edgeward.database.leases import Leases
 from edgeward.errors import EdgewardError, Invalid
 from edgeward.gateway.model import Address
 from edgeward.kinds import KINDS
 from edgeward.log import logger
 from edgeward.sealing import Seal, load_or_create
 
-_SWEEP_EVERY: Final = 3600.0
 _log = logger("edgeward.controller")
 
 
@@ -69,6 +68,9 @@ class Parts:
     access: Authenticator
     looks: Looks
     nodes: Nodes
+    fleet: Fleet
+    questions: Questions
+    leases: Leases
     certified: Certified
     issuance: Issuance
     obtainer: Obtainer
@@ -118,15 +120,19 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
     obtainer = Obtainer(issuance)
     declarations = Declarations(database, state, clock)
     looks = Looks(database, state, seal)
-    nodes = Nodes(database, looks, registry, access, certified.roots, clock)
+    me = Controller(str(uuid.uuid4()), socket.gethostname()[:100], "", __version__, clock(), clock())
+    fleet = Fleet(database, registry, access, me, clock)
+    questions = Questions(database, registry)
+    leases = Leases(database, me.id, clock)
+    nodes = Nodes(database, looks, registry, access, certified.roots, clock, fleet.note)
     file = None
     if settings.config is not None:
         file = WatchedFile(settings.config, settings.environment, declarations, clock)
     metrics = Metrics()
-    seeing = Seeing(database, registry, access, obtainer, file, metrics, settings.state_dir, clock)
+    seeing = Seeing(database, registry, fleet, access, obtainer, file, metrics, settings.state_dir, clock)
     events = Events(database, access)
     seeing.selecting = state.selecting
-    explainer = Explainer(database, state, lambda name: _asked(registry, name), clock)
+    explainer = Explainer(database, state, questions.asked, clock)
     explainer.labels = lambda: {node.name: node.labels for node in registry}
     nodes.ready = seeing.ready
     cases = UseCases(
@@ -152,6 +158,9 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         access=access,
         looks=looks,
         nodes=nodes,
+        fleet=fleet,
+        questions=questions,
+        leases=leases,
         certified=certified,
         issuance=issuance,
         obtainer=obtainer,
@@ -171,6 +180,7 @@ async def _begin(parts: Parts) -> None:
     async with parts.database.reading() as connection:
         await parts.state.catch_up(connection)
     await parts.nodes.load()
+    await parts.leases.begin_alone()
     if parts.file is not None:
         try:
             await parts.file.apply()
@@ -189,6 +199,7 @@ async def _open(parts: Parts) -> None:
     await parts.certified.certify(addresses, parts.settings.api_names)
     await parts.serving.serve(addresses)
     url = f"https://{_reachable(addresses[0])}"
+    parts.fleet.at(url)
     write_secret(parts.settings.state_dir / "api" / "address", url + "\n")  # how commands here find it
     if parts.settings.local_node is not None:
         await entry.local_identity(
@@ -212,15 +223,17 @@ async def _serve(parts: Parts) -> None:
     async with asyncio.TaskGroup() as group:
         works = [
             parts.obtainer.run(),
-            renew.run(parts.issuance),
+            parts.leases.work("renewal", lambda lease: renew.run(parts.issuance, lease)),
+            parts.leases.work("sweeping", lambda lease: sweeping.run(parts.database, parts.leases, lease)),
             parts.database.listen(),
+            parts.fleet.run(),
+            parts.questions.run(),
             parts.state.follow(parts.database),
             parts.events.tail.run(),
             parts.telling.run(),
             parts.certified.run(lambda: _reopen(parts)),
             _keep_open(parts),
             _reload(parts, again),
-            _sweep(parts.database),
             _watchdog(),
         ]
         if parts.file is not None:
@@ -234,6 +247,7 @@ async def _serve(parts: Parts) -> None:
         parts.registry.end_all()
         await parts.events.tail.end()
         await parts.serving.stop()
+        await parts.fleet.leave()
         for task in tasks:
             task.cancel()
     _log.info("controller ended")
@@ -243,7 +257,7 @@ async def _keep_open(parts: Parts) -> None:
     """Make eager certificates, and move the API, as what is declared changes."""
     wake = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(eager.run(parts.issuance, wake))
+        group.create_task(parts.leases.work("eager", lambda lease: eager.run(parts.issuance, wake, lease)))
         while True:
             await parts.changed.wait()
             parts.changed.clear()
@@ -270,37 +284,11 @@ async def _reload(parts: Parts, again: asyncio.Event) -> None:
         notify.ready()
 
 
-async def _sweep(database: Database) -> None:
-    """Forget old deletions, dead tokens and the oldest history and events, every hour."""
-    while True:
-        try:
-            async with database.writing() as writing:
-                now = time.time()
-                await store.sweep(writing, now)
-                await token_store.sweep(writing, now)
-                told(await revisions.sweep(writing, now))
-                await events.sweep(writing, now)
-                await audit.sweep(writing, now, revisions.Bounds.seconds)
-        except EdgewardError as error:
-            _log.warning("old rows stay for now", reason=str(error))
-        await asyncio.sleep(_SWEEP_EVERY)
-
-
 async def _watchdog() -> None:
     every = notify.watchdog_seconds()
     while every is not None:
         notify.watchdog()
         await asyncio.sleep(every)
-
-
-async def _asked(registry: Registry, name: str) -> Sequence[NodeView]:
-    """Ask every node about a name."""
-    nodes = list(registry)
-    answers = await asyncio.gather(*(registry.ask(node.name, name) for node in nodes))
-    return [
-        NodeView(node.name, registry.connected(node), node.report, answer)
-        for node, answer in zip(nodes, answers, strict=True)
-    ]
 
 
 def _addresses(parts: Parts) -> Sequence[Address]:

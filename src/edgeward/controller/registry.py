@@ -31,6 +31,8 @@ class Stream:
         """When the token was last looked up, in Unix seconds."""
         self.reported = False
         """Whether the node's report is of this connection, not of an earlier one."""
+        self.noted = False
+        """Whether the database says that it is open here."""
 
     async def pause(self, seconds: float) -> None:
         """Wait so long, or until it is to end."""
@@ -52,6 +54,10 @@ class Node:
     answers: dict[str, asyncio.Future[Answer]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     """With its name."""
+    elsewhere: str | None = None
+    """The other controller it follows."""
+    left_here: bool = False
+    """It followed here, and the database may still say so."""
 
 
 class Registry:
@@ -61,6 +67,8 @@ class Registry:
         self._clock = clock
         self._nodes: dict[str, Node] = {}
         self._changed = asyncio.Condition()
+        self.followed: Callable[[str], None] = lambda _name: None
+        """Called with the name of a node whose feed began or ended."""
 
     def __iter__(self) -> Iterator[Node]:
         return iter(sorted(self._nodes.values(), key=lambda n: n.name))
@@ -87,23 +95,26 @@ class Registry:
 
     def connected(self, node: Node) -> bool:
         """Whether it follows and was heard of within 15 s."""
-        return node.stream is not None and self._clock() - node.seen < SILENCE
+        follows = node.stream is not None or node.elsewhere is not None
+        return follows and self._clock() - node.seen < SILENCE
 
     async def begin(self, name: str, token_id: str) -> Stream:
         """Open a feed; an older one of the same node ends."""
         now = self._clock()
         node = self.know(name, now, now, None)
         self._end(node)
-        node.stream, node.seen = Stream(token_id), now
-        await self._announce()
+        node.stream, node.seen, node.elsewhere = Stream(token_id), now, None
+        self.followed(name)
+        await self.announce()
         return node.stream
 
     async def end(self, name: str, stream: Stream) -> None:
         """Note that a feed ended, however it did."""
         node = self._nodes.get(name)
         if node is not None and node.stream is stream:
-            node.stream = None
-            await self._announce()
+            node.stream, node.left_here = None, True
+            self.followed(name)
+            await self.announce()
 
     def cut(self, token_id: str) -> None:
         """End the feeds that were opened with a token."""
@@ -123,7 +134,7 @@ class Registry:
         node.report, node.seen = report, now
         if node.stream is not None:
             node.stream.reported = True
-        await self._announce()
+        await self.announce()
         if not worth and 0 <= now - node.stored < _STORE_EVERY:
             return False
         node.stored = now
@@ -168,7 +179,8 @@ class Registry:
         if node.stream is not None:
             node.stream.ended.set()
 
-    async def _announce(self) -> None:
+    async def announce(self) -> None:
+        """Have those who wait look at the nodes again."""
         async with self._changed:
             self._changed.notify_all()
 

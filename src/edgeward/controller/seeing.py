@@ -15,6 +15,7 @@ from edgeward.access.model import Principal
 from edgeward.certificates import store as certificates
 from edgeward.certificates.obtain import Obtainer
 from edgeward.controller.files import read_text
+from edgeward.controller.fleet import Fleet
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.registry import Registry, shown
 from edgeward.controller.watching import WatchedFile
@@ -36,6 +37,7 @@ class Seeing:
         self,
         database: Database,
         registry: Registry,
+        fleet: Fleet,
         access: Authenticator,
         obtainer: Obtainer,
         file: WatchedFile | None,
@@ -45,6 +47,7 @@ class Seeing:
     ) -> None:
         self._database = database
         self._registry = registry
+        self._fleet = fleet
         self._access = access
         self._obtainer = obtainer
         self._file = file
@@ -69,6 +72,7 @@ class Seeing:
             "version": __version__,
             "revision": revision,
             "controller": {"started": self._since, "pid": os.getpid(), "api": list(self.serving())},
+            "controllers": self._fleet.shown(),
             "nodes": [shown(self._registry, node, project) for node in self._registry],
             "objects": objects,
             "nowhere": self._nowhere(who),

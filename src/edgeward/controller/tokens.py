@@ -62,6 +62,7 @@ class Tokens:
             if token is None or not _may_revoke(who, token) or token.revoked is not None:
                 raise NotFound(f"there is no token '{id_or_name}'")
             await store.revoke(writing, token.id, self._clock())
+            await writing.tell("token", token.id)
             entry = audit.Entry(who.name, "api", "revoke", Key("tokens", token.project, token.name))
             await audit.record(writing, [entry], self._clock())
         self._access.forget(token.id)
