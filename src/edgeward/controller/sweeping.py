@@ -19,7 +19,7 @@ _log = logger("edgeward.controller.sweeping")
 
 
 async def run(database: Database, leases: Leases, lease: Lease) -> None:
-    """Forget old deletions, dead tokens, the oldest history and events, and unused leases, until cancelled."""
+    """Forget old deletions, dead tokens, the oldest history and events, unused leases; until cancelled."""
     while True:
         try:
             async with database.writing() as writing:
