@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.access.authenticate import Authenticator
+from edgeward.controller.fleet import Controller as Member
+from edgeward.controller.fleet import Fleet
 from edgeward.controller.nodes import Nodes
 from edgeward.controller.registry import Registry
 from edgeward.controller.state import State
@@ -53,7 +57,9 @@ class Controller:
         self.state = State()
         database, clock = installation.database, installation.clock
         access = Authenticator(database, clock)
-        self.nodes = Nodes(database, Seal(bytes(32)), self.registry, access, lambda: "", clock)
+        me = Member(str(uuid.uuid4()), "host", "", "1", clock(), clock())
+        fleet = Fleet(database, self.registry, access, me, clock)
+        self.nodes = Nodes(database, Seal(bytes(32)), self.registry, access, lambda: "", clock, fleet.note)
         self.telling = Telling(database, self.registry, self.state, clock)
         self.here = installation
         self.streams = {}
