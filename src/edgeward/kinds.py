@@ -197,7 +197,7 @@ class World:
             if (over := _over(value.name)) is not None:
                 yield self._below, over
         elif isinstance(value, Route):
-            for service in services_of(value):
+            for service in value.services:
                 yield self._users, (key.project, service)
             for host in value.hosts:
                 yield self._hosted, host
@@ -247,10 +247,9 @@ class World:
         def problem(field: str, message: str) -> Problem:
             return Problem(field, message, object=str(key))
 
-        if route.service is not None and (
-            message := self._unfit(key, route.service, unread=route.tls == "passthrough")
-        ):
-            yield problem("service", message)
+        for field, service in zip(("service", "canary.service"), route.services, strict=False):
+            if message := self._unfit(key, service, unread=route.tls == "passthrough"):
+                yield problem(field, message)
         for index, host in enumerate(route.hosts):
             if not self._covered(host, key.project):
                 yield problem(
@@ -365,11 +364,6 @@ class World:
 def selector_of(value: Value | None) -> Mapping[str, Sequence[str]] | None:
     """Give what an object says of the nodes that have it."""
     return value.nodes if isinstance(value, (Domain, Route)) else None
-
-
-def services_of(route: Route) -> tuple[str, ...]:
-    """Give the names of the services a route leads to, each once."""
-    return () if route.service is None else (route.service,)
 
 
 def _overlap(match: _Match, key: Key, other: Key) -> str:

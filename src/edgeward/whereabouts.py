@@ -10,7 +10,7 @@ from edgeward.certificates.model import Domain
 from edgeward.declaration.model import Key
 from edgeward.domain_name import wildcard_of
 from edgeward.gateway.model import Route
-from edgeward.kinds import World, selector_of, services_of
+from edgeward.kinds import World, selector_of
 from edgeward.parsing import Value
 from edgeward.placement import EVERYWHERE, NOWHERE, Where, both, either, where
 
@@ -116,4 +116,4 @@ def _doubtful(world: World, values: Mapping[Key, tuple[Value | None, Value | Non
 def _services(key: Key, values: Iterable[Value | None]) -> Iterator[Key]:
     for value in values:
         if isinstance(value, Route):
-            yield from (Key("services", key.project, name) for name in services_of(value))
+            yield from (Key("services", key.project, name) for name in value.services)

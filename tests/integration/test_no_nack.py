@@ -102,17 +102,27 @@ SERVICE = st.fixed_dictionaries(
 REDIRECT = st.fixed_dictionaries(
     {}, optional={"host": HOST, "path": st.builds(lambda t: f"/{t}", PATHLIKE), "scheme": st.sampled_from(["http", "https"]), "status": st.sampled_from([301, 302, 303, 307, 308])}
 )  # fmt: skip
+CANARY = st.fixed_dictionaries(
+    {"service": st.sampled_from(["s0", "s1", "away"])},
+    optional={"share": mostly(st.floats(0, 100) | st.sampled_from([0, 0.0001, 100]), st.just(100.1)), "headers": st.dictionaries(NAME, ASCII, max_size=2), "sticky": st.booleans()},
+)  # fmt: skip
 ROUTE = st.fixed_dictionaries(
     {"hosts": st.lists(HOST, min_size=1, max_size=3), "paths": st.lists(PATH, min_size=1, max_size=3)},
     optional={
         "methods": st.lists(st.sampled_from(["GET", "HEAD", "PUT"]), max_size=3), "headers": st.dictionaries(NAME, ASCII, max_size=2),
         "strip_path": st.booleans(), "preserve_host": st.booleans(), "request_headers": CHANGES, "response_headers": CHANGES,
-        "hsts": st.booleans(), "http": st.sampled_from(["redirect", "serve", "refuse"]), "timeouts": TIMEOUTS, "retries": RETRIES,
+        "hsts": st.booleans(), "http": st.sampled_from(["redirect", "serve", "refuse"]), "timeouts": TIMEOUTS, "retries": RETRIES, "canary": CANARY,
             },
 )  # fmt: skip
 
 LEADING = ROUTE | st.builds(
-    lambda route, redirect: {**route, "redirect": redirect, "strip_path": False}, ROUTE, REDIRECT
+    lambda route, redirect: {
+        **{k: v for k, v in route.items() if k != "canary"},
+        "redirect": redirect,
+        "strip_path": False,
+    },
+    ROUTE,
+    REDIRECT,
 )
 
 

@@ -191,3 +191,47 @@ def test_behind_a_trusted_proxy_the_visitors_own_address_is_hashed(rig: Rig, url
 
     assert len(set(through)) == 4 and through == [body(a) for a in answers(asked, "127.0.0.2")]
     assert len({body(a) for a in answers(asked, "127.0.0.3")}) == 1
+
+
+def test_a_canary_gets_its_share_of_visitors_and_keeps_them_as_it_grows(rig: Rig, urls: list[str]) -> None:
+    services = {"old": {"backends": urls[:1]}, "new": {"backends": urls[1:2]}}
+    visitors = [f"192.0.2.{number}" for number in range(1, 81)]
+    proxy = {"trusted_proxies": ["127.0.0.2/32"]}
+
+    def shown(share: float) -> set[str]:
+        show(rig, services, {"service": "old", "canary": {"service": "new", "share": share}}, **proxy)
+        asked = [("/", f"X-Forwarded-For: {visitor}") for visitor in visitors]
+        first, second = (dict(zip(visitors, answers(asked, "127.0.0.2"), strict=True)) for _ in range(2))
+        assert all(body(first[v]) == body(second[v]) for v in visitors)
+        return {visitor for visitor in visitors if body(first[visitor]) == "1"}
+
+    fifth, half = shown(20), shown(50)
+    assert 6 <= len(fifth) <= 28 and 26 <= len(half) <= 54
+    assert fifth < half
+    assert shown(0) == set() and shown(100) == set(visitors)
+
+    show(rig, services, {"service": "old", "canary": {"service": "new", "share": 12.5, "sticky": False}})
+    counts = Counter(body(a) for a in answers(("/",) for _ in range(800)))
+    assert 60 <= counts["1"] <= 145
+
+
+def test_headers_lead_to_the_canary_whatever_else_the_route_does(rig: Rig, urls: list[str]) -> None:
+    services = {"old": {"backends": urls[:1]}, "new": {"backends": urls[1:2]}}
+    canary = {"service": "new", "headers": {"X-Canary": "always", "x-team": "a"}}
+    route = {
+        "service": "old",
+        "paths": ["/api"],
+        "strip_path": True,
+        "preserve_host": False,
+        "timeouts": {"response": 5},
+    }
+    show(rig, services, {**route, "canary": canary}, {"service": "old", "paths": ["/api/own"]})
+
+    asked = ("X-Canary: always", "X-Team: a")
+    assert body(answer("/api/x", *asked)) == "1" and body(answer("/api", *asked)) == "1"
+    assert body(answer("/api/x")) == body(answer("/api/x", "X-Canary: always")) == "0"
+    assert body(answer("/api/own", *asked)) == "0"  # another route
+
+    show(rig, services, {**route, "canary": {**canary, "share": 0}})
+    assert body(answer("/api/x", *asked)) == "1" and body(answer("/api/x")) == "0"
+    assert b" 404 " in answer("/", *asked)

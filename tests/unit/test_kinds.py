@@ -58,6 +58,11 @@ def test_what_holds_together_has_no_problems():
              "routes": [{"name": "r", "hosts": ["a.b.c.example"], "service": "shop"}]},
             "routes/default/r hosts[0]: no domain",
         ),
+        (
+            {"domains": [DOMAIN], "services": [SHOP],
+             "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop", "canary": {"service": "new", "share": 1}}]},
+            "routes/default/r canary.service: there is no service 'new' in project default",
+        ),
         ({"listen": {"default_domain": "a.example"}}, "listen/default/listen default_domain: no domain covers 'a.example'"),
         (
             {"domains": [{**DOMAIN, "project": "t"}], "services": [SHOP],

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from edgeward.certificates.model import Domain, Summary
 from edgeward.certificates.policy import certificate_for
+from edgeward.controller import canary
 from edgeward.declaration.feed import Answer, Report
 from edgeward.domain_name import normalise, printable, wildcard_of
 from edgeward.errors import Invalid
@@ -84,6 +85,7 @@ def refused(asked: str, obstacle: Obstacle) -> dict[str, Any]:
         "domain": None,
         "route": None,
         "service": None,
+        "canary": None,
         "certificate": None,
         "nodes": [],
         "notes": [],
@@ -103,6 +105,7 @@ def explain(asked: str, facts: Facts) -> dict[str, Any]:
         "domain": _domain(facts.domain),
         "route": _route(choice),
         "service": _service(facts, choice),
+        "canary": canary.shown(choice, facts.services) if choice else None,
         "certificate": _certificate(facts),
         "nodes": [_node(node, facts) for node in facts.nodes],
         "notes": list(_notes(asked, facts, choice)),
@@ -225,8 +228,7 @@ def _troubles(node: NodeView, facts: Facts, choice: Choice | None) -> Iterator[O
                 f"node {node.name} refused {rejection.object}: {rejection.message}",
                 f"change {rejection.object} and apply again",
             )
-    said = {**report.backends, **(node.answer.service if node.answer else {})}
-    for key, sentence in said.items():
+    for key, sentence in _said(node).items():
         if _same_service(key, choice):
             yield Obstacle(
                 f"{key} cannot be reached from node {node.name}: {sentence}",
@@ -266,6 +268,9 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
         yield f"visitors {must} show a certificate of its client_certificates.ca; {others} are refused by TLS"
     if choice is not None and choice.route.redirect is not None:
         yield f"the route redirects, with status {choice.route.redirect.status}"
+    if choice is not None:
+        yield from canary.notes(choice)
+        yield from _of_canary(facts, choice)
     conditional = [r.name for _, r in routes_of_host(facts.routes, facts.name) if r.headers]
     if conditional:
         yield f"requests with certain headers take another route: {', '.join(conditional[:5])}"
@@ -282,6 +287,20 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
         yield from (f"node {node.name}: {note}" for note in (node.answer.notes if node.answer else ()))
     yield from (f"node {node.name} is not connected" for node in serving if not node.connected)
     yield from (f"node {node.name} did not answer in time" for node in connected if node.answer is None)
+
+
+def _of_canary(facts: Facts, choice: Choice) -> Iterator[str]:
+    """Give what is wrong with the canary's backends: most visitors do not notice."""
+    for node in facts.nodes:
+        for key, sentence in _said(node).items():
+            if key.removeprefix("services/") == canary.key(choice):
+                yield f"services/{canary.key(choice)} cannot be reached from node {node.name}: {sentence}"
+
+
+def _said(node: NodeView) -> dict[str, str]:
+    """Give what a node says is wrong with services: key → sentence."""
+    report = node.report.backends if node.report else {}
+    return {**report, **(node.answer.service if node.answer else {})}
 
 
 def _valid(facts: Facts) -> bool:

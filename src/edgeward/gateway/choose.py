@@ -7,12 +7,22 @@ nearest host pattern first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import re2
 
 from edgeward.gateway.model import Route
+
+_NONE: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Side:
+    """A service, and the percentage of requests that go to it."""
+
+    service: str
+    share: float
 
 
 @dataclass(frozen=True)
@@ -45,16 +55,36 @@ def routes_of_host(routes: Iterable[Route], host: str) -> list[tuple[str, Route]
     return found
 
 
-def choose(routes: Iterable[Route], host: str, path: str, method: str = "GET") -> Choice | None:
-    """Give the route of a request without further headers, or None where it gets 404."""
+def choose(
+    routes: Iterable[Route], host: str, path: str, method: str = "GET", headers: Mapping[str, str] = _NONE
+) -> Choice | None:
+    """Give the route of a request with these headers (names in lower case), or None where it gets 404."""
     level = {pattern: number for number, pattern in enumerate((host, *_wildcards_over(host)))}
     ranked = [
         (_rank(route, pattern, level[host_pattern]), Choice(route, host_pattern, pattern))
         for host_pattern, route in routes_of_host(routes, host)
         for pattern in route.paths
-        if not route.headers and _has_method(route, method) and _matches(pattern, path)
+        if _has(headers, route.headers) and _has_method(route, method) and _matches(pattern, path)
     ]
     return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+
+def sides(route: Route, headers: Mapping[str, str] = _NONE) -> tuple[Side, ...]:
+    """Give the services a request with these headers may go to; more than one where it is by share."""
+    if route.service is None:
+        return ()
+    canary = route.canary
+    if canary is not None and canary.headers and _has(headers, canary.headers):
+        return (Side(canary.service, 100.0),)
+    if canary is None or not canary.parts:
+        return (Side(route.service, 100.0),)
+    share = canary.parts / 10_000
+    both = (Side(canary.service, share), Side(route.service, round(100 - share, 4)))
+    return tuple(side for side in both if side.share)
+
+
+def _has(headers: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(headers.get(name) == value for name, value in wanted.items())
 
 
 def _wildcards_over(host: str) -> Sequence[str]:

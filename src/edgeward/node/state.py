@@ -218,6 +218,6 @@ class State:
         """Give the services that routes of a canonical name lead to."""
         patterns = {name, wildcard_of(name)}
         for route in self.routes.values():
-            service = self.services.get((route.project, route.service or ""))
-            if service is not None and not patterns.isdisjoint(route.hosts):
-                yield service
+            if not patterns.isdisjoint(route.hosts):
+                found = (self.services.get((route.project, name)) for name in route.services)
+                yield from (service for service in found if service is not None)

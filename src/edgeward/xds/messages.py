@@ -44,6 +44,7 @@ from envoy.config.route.v3.route_components_pb2 import (
     RouteAction,
     RouteMatch,
     VirtualHost,
+    WeightedCluster,
 )
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
@@ -298,6 +299,7 @@ __all__ = [
     "UpstreamHttpOptions",
     "UpstreamTlsContext",
     "VirtualHost",
+    "WeightedCluster",
     "extension",
     "packed",
     "seconds",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgeward.certificates.model import Domain, Summary
 from edgeward.controller.explain import Facts, NodeView, Obstacle, explain, refused, visited
 from edgeward.declaration.feed import Answer, EnvoyState, Rejection, Report
-from edgeward.gateway.model import Backend, Listen, Route, Service
+from edgeward.gateway.model import Backend, Canary, Listen, Route, Service
 
 NOW = 1_800_000_000.0
 SHOP = Service(name="shop", backends=(Backend(url="http://backend.example:8080"),))
@@ -210,3 +210,21 @@ def test_nodes_with_routes_of_their_own_are_told_apart():
     assert found["route"]["name"] == "in-eu"
     assert "on node us the route default/in-us takes it" in found["notes"]
     assert found["nodes"][2]["why_not"] == "its routes are on other nodes: region: eu; region: us"
+
+
+def test_a_canary_is_told_with_its_share_its_headers_and_its_troubles():
+    canary = Canary(service="new", share=2.5, headers={"x-canary": "always"})
+    route = Route(name="shop", hosts=("shop.example",), service="shop", canary=canary)
+    new = Service(name="new", backends=(Backend(url="http://new.example:80"),))
+    services = {("default", "shop"): SHOP, ("default", "new"): new}
+    troubled = (reported(backends={"services/default/new": "does not resolve"}),)
+
+    found = explain("shop.example", replace(WELL, routes=(route,), services=services, nodes=troubled))
+
+    assert found["served"]
+    assert found["canary"]["backends"] == ["http://new.example:80"] and found["canary"]["share"] == 2.5
+    assert found["notes"] == [
+        "2.5 % of visitors go to service 'new'",
+        "requests with x-canary: always go to service 'new'",
+        "services/default/new cannot be reached from node edge1: does not resolve",
+    ]

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeward.gateway.choose import choose
+from edgeward.gateway.choose import Side, choose, sides
 from edgeward.gateway.envoy import Gateway, translate
-from edgeward.gateway.model import Listen, Route, Service
+from edgeward.gateway.model import Canary, Listen, Route, Service
 from edgeward.xds import messages as m
 
 HOSTS = ["a.x.example", "b.x.example", "*.x.example", "c.a.x.example", "*.a.x.example", "y.example"]
@@ -80,6 +80,29 @@ def matches(match: Any, path: str, method: str) -> bool:
         prefix = match.path_separated_prefix
         return bool(bare == prefix or bare.startswith(prefix + "/"))
     return bool(path.startswith(match.prefix))
+
+
+def test_a_canary_is_chosen_by_headers_for_certain_and_else_by_its_share() -> None:
+    canary = Canary(service="new", share=2.5, headers={"x-canary": "always"})
+    route = Route(name="r", hosts=("a.example",), service="old", canary=canary)
+
+    assert sides(route, {"x-canary": "always", "x-more": "1"}) == (Side("new", 100),)
+    assert sides(route, {"x-canary": "never"}) == sides(route) == (Side("new", 2.5), Side("old", 97.5))
+    by_header = Route(
+        name="r", hosts=("a.example",), service="old", canary=Canary(service="new", headers={"x": "1"})
+    )
+    assert sides(by_header) == (Side("old", 100),)
+    assert sides(Route(name="r", hosts=("a.example",), redirect={"path": "/"})) == ()
+
+
+def test_a_route_that_asks_for_headers_is_chosen_with_them() -> None:
+    asking = Route(name="z", hosts=("a.example",), service="s", headers={"x-beta": "1"})
+    plain = Route(name="a", hosts=("a.example",), service="s")
+
+    with_it = choose([asking, plain], "a.example", "/", headers={"x-beta": "1"})
+    without = choose([asking, plain], "a.example", "/", headers={"x-beta": "2"})
+    assert with_it is not None and with_it.route is asking
+    assert without is not None and without.route is plain
 
 
 def test_the_longer_prefix_wins_whatever_the_names():

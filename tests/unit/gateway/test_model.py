@@ -151,3 +151,20 @@ def test_a_node_may_listen_elsewhere_and_keeps_what_it_does_not_say() -> None:
     assert listen.of_node("berlin").http == ("0.0.0.0:80",)
     with pytest.raises(Invalid, match=r"192\.0\.2\.1:80 is listed twice for node berlin"):
         parse(Listen, {"http": "192.0.2.1:80", "nodes": {"berlin": {"https": "192.0.2.1:80"}}})
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"service": "a", "canary": {"service": "b"}}, "say share, headers or both"),
+        ({"service": "a", "canary": {"service": "a", "share": 1}}, "name another"),
+        ({"redirect": {"path": "/"}, "canary": {"service": "b", "share": 1}}, "canary goes with service"),
+        ({"service": "a", "canary": {"service": "b", "share": 101}}, "canary.share"),
+        (
+            {"service": "a", "tls": "passthrough", "canary": {"service": "b", "share": 1}},
+            "canary is not for tls",
+        ),
+    ],
+)
+def test_a_canary_is_for_somebody_and_somewhere_else(more: dict[str, Any], said: str) -> None:
+    assert said in complaint(Route, {"hosts": ["a.example"], **more})

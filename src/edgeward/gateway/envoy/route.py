@@ -8,9 +8,9 @@ from typing import Any
 import re2
 
 from edgeward.gateway.envoy.gateway import cluster_name
-from edgeward.gateway.envoy.hashing import hash_policies
+from edgeward.gateway.envoy.hashing import client_address, hash_policies
 from edgeward.gateway.envoy.headers import change_headers
-from edgeward.gateway.model import Redirect, Retries, Route, Service, Timeouts
+from edgeward.gateway.model import Canary, Redirect, Retries, Route, Service, Timeouts
 from edgeward.xds import messages as m
 
 _REDIRECTS = {
@@ -20,6 +20,7 @@ _REDIRECTS = {
     307: m.RedirectAction.TEMPORARY_REDIRECT,
     308: m.RedirectAction.PERMANENT_REDIRECT,
 }
+_WHOLE = 1_000_000
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 
 
@@ -30,16 +31,14 @@ Ranked = tuple[tuple[Any, ...], Any]
 
 def leads_to(route: Route) -> tuple[tuple[str, str], ...]:
     """Give the services, by project and name, that a route's requests may go to."""
-    return () if route.service is None else ((route.project, route.service),)
+    return tuple((route.project, name) for name in route.services)
 
 
 def secure(route: Route, level: int, services: Services) -> list[Ranked]:
     """Give the messages of a route over HTTPS; ``level``: how far above the host its pattern is."""
     if route.tls == "passthrough":
         return []
-    return [
-        (_rank(route, path, level), _message(route, path, services, over_tls=True)) for path in route.paths
-    ]
+    return _ranked(route, level, services, over_tls=True)
 
 
 def plain(route: Route, level: int, services: Services, port: int) -> list[Ranked]:
@@ -47,10 +46,7 @@ def plain(route: Route, level: int, services: Services, port: int) -> list[Ranke
     if route.http == "refuse":
         return []
     if route.http == "serve":
-        return [
-            (_rank(route, path, level), _message(route, path, services, over_tls=False))
-            for path in route.paths
-        ]
+        return _ranked(route, level, services, over_tls=False)
     return [(_rank(route, path, level), upgrade(_match(route, path), port)) for path in route.paths]
 
 
@@ -64,6 +60,22 @@ def upgrade(match: Any, port: int) -> Any:
     return m.Route(match=match, redirect=action)
 
 
+def _ranked(route: Route, level: int, services: Services, *, over_tls: bool) -> list[Ranked]:
+    """Give the route's messages; requests whose headers ask for the canary have one of their own, first."""
+    found = []
+    for path in route.paths:
+        rank = _rank(route, path, level)
+        if route.canary is not None and route.canary.headers:
+            action = _action(route, path, route.canary.service, services, over_tls=over_tls)
+            asked = _message(route, path, action, over_tls=over_tls)
+            asked.match.headers.extend(_header_match(route.canary.headers))
+            found.append(((*rank, 0), asked))
+        found.append(
+            ((*rank, 1), _message(route, path, _usual(route, path, services, over_tls), over_tls=over_tls))
+        )
+    return found
+
+
 def _rank(route: Route, path: str, level: int) -> tuple[Any, ...]:
     """Give the order within a host: exact paths, then regular expressions, then longer prefixes first;
     among equal paths the host's own before those of wildcards above it, then the route that asks for
@@ -73,36 +85,68 @@ def _rank(route: Route, path: str, level: int) -> tuple[Any, ...]:
     return (kind, length, level, -len(route.headers), not route.methods, route.name, path)
 
 
-def _message(route: Route, path: str, services: Services, *, over_tls: bool) -> Any:
+def _message(route: Route, path: str, action: Any, *, over_tls: bool) -> Any:
+    """Give the message; ``action``: None for a redirect."""
     message = m.Route(match=_match(route, path), name=f"{route.project}/{route.name}")
     change_headers(message, route, hsts=over_tls)
-    if route.redirect is not None:
+    if action is not None:
+        message.route.CopyFrom(action)
+    elif route.redirect is not None:
         message.redirect.CopyFrom(_redirect(route.redirect))
-        return message
-    service = services.get((route.project, str(route.service)))
-    timeouts = route.timeouts or (service.timeouts if service else Timeouts())
-    retries = route.retries or (service.retries if service else Retries())
-    message.route.CopyFrom(
-        m.RouteAction(
-            cluster=cluster_name(route.project, str(route.service)),
-            cluster_not_found_response_code=m.RouteAction.SERVICE_UNAVAILABLE,
-            timeout=m.seconds(timeouts.response or 0.0),
-            idle_timeout=m.seconds(timeouts.idle),
-            hash_policy=hash_policies(service, secure=over_tls),
-        )
-    )
-    if retries.attempts:
-        message.route.retry_policy.CopyFrom(_retry(retries))
-    if not route.preserve_host:
-        message.route.auto_host_rewrite.value = True
-        message.route.append_x_forwarded_host = True
-    if route.strip_path and path != "/":
-        message.route.regex_rewrite.CopyFrom(_strip(path))
     return message
 
 
+def _usual(route: Route, path: str, services: Services, over_tls: bool) -> Any:
+    """Give what happens to a request that no header sends to the canary; None for a redirect."""
+    if route.service is None:
+        return None
+    action = _action(route, path, route.service, services, over_tls=over_tls)
+    if route.canary is not None and route.canary.share is not None:
+        _split(action, route, route.canary, services, over_tls=over_tls)
+    return action
+
+
+def _split(action: Any, route: Route, canary: Canary, services: Services, *, over_tls: bool) -> None:
+    """Let a share go to the canary: the lowest hashes, so that a growing share keeps whom it has."""
+    shares = ((canary.service, canary.parts), (str(route.service), _WHOLE - canary.parts))
+    action.weighted_clusters.clusters.extend(
+        m.WeightedCluster.ClusterWeight(
+            name=cluster_name(route.project, name), weight=m.UInt32Value(value=parts)
+        )
+        for name, parts in shares
+    )
+    if not action.hash_policy:
+        other = services.get((route.project, canary.service))
+        action.hash_policy.extend(hash_policies(other, secure=over_tls))
+    if canary.sticky:
+        action.weighted_clusters.use_hash_policy.value = True
+        if not action.hash_policy:
+            action.hash_policy.append(client_address())
+
+
+def _action(route: Route, path: str, name: str, services: Services, *, over_tls: bool) -> Any:
+    service = services.get((route.project, name))
+    timeouts = route.timeouts or (service.timeouts if service else Timeouts())
+    retries = route.retries or (service.retries if service else Retries())
+    action = m.RouteAction(
+        cluster=cluster_name(route.project, name),
+        cluster_not_found_response_code=m.RouteAction.SERVICE_UNAVAILABLE,
+        timeout=m.seconds(timeouts.response or 0.0),
+        idle_timeout=m.seconds(timeouts.idle),
+        hash_policy=hash_policies(service, secure=over_tls),
+    )
+    if retries.attempts:
+        action.retry_policy.CopyFrom(_retry(retries))
+    if not route.preserve_host:
+        action.auto_host_rewrite.value = True
+        action.append_x_forwarded_host = True
+    if route.strip_path and path != "/":
+        action.regex_rewrite.CopyFrom(_strip(path))
+    return action
+
+
 def _match(route: Route, path: str) -> Any:
-    match = m.RouteMatch(headers=[*_method_match(route.methods), *_header_match(route)])
+    match = m.RouteMatch(headers=[*_method_match(route.methods), *_header_match(route.headers)])
     if path.startswith("="):
         match.path = path[1:]
     elif path.startswith("~"):
@@ -114,10 +158,10 @@ def _match(route: Route, path: str) -> Any:
     return match
 
 
-def _header_match(route: Route) -> list[Any]:
+def _header_match(headers: Mapping[str, str]) -> list[Any]:
     return [
         m.HeaderMatcher(name=name, string_match=m.StringMatcher(exact=value))
-        for name, value in sorted(route.headers.items())
+        for name, value in sorted(headers.items())
     ]
 
 

@@ -6,6 +6,7 @@ allowed) or strings such as ``500ms``, ``30s``, ``5m``, ``1h``; sizes are bytes 
 
 from edgeward.gateway.model.backend import Backend, BackendTLS
 from edgeward.gateway.model.balance import HashCookie, HashOn
+from edgeward.gateway.model.canary import Canary
 from edgeward.gateway.model.header import HeaderChange
 from edgeward.gateway.model.listen import Address, Limits, Listen, ListenHere
 from edgeward.gateway.model.route import HSTS, Redirect, Route
@@ -26,6 +27,7 @@ __all__ = [
     "Address",
     "Backend",
     "BackendTLS",
+    "Canary",
     "HashCookie",
     "HashOn",
     "HeaderChange",

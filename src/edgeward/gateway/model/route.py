@@ -10,6 +10,7 @@ import re2
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from edgeward.errors import Invalid
+from edgeward.gateway.model.canary import Canary
 from edgeward.gateway.model.header import HeaderChange, HeaderName, HeaderValue
 from edgeward.gateway.model.service import Retries, Timeouts
 from edgeward.gateway.model.units import ExactName, duration
@@ -96,6 +97,8 @@ class Route(Value):
     """Headers that must be there with exactly this value."""
     service: Name | None = None
     """Where requests go."""
+    canary: Canary | None = None
+    """Another service for some of them."""
     redirect: Redirect | None = None
     """Where visitors are sent instead."""
     strip_path: bool = False
@@ -136,11 +139,21 @@ class Route(Value):
     def _leads_somewhere(self) -> Self:
         if (self.service is None) == (self.redirect is None):
             raise ValueError("say exactly one of service and redirect")
+        if self.canary is not None and self.canary.service == self.service:
+            raise ValueError("canary.service is the route's own service; name another")
+        if self.canary is not None and self.service is None:
+            raise ValueError("canary goes with service; a redirect leads everybody to one place")
         if self.strip_path and any(not p.startswith("/") for p in self.paths):
             raise ValueError("strip_path takes prefixes only; use no = or ~ path with it")
         if len(self.hosts) * len(self.paths) > _MOST_MATCHES:
             raise ValueError(f"hosts times paths are over {_MOST_MATCHES:,}; split the route")
         return self
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services its requests may go to."""
+        canary = (self.canary.service,) if self.canary else ()
+        return (self.service, *canary) if self.service is not None else ()
 
     @model_validator(mode="after")
     def _unread(self) -> Self:
