@@ -86,9 +86,13 @@ HEALTH = st.fixed_dictionaries(
             "statuses": mostly(st.sampled_from(["200", "200-399", "100-599", "599"]), st.just("300-200")),
             "healthy": mostly(st.integers(1, 100), st.integers(0, 101)), "unhealthy": mostly(st.integers(1, 100), st.integers(0, 101))}),
         "passive": st.fixed_dictionaries({}, optional={
-            "errors": mostly(st.integers(1, 1000), st.integers(0, 1001)), "pause": SECONDS, "most_percent": mostly(st.integers(1, 100), st.integers(0, 101))}),
+            "errors": mostly(st.integers(1, 1000), st.integers(0, 1001)), "connect_errors": mostly(st.integers(1, 1000), st.just(0)), "failure_percent": st.integers(1, 100), "pause": SECONDS, "most_percent": mostly(st.integers(1, 100), st.integers(0, 101))}),
     }
 )  # fmt: skip
+LIMIT = mostly(st.integers(1, 1_000_000), st.integers(-1, 0))
+CIRCUIT = st.fixed_dictionaries(
+    {}, optional={"connections": LIMIT, "pending": LIMIT, "requests": LIMIT, "retries": st.integers(0, 9)}
+)
 HASH_ON = st.fixed_dictionaries({"header": mostly(NAME, ANY)}) | st.fixed_dictionaries({"cookie": mostly(NAME, ANY) | st.fixed_dictionaries(
     {"name": mostly(NAME | st.text(st.sampled_from("!#$%&'*+.^_`|~-"), min_size=1), ANY)}, optional={"ttl": mostly(st.sampled_from([0, 0.5, "365d"]) | st.floats(0, 1e7), st.just(-1))}
 )}) | st.sampled_from([{"client_address": True}, {"path": True}, {"path": False}])  # fmt: skip
@@ -97,7 +101,7 @@ BALANCE = st.fixed_dictionaries({"balance": st.sampled_from(["ring_hash", "magle
 )  # fmt: skip
 SERVICE = st.fixed_dictionaries(
     {"backends": st.lists(BACKEND, min_size=1, max_size=4) | st.lists(st.sampled_from(["h2://c.example:1", "h2c://10.0.0.1", "grpcs://d.example"]), min_size=1)},
-    optional={"health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
+    optional={"circuit": CIRCUIT, "health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
 ).flatmap(lambda service: BALANCE.map(lambda balance: {**service, **balance}))  # fmt: skip
 REDIRECT = st.fixed_dictionaries(
     {}, optional={"host": HOST, "path": st.builds(lambda t: f"/{t}", PATHLIKE), "scheme": st.sampled_from(["http", "https"]), "status": st.sampled_from([301, 302, 303, 307, 308])}
@@ -199,7 +203,7 @@ LISTEN = st.fixed_dictionaries(
 )  # fmt: skip
 STREAMING = st.fixed_dictionaries(
     {"backends": st.lists(st.sampled_from(["tcp://b.example:25", "tcp://10.0.0.1:1", "unix:/run/x.sock", "tcp://[::1]:65535"]), min_size=1)},
-    optional={"health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
+    optional={"circuit": CIRCUIT, "health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
 )  # fmt: skip
 PASSED = st.fixed_dictionaries(
     {}, optional={"http": st.sampled_from(["redirect", "refuse"]), "timeouts": TIMEOUTS}

@@ -213,3 +213,27 @@ def test_a_changed_service_is_in_force_at_once_although_its_endpoints_are_the_sa
     within(10, lambda: edge.metric("edgeward_node_revision_in_force")[""] == edge.controller.revision, "it")
     assert edge.stat(r"cluster\.default/shop\.init_fetch_timeout") == 0, "it waited until Envoy gave up"
     assert page(edge) == "127.0.0.2"
+
+
+def test_a_backend_that_envoy_leaves_out_is_named_in_reports_and_figures(
+    edge: Rig, names: Dns, port: int
+) -> None:
+    names.records["backend.internal"] = (60, ["127.0.0.2", "127.0.0.9"])
+    declare(edge, port)
+    service = {
+        "name": "shop",
+        "backends": [f"http://backend.internal:{port}"],
+        "allow_networks": ["127.0.0.0/8"],
+        "health": {"passive": {"connect_errors": 1}},
+        "circuit": {},
+    }
+    edge.controller.change({("services", "shop"): service})
+    start(edge, names)
+
+    within(5, lambda: [page(edge) for _ in range(4)] == ["127.0.0.2"] * 4, "pages from the one that is well")
+
+    metric = "edgeward_node_backends_left_out"
+    within(5, lambda: edge.metric(metric) == {'{service="default/shop"}': 1.0}, "the figure")
+    said = f"127.0.0.9:{port} failed visitors' requests and is left out for a while"
+    found = lambda: edge.controller.reports[-1]["left_out"]  # noqa: E731
+    within(15, lambda: found() == {"services/default/shop": said}, "the report")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import tempfile
@@ -47,8 +48,10 @@ class Numbered(BaseHTTPRequestHandler):
     wbufsize = 65536
 
     def do_GET(self) -> None:
+        if self.path.startswith("/slow"):
+            time.sleep(1)
         said = b"%d" % self.server.number  # type: ignore[attr-defined]
-        self.send_response(200)
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
         self.send_header("Content-Length", str(len(said)))
         self.end_headers()
         self.wfile.write(said)
@@ -58,14 +61,19 @@ class Numbered(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def urls() -> Iterator[list[str]]:
+def servers() -> Iterator[list[ThreadingHTTPServer]]:
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), Numbered) for _ in range(4)]
     for number, server in enumerate(servers):
-        server.number = number  # type: ignore[attr-defined]
+        server.number, server.status = number, 200  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield [f"http://127.0.0.1:{server.server_port}" for server in servers]
+    yield servers
     for server in servers:
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def urls(servers: list[ThreadingHTTPServer]) -> list[str]:
+    return [f"http://127.0.0.1:{server.server_port}" for server in servers]
 
 
 _SHOWN = 0
@@ -235,3 +243,85 @@ def test_headers_lead_to_the_canary_whatever_else_the_route_does(rig: Rig, urls:
     show(rig, services, {**route, "canary": {**canary, "share": 0}})
     assert body(answer("/api/x", *asked)) == "1" and body(answer("/api/x")) == "0"
     assert b" 404 " in answer("/", *asked)
+
+
+def test_what_a_circuit_does_not_take_gets_a_page_at_once_and_is_in_the_log(
+    rig: Rig, urls: list[str]
+) -> None:
+    circuit = {"connections": 1, "pending": 1}
+    show(
+        rig,
+        {"narrow": {"backends": urls[:1], "circuit": circuit, "retries": {"attempts": 0}}},
+        {"service": "narrow"},
+    )
+    got: list[bytes] = []
+    visitors = [threading.Thread(target=lambda: got.append(answer("/slow"))) for _ in range(5)]
+
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+
+    statuses = Counter(int(text.split(b" ", 2)[1]) for text in got)
+    assert statuses == {200: 2, 503: 3}
+    assert {body(text) for text in got if b" 503 " in text[:20]} == {
+        "503 Service Unavailable: too many visitors at once. Please try again soon.\n"
+    }
+    assert logged(rig, b"/slow", 5) >= {"UO"}
+
+
+def logged(rig: Rig, path: bytes, count: int) -> set[str]:
+    """Give the flags of the access log's lines for a path, once there are so many."""
+    end = time.monotonic() + 15
+    while rig.access_log.read_bytes().count(path) < count and time.monotonic() < end:
+        time.sleep(0.1)
+    lines = [json.loads(line) for line in rig.access_log.read_bytes().splitlines() if path in line]
+    return {str(line.get("flags")) for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("passive", "left"),
+    [
+        ({"errors": 3}, {"0"}),
+        ({"errors": 3, "most_percent": 49}, {"0", "1"}),
+        ({"errors": 1000, "failure_percent": 50}, {"0"}),
+    ],
+)
+def test_a_backend_that_answers_with_errors_is_left_out_but_never_more_than_may_be(
+    rig: Rig, servers: list[ThreadingHTTPServer], urls: list[str], passive: dict[str, Any], left: set[str]
+) -> None:
+    name = "sick" + "-".join(passive)
+    health = {"passive": {"pause": "60s", **passive}}
+    show(rig, {name: {"backends": urls[:2], "health": health, "retries": {"attempts": 0}}}, {"service": name})
+    servers[1].status = 503  # type: ignore[attr-defined]
+    try:
+        end = time.monotonic() + (15 if "failure_percent" in passive else 1)
+        while (got := {body(a) for a in answers([("/",)] * 60)}) != {"0"} and time.monotonic() < end:
+            time.sleep(0.2)
+    finally:
+        servers[1].status = 200  # type: ignore[attr-defined]
+    assert got == left
+
+
+def test_refused_connections_are_counted_apart_from_answers(rig: Rig, urls: list[str]) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    health = {"passive": {"errors": 1000, "connect_errors": 2, "pause": "60s"}}
+    show(
+        rig,
+        {"half": {"backends": [urls[0], dead], "health": health, "retries": {"attempts": 0}}},
+        {"service": "half"},
+    )
+
+    list(answers([("/",)] * 20))
+    assert [a[9:12] for a in answers([("/",)] * 20)] == [b"200"] * 20
+
+
+def test_the_last_backend_stays_however_it_does(
+    rig: Rig, servers: list[ThreadingHTTPServer], urls: list[str]
+) -> None:
+    show(rig, {"alone": {"backends": urls[:1], "health": {"passive": {"errors": 1}}}}, {"service": "alone"})
+    servers[0].status = 503  # type: ignore[attr-defined]
+    list(answers([("/",)] * 10))
+    servers[0].status = 200  # type: ignore[attr-defined]
+
+    assert answer()[9:12] == b"200"

@@ -51,6 +51,8 @@ def _troubles_of(node: Data) -> Iterator[str]:
         yield f"node {name} refuses {rejection.get('object')}: {rejection.get('message')}"
     for key, sentence in (report.get("backends") or {}).items():
         yield f"{key} on node {name}: {sentence}"
+    for key, sentence in (report.get("left_out") or {}).items():
+        yield f"{key} on node {name}: {sentence}"
 
 
 def _sentence(problem: object) -> str:

@@ -190,7 +190,8 @@ def shown(registry: Registry, node: Node, project: str | None) -> dict[str, Any]
     report = None if node.report is None else node.report.model_dump(mode="json")
     if report is not None and project is not None:
         report["rejections"] = [r for r in report["rejections"] if _of(project, r["object"])]
-        report["backends"] = {k: v for k, v in report["backends"].items() if _of(project, k)}
+        for field in ("backends", "left_out"):
+            report[field] = {k: v for k, v in report[field].items() if _of(project, k)}
     return {
         "name": node.name,
         "connected": registry.connected(node),

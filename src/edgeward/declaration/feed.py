@@ -170,6 +170,8 @@ class Report(Said):
     """In the sealed copy."""
     backends: dict[str, str] = {}
     """Services with something wrong: key → sentence (name not resolved, address refused, …)."""
+    left_out: dict[str, str] = {}
+    """Services that do without some of their backends for a while: key → sentence."""
 
 
 class Answer(Said):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any, Literal
 
 from edgeward.declaration.feed import EnvoyState
 from edgeward.errors import Unavailable
+from edgeward.node import troubled
 from edgeward.node.http import HttpClient
+from edgeward.node.troubled import Troubled
 
 _SECONDS = 1.0
 _STATES = {"LIVE": "serving", "DRAINING": "draining"}
@@ -30,6 +33,7 @@ class Seen:
 
     state: EnvoyState = field(default_factory=lambda: EnvoyState(state="down"))
     stats: dict[str, int] = field(default_factory=dict)
+    troubled: Troubled = field(default_factory=Troubled)
 
 
 class EnvoyAdmin:
@@ -40,6 +44,8 @@ class EnvoyAdmin:
         self._record = node_dir / "envoy.json"
         self._seen = Seen()
         self._at = float("-inf")
+        self.watched: Callable[[], bool] = lambda: False
+        """Whether some service has anything that Envoy could tell of its troubles."""
 
     @property
     def last(self) -> Seen:
@@ -59,7 +65,18 @@ class EnvoyAdmin:
             stats = await self._json("/stats", format="json", filter=_STATS)
         except Unavailable:
             return Seen(EnvoyState(state=_without_admin(launcher), **_restarts(launcher)))
-        return Seen(_state(info, launcher), _numbers(stats))
+        return Seen(_state(info, launcher), _numbers(stats), await self._troubled())
+
+    async def _troubled(self) -> Troubled:
+        if not self.watched():
+            return Troubled()
+        try:
+            stats = _numbers(await self._json("/stats", format="json", usedonly="", filter=troubled.STATS))
+            some = troubled.some_left_out(stats)
+            clusters = await self._json("/clusters", format="json") if some else {}
+        except Unavailable:  # said so at the next look; the rest is worth more
+            return Troubled()
+        return Troubled(troubled.left_out(clusters), troubled.over_limits(stats))
 
     async def _json(self, path: str, **query: str) -> dict[str, Any]:
         reply = await self._client.ask("GET", path, _SECONDS, **query)

@@ -63,6 +63,7 @@ class Metrics:
         yield from self._tiers(seen)
         yield from self._certificates(now)
         yield from _envoy(seen)
+        yield from _troubled(seen)
 
     def _own(self, now: float, seen: Seen) -> Iterator[Metric]:
         info = GaugeMetricFamily("edgeward_node_info", "The program's version", labels=["version"])
@@ -153,3 +154,20 @@ def _envoy(seen: Seen) -> Iterator[Metric]:
     yield active
     yield made
     yield requests
+
+
+def _troubled(seen: Seen) -> Iterator[Metric]:
+    out = GaugeMetricFamily(
+        "edgeward_node_backends_left_out", "Backends left out for failing requests", labels=["service"]
+    )
+    for service, places in sorted(seen.troubled.left_out.items()):
+        out.add_metric([service], len(places))
+    over = CounterMetricFamily(
+        "edgeward_node_over_circuit",
+        "Requests and retries over the limits of a service's circuit",
+        labels=["service", "what"],
+    )
+    for (service, what), count in sorted(seen.troubled.over.items()):
+        over.add_metric([service, what], count)
+    yield out
+    yield over

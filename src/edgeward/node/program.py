@@ -58,6 +58,7 @@ class Node:
         self._link = Link(self._controllers, self._following, self._ask, self._caught_up)
         self._answering = Answering(self._state, self._tiers, self._link.obtain, self._keep, self._changed)
         self._publishing = Publishing(self._state, self._backends, self._answering.offer)
+        self._envoy.watched = self._publishing.watched
         self._reporting = Reporting(
             self._state,
             self._copy,

@@ -130,6 +130,10 @@ class Publishing:
             self._named = tuple(s for s in services if not all(b.literal for b in s.backends))
             self._backends.want(self._named)
 
+    def watched(self) -> bool:
+        """Tell whether Envoy has anything to tell of some service: backends left out, limits."""
+        return any(s.circuit is not None or s.health.passive is not None for s in self._services)
+
     def problems(self) -> dict[str, str]:
         """Give services with something wrong: key → sentence."""
         found = {}

@@ -101,6 +101,7 @@ class Reporting:
             cache=self.tiers(seen),
             certificates=self._copy.certificates(),
             backends=self._publishing.problems(),
+            left_out=seen.troubled.sentences(),
         )
 
     def _rejections(self) -> tuple[Rejection, ...]:
@@ -183,6 +184,17 @@ class Reporting:
             notes=tuple(notes),
         )
 
+    def _of_envoy(self, services: set[str]) -> list[str]:
+        """Give what Envoy does about these services."""
+        said = self._envoy.last.troubled
+        out = {key: text for key, text in said.sentences().items() if key.partition("/")[2] in services}
+        over = {
+            f"services/{service}": f"{count} {what} were over the limits of its circuit since Envoy started"
+            for (service, what), count in said.over.items()
+            if service in services
+        }
+        return [f"{key}: {text}" for found in (out, over) for key, text in found.items()]
+
     async def _tried(self, name: str) -> tuple[dict[str, str], list[str]]:
         """Give what is wrong with the services of a name: those that cannot serve, and smaller matters."""
         found = {(s.project, s.name): s for s in self._state.services_of(name)}
@@ -191,7 +203,7 @@ class Reporting:
             *(trying.failures(service, self._backends.addresses(service)) for service in services)
         )
         troubles: dict[str, str] = {}
-        notes: list[str] = []
+        notes: list[str] = self._of_envoy({f"{s.project}/{s.name}" for s in services})
         for service, (failures, works) in zip(services, tried, strict=True):
             key = f"services/{service.project}/{service.name}"
             problems = [p for p in (self._backends.problem(service), *failures) if p]

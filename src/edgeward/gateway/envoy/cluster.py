@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeward.gateway.envoy.backend_tls import transport_sockets
 from edgeward.gateway.envoy.gateway import cluster_name
-from edgeward.gateway.model import ActiveHealth, PassiveHealth, Service
+from edgeward.gateway.model import ActiveHealth, Circuit, PassiveHealth, Service
 from edgeward.xds import messages as m
 from edgeward.xds.resource import Resource, resource
 
@@ -32,7 +32,7 @@ def cluster(service: Service, system_roots: str) -> Resource:
         # a backend that is no longer declared gets no new request, however well it is
         ignore_health_on_host_removal=True,
         common_lb_config=m.Cluster.CommonLbConfig(healthy_panic_threshold={"value": 0.0}),
-        circuit_breakers=_no_breakers(),
+        circuit_breakers=_breakers(service.circuit),
         transport_socket_matches=transport_sockets(service, system_roots),
         typed_extension_protocol_options={_HTTP_OPTIONS: m.packed(_protocol(service))},
     )
@@ -75,15 +75,17 @@ def _ring(backends: int) -> Any:
     )
 
 
-def _no_breakers() -> Any:
+def _breakers(circuit: Circuit | None) -> Any:
     most = m.UInt32Value(value=_MOST)
-    return m.CircuitBreakers(
-        thresholds=[
-            m.CircuitBreakers.Thresholds(
-                max_connections=most, max_pending_requests=most, max_requests=most, max_retries=most
-            )
-        ]
+    limits = m.CircuitBreakers.Thresholds(
+        max_connections=most, max_pending_requests=most, max_requests=most, max_retries=most
     )
+    if circuit is not None:
+        limits.max_connections.value = circuit.connections
+        limits.max_pending_requests.value = circuit.pending
+        limits.max_requests.value = circuit.requests
+        limits.max_retries.value = circuit.retries
+    return m.CircuitBreakers(thresholds=[limits])
 
 
 def _protocol(service: Service) -> Any:
@@ -128,13 +130,24 @@ def _passive(health: PassiveHealth) -> Any:
     def number(value: int) -> Any:
         return m.UInt32Value(value=value)
 
-    return m.OutlierDetection(
+    found = m.OutlierDetection(
+        split_external_local_origin_errors=True,
         consecutive_gateway_failure=number(health.errors),
         enforcing_consecutive_gateway_failure=number(100),
+        consecutive_local_origin_failure=number(health.connect_errors),
+        enforcing_consecutive_local_origin_failure=number(100),
         enforcing_consecutive_5xx=number(0),
         enforcing_success_rate=number(0),
+        enforcing_local_origin_success_rate=number(0),
         interval=m.seconds(1.0),
         base_ejection_time=m.seconds(health.pause),
         max_ejection_time=m.seconds(max(health.pause, 300.0)),
         max_ejection_percent=number(health.most_percent),
     )
+    if health.failure_percent is not None:
+        found.interval.CopyFrom(m.seconds(10.0))
+        found.failure_percentage_threshold.value = health.failure_percent
+        found.enforcing_failure_percentage.value = 100
+        found.failure_percentage_minimum_hosts.value = 2
+        found.failure_percentage_request_volume.value = 20
+    return found

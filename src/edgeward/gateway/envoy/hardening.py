@@ -139,6 +139,7 @@ def local_replies() -> Any:
             _denied(_NO_HOST, 400, "Bad Request: the host is no domain name."),
             _denied(_METHOD, 405, "Method Not Allowed."),
             _page(404, "Not Found: there is no such page here."),
+            _said("overflow", "Service Unavailable: too many visitors at once. Please try again soon."),
             _page(503, "Service Unavailable: the site's server does not answer. Please try again soon."),
             _page(504, "Gateway Timeout: the site's server took too long."),
         ],
@@ -151,6 +152,14 @@ def _denied(policy: str, status: int, page: str) -> Any:
         filter=_expression(f"response.code_details == 'rbac_access_denied_matched_policy[{policy}]'"),
         status_code=m.UInt32Value(value=status),
         body_format_override=_text_body(f"{status} {page}\n"),
+    )
+
+
+def _said(word: str, page: str) -> Any:
+    """Give the page of a 503 for which Envoy's own reason has this word."""
+    return m.ResponseMapper(
+        filter=_expression(f"response.code == 503 && response.code_details.contains('{word}')"),
+        body_format_override=_text_body(f"503 {page}\n"),
     )
 
 

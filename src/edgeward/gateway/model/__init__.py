@@ -12,6 +12,7 @@ from edgeward.gateway.model.listen import Address, Limits, Listen, ListenHere
 from edgeward.gateway.model.route import HSTS, Redirect, Route
 from edgeward.gateway.model.service import (
     ActiveHealth,
+    Circuit,
     Health,
     PassiveHealth,
     Retries,
@@ -28,6 +29,7 @@ __all__ = [
     "Backend",
     "BackendTLS",
     "Canary",
+    "Circuit",
     "HashCookie",
     "HashOn",
     "HeaderChange",

@@ -41,11 +41,15 @@ class PassiveHealth(Value):
     """Leave out a backend that fails real requests, for a while that doubles as it goes on."""
 
     errors: int = Field(default=5, ge=1, le=1000)
-    """Gateway errors (502, 503, 504, resets, timeouts) in a row."""
+    """Answers 502, 503 or 504 in a row."""
+    connect_errors: int = Field(default=5, ge=1, le=1000)
+    """Connections refused, reset or timed out, and answers too late, in a row."""
+    failure_percent: int | None = Field(default=None, ge=1, le=100)
+    """Also where this share of at least 20 requests in 10 s got a 5xx."""
     pause: Annotated[Seconds, Field(ge=0.1)] = 30.0
     """Time a failing backend is left out the first time."""
     most_percent: int = Field(default=50, ge=1, le=100)
-    """Share of the backends that may be left out at once."""
+    """Share of the backends that may be left out at once: below 100 the last one stays, however it does."""
 
 
 class Health(Value):
@@ -78,6 +82,19 @@ class Retries(Value):
     """Time for each try."""
 
 
+class Circuit(Value):
+    """How much may go to a service at once on each node; what is over it gets 503 at once."""
+
+    connections: int = Field(default=1024, ge=1, le=1_000_000)
+    """Open connections over HTTP/1.1; at the limit requests wait."""
+    pending: int = Field(default=1024, ge=1, le=1_000_000)
+    """Requests that wait for a connection."""
+    requests: int = Field(default=1024, ge=1, le=1_000_000)
+    """Requests on their way."""
+    retries: int = Field(default=3, ge=0, le=1_000_000)
+    """Retries on their way; one over it is not tried, and its visitor gets what there is."""
+
+
 class Service(Value):
     """A named set of backends behind one way of choosing between them."""
 
@@ -91,6 +108,8 @@ class Service(Value):
     """What ``ring_hash`` and ``maglev`` choose by; unset: the visitor's address."""
     health: Health = Health()
     """When a backend is left out."""
+    circuit: Circuit | None = None
+    """How much it may get at once; unset: as much as comes, ``{}``: Envoy's usual limits."""
     timeouts: Timeouts = Timeouts()
     """How long backends may take."""
     retries: Retries = Retries()
