@@ -66,7 +66,7 @@ class Discovery:
                     yield self._answer(m.SECRET, {request})
                 continue
             if request is None:
-                for kind in (m.CLUSTER, m.ENDPOINTS, m.LISTENER, m.ROUTES):
+                for kind in (m.CLUSTER, m.ENDPOINTS, m.LISTENER, m.EXTENSION, m.ROUTES):
                     if kind in subscribed:
                         yield self._answer(kind, subscribed[kind])
                 continue
@@ -301,6 +301,9 @@ def _bootstrap(directory: Path) -> dict[str, Any]:
         "admin": {"address": {"pipe": {"path": str(directory / "admin.sock")}}},
         "dynamic_resources": {"ads_config": ads, "lds_config": source, "cds_config": source},
         "static_resources": {"clusters": [cluster]},
+        "layered_runtime": {  # as the launcher's
+            "layers": [{"name": "edgeward", "static_layer": {"re2.max_program_size.error_level": 1_000_000}}]
+        },
     }
 
 

@@ -106,6 +106,10 @@ SERVICE = st.fixed_dictionaries(
 REDIRECT = st.fixed_dictionaries(
     {}, optional={"host": HOST, "path": st.builds(lambda t: f"/{t}", PATHLIKE), "scheme": st.sampled_from(["http", "https"]), "status": st.sampled_from([301, 302, 303, 307, 308])}
 )  # fmt: skip
+RATE_LIMIT = st.fixed_dictionaries(
+    {"requests": mostly(st.integers(1, 1_000_000), st.just(0))},
+    optional={"per": mostly(st.integers(1, 86400) | st.sampled_from(["1s", "24h"]), st.sampled_from([0.5, 1.5, "2d"])), "burst": st.integers(1, 1_000_000), "by": st.sampled_from(["route", "client"]) | st.fixed_dictionaries({"header": mostly(NAME, ANY)})},
+)  # fmt: skip
 CANARY = st.fixed_dictionaries(
     {"service": st.sampled_from(["s0", "s1", "away"])},
     optional={"share": mostly(st.floats(0, 100) | st.sampled_from([0, 0.0001, 100]), st.just(100.1)), "headers": st.dictionaries(NAME, ASCII, max_size=2), "sticky": st.booleans()},
@@ -115,7 +119,7 @@ ROUTE = st.fixed_dictionaries(
     optional={
         "methods": st.lists(st.sampled_from(["GET", "HEAD", "PUT"]), max_size=3), "headers": st.dictionaries(NAME, ASCII, max_size=2),
         "strip_path": st.booleans(), "preserve_host": st.booleans(), "request_headers": CHANGES, "response_headers": CHANGES,
-        "hsts": st.booleans(), "http": st.sampled_from(["redirect", "serve", "refuse"]), "timeouts": TIMEOUTS, "retries": RETRIES, "canary": CANARY,
+        "hsts": st.booleans(), "http": st.sampled_from(["redirect", "serve", "refuse"]), "timeouts": TIMEOUTS, "retries": RETRIES, "canary": CANARY, "rate_limits": st.lists(RATE_LIMIT, max_size=3),
             },
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from edgeward.gateway.envoy import Gateway
+from edgeward.gateway.envoy import Gateway, limits
 from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import parse
 from tests.integration.gateway_rig import Rig, ask, connect
@@ -325,3 +325,87 @@ def test_the_last_backend_stays_however_it_does(
     servers[0].status = 200  # type: ignore[attr-defined]
 
     assert answer()[9:12] == b"200"
+
+
+def statuses(asked: Iterable[tuple[str, ...]], source: str | None = None) -> list[int]:
+    return [int(text.split(b" ", 2)[1]) for text in answers(asked, source)]
+
+
+def test_a_route_takes_so_many_requests_over_all_its_hosts_and_paths(rig: Rig, urls: list[str]) -> None:
+    bounds = [{"requests": 4, "per": "1h", "by": "route"}]
+    route = {"service": "s", "paths": ["/a", "/b"], "rate_limits": bounds}
+    show(rig, {"s": {"backends": urls[:1]}}, route, {"service": "s"})
+
+    assert statuses([("/a",), ("/b",), ("/a",), ("/b",), ("/a",), ("/b",), ("/",)]) == [200] * 4 + [
+        429,
+        429,
+        200,
+    ]
+    refused = answer("/a").lower()
+    assert body(refused) == "429 too many requests: please slow down.\n"
+    assert b"\r\nretry-after: 900\r\n" in refused
+    assert b"\r\nx-ratelimit-limit: 4" in refused and b"\r\nx-ratelimit-remaining: 0\r\n" in refused
+    assert b"retry-after" not in answer("/").lower()
+    assert logged(rig, b'"/b"', 3) >= {"RL"}
+
+    show(
+        rig,
+        {"s": {"backends": urls[:1]}},
+        {**route, "hsts": True},
+        {"service": "s"},
+        {"service": "s", "paths": ["/new"]},
+    )
+    assert statuses([("/a",), ("/new",)]) == [429, 200]  # other routes' changes fill no bucket
+
+
+def test_each_client_has_tokens_of_its_own_and_ipv6_networks_count_as_one(rig: Rig, urls: list[str]) -> None:
+    bounds = [
+        {"requests": 2, "per": "1h", "by": "client"},
+        {"requests": 100, "per": "1h", "burst": 7, "by": "route"},
+    ]
+    services = {"s": {"backends": urls[:1]}}
+    show(rig, services, {"service": "s", "rate_limits": bounds}, trusted_proxies=["127.0.0.2/32"])
+
+    def asking(visitor: str, times: int = 3) -> list[int]:
+        return statuses([("/", f"X-Forwarded-For: {visitor}")] * times, "127.0.0.2")
+
+    assert asking("192.0.2.1") == [200, 200, 429]
+    assert asking("192.0.2.2", 2) == [200, 200]
+    assert asking("2001:db8::1", 1) + asking("2001:db8::2", 2) == [200, 200, 429]
+    assert asking("2001:db8:0:1::1") == [200, 429, 429]  # the seventh of all
+    assert statuses([("/",)], "127.0.0.3") == [200]  # strangers' chain counts apart
+
+
+def test_a_header_says_who_the_client_is_and_those_without_count_by_address(
+    rig: Rig, urls: list[str]
+) -> None:
+    bounds = [{"requests": 2, "per": "1h", "by": {"header": "X-Key"}}]
+    show(rig, {"s": {"backends": urls[:1]}}, {"service": "s", "rate_limits": bounds})
+
+    keyed = [("/", f"x-key: {key}") for key in "aaabbb"]
+    assert statuses(keyed) == [200, 200, 429] * 2
+    assert statuses([("/",)] * 3) == [200, 200, 429]
+    assert statuses([("/",)] * 3, "127.0.0.7") == [200, 200, 429]
+    long = [("/", f"x-key: {number}{'x' * 128}") for number in range(3)]
+    assert statuses(long, "127.0.0.8") == [200, 200, 429]
+
+
+def test_clients_are_forgotten_before_they_are_too_many(
+    rig: Rig, urls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_MOST_CLIENTS", 3)
+    bound = [{"requests": 1, "per": "1h"}]
+    services = {"s": {"backends": urls[:1]}}
+    show(rig, services, {"service": "s", "rate_limits": bound}, trusted_proxies=["127.0.0.2/32"])
+
+    asked = [("/", f"X-Forwarded-For: 192.0.2.{number}") for number in (1, 2, 3, 1, 2, 3, 4, 1)]
+    assert statuses(asked, "127.0.0.2") == [200, 200, 200, 429, 429, 429, 200, 200]
+
+
+def test_tokens_come_back_evenly(rig: Rig, urls: list[str]) -> None:
+    bounds = [{"requests": 10, "per": "1s", "burst": 1}]
+    show(rig, {"s": {"backends": urls[:1]}}, {"service": "s", "rate_limits": bounds})
+
+    assert 429 in statuses([("/",)] * 5)
+    time.sleep(0.3)
+    assert statuses([("/",)]) == [200]

@@ -23,6 +23,7 @@ _STATS = (
     r"^(server\.(memory_allocated|memory_heap_size|total_connections|uptime)"
     r"|listener\.https?\.(downstream_cx_active|downstream_cx_total|ssl\.handshake|ssl\.connection_error)"
     r"|http\.https?\.(downstream_rq_total|downstream_rq_[1-5]xx|downstream_rq_active)"
+    r"|edge\.http_local_rate_limit\.rate_limited"
     r"|listener\.https\.on_demand_secret\.cert_(active|requested))$"
 )
 

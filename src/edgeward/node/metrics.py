@@ -64,6 +64,7 @@ class Metrics:
         yield from self._certificates(now)
         yield from _envoy(seen)
         yield from _troubled(seen)
+        yield _rate_limited(seen)
 
     def _own(self, now: float, seen: Seen) -> Iterator[Metric]:
         info = GaugeMetricFamily("edgeward_node_info", "The program's version", labels=["version"])
@@ -154,6 +155,12 @@ def _envoy(seen: Seen) -> Iterator[Metric]:
     yield active
     yield made
     yield requests
+
+
+def _rate_limited(seen: Seen) -> Metric:
+    limited = CounterMetricFamily("edgeward_node_rate_limited", "Requests refused by a route's rate limits")
+    limited.add_metric([], seen.stats.get("edge.http_local_rate_limit.rate_limited", 0))
+    return limited
 
 
 def _troubled(seen: Seen) -> Iterator[Metric]:

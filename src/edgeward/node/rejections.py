@@ -18,6 +18,7 @@ _EVERY = -1
 _WORDS = {
     messages.CLUSTER: "cluster",
     messages.ENDPOINTS: "endpoints",
+    messages.EXTENSION: "filter",
     messages.LISTENER: "listener",
     messages.ROUTES: "routes",
     messages.SECRET: "certificate",

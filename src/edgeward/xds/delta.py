@@ -3,7 +3,8 @@
 Feed it requests, snapshots and answers; ask it for responses. No socket, no clock.
 Order, so that nothing refers to what is not there yet: clusters, then (once Envoy acknowledged them,
 which it does when they are warm, cluster_manager_impl.cc ``updateClusterCounts``) listeners and
-routes, and clusters are taken away last. Endpoints and secrets never wait: warming waits for them.
+routes, and clusters are taken away last. Endpoints and secrets never wait: warming waits for them. Extensions
+are what filters get apart from their listener.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ class DeltaStream:
         self._endpoints = Kind(messages.ENDPOINTS, named=True)
         self._listeners = Kind(messages.LISTENER, named=False)
         self._routes = Kind(messages.ROUTES, named=True)
-        self._kinds = {
-            k.type_url: k for k in (self._clusters, self._endpoints, self._listeners, self._routes)
-        }
+        self._extensions = Kind(messages.EXTENSION, named=True)
+        kinds = (self._clusters, self._endpoints, self._listeners, self._extensions, self._routes)
+        self._kinds = {kind.type_url: kind for kind in kinds}
         self._snapshot = snapshot
         self._nonce = 0
         self.generation = 0
@@ -94,7 +95,8 @@ class DeltaStream:
         if not clusters_there:
             return [(self._clusters, False), (self._endpoints, False)]
         # A removed listener goes with the added ones: Envoy removes first, so an address may move.
-        turn = [(self._endpoints, False), (self._listeners, True), (self._routes, False)]
+        turn = [(self._endpoints, False), (self._listeners, True)]
+        turn += [(self._extensions, False), (self._routes, False)]
         # what was refused leaves an old version that may use them
         old = self._listeners.stays_behind(snapshot) or self._routes.stays_behind(snapshot)
         turn.append((self._clusters, self._users_settled(snapshot) and not old))
@@ -125,6 +127,6 @@ class DeltaStream:
         if snapshot is None or not (self._clusters.subscribed and self._listeners.subscribed):
             return None
         # Envoy asks for a listener's routes before it acknowledges the listener, so none are missed
-        ordered = (self._clusters, self._listeners, self._routes)
+        ordered = (self._clusters, self._listeners, self._extensions, self._routes)
         done = not any(k.greeting or k.waiting or k.queue(snapshot) for k in ordered)
         return snapshot.revision if done else None

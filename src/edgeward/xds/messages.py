@@ -15,9 +15,15 @@ from envoy.config.core.v3.base_pb2 import (
     HeaderValue,
     HeaderValueOption,
     Metadata,
+    RuntimeFractionalPercent,
     TransportSocket,
 )
-from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.config_source_pb2 import (
+    AggregatedConfigSource,
+    ApiVersion,
+    ConfigSource,
+    ExtensionConfigSource,
+)
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.health_check_pb2 import HealthCheck
 from envoy.config.core.v3.protocol_pb2 import (
@@ -37,7 +43,9 @@ from envoy.config.listener.v3.listener_components_pb2 import (
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Policy, Principal
 from envoy.config.route.v3.route_components_pb2 import (
+    FilterConfig,
     HeaderMatcher,
+    RateLimit,
     RedirectAction,
     RetryPolicy,
     Route,
@@ -50,8 +58,11 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
 from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
+from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import DRAFT_VERSION_03 as RATE_LIMIT_HEADERS_DRAFT_3
+from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import LocalRateLimitDescriptor, RateLimitDescriptor
 from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
 from envoy.extensions.filters.http.buffer.v3.buffer_pb2 import Buffer
+from envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2 import LocalRateLimit
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC as RbacFilter  # noqa: N811 - a class, not a constant
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBACPerRoute as RbacPerRoute
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
@@ -98,8 +109,12 @@ from envoy.service.discovery.v3.discovery_pb2 import (
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
 from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from envoy.type.metadata.v3.metadata_pb2 import MetadataKey
 from envoy.type.v3.hash_policy_pb2 import HashPolicy as StreamHashPolicy
+from envoy.type.v3.http_status_pb2 import HttpStatus
+from envoy.type.v3.percent_pb2 import FractionalPercent
 from envoy.type.v3.range_pb2 import Int64Range
+from envoy.type.v3.token_bucket_pb2 import TokenBucket
 from google.api.expr.v1alpha1.syntax_pb2 import Constant, Expr
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -189,11 +204,14 @@ CLUSTER = type_url(Cluster)
 ROUTES = type_url(RouteConfiguration)
 ENDPOINTS = type_url(ClusterLoadAssignment)
 SECRET = type_url(Secret)
+EXTENSION = type_url(TypedExtensionConfig)
 
 __all__ = [
     "CLUSTER",
     "ENDPOINTS",
+    "EXTENSION",
     "LISTENER",
+    "RATE_LIMIT_HEADERS_DRAFT_3",
     "RBAC",
     "ROUTES",
     "SECRET",
@@ -231,13 +249,16 @@ __all__ = [
     "Endpoint",
     "Expr",
     "ExpressionFilter",
+    "ExtensionConfigSource",
     "ExtensionFilter",
     "FileAccessLog",
     "Filter",
     "FilterChain",
     "FilterChainMatch",
+    "FilterConfig",
     "FilterStateInput",
     "FilterStateValue",
+    "FractionalPercent",
     "HeaderMatcher",
     "HeaderMutation",
     "HeaderValue",
@@ -248,14 +269,18 @@ __all__ = [
     "HttpConnectionManager",
     "HttpFilter",
     "HttpProtocolOptions",
+    "HttpStatus",
     "Int64Range",
     "LbEndpoint",
     "Listener",
     "ListenerFilter",
     "ListenerFilterState",
+    "LocalRateLimit",
+    "LocalRateLimitDescriptor",
     "LocalReplyConfig",
     "LocalityLbEndpoints",
     "Metadata",
+    "MetadataKey",
     "OnDemandSecret",
     "OutlierDetection",
     "Permission",
@@ -263,6 +288,8 @@ __all__ = [
     "Policy",
     "Principal",
     "ProxyProtocol",
+    "RateLimit",
+    "RateLimitDescriptor",
     "RbacFilter",
     "RbacPerRoute",
     "Rds",
@@ -276,6 +303,7 @@ __all__ = [
     "RouteConfiguration",
     "RouteMatch",
     "Router",
+    "RuntimeFractionalPercent",
     "SdsSecretConfig",
     "Secret",
     "ServerNameInput",
@@ -293,6 +321,7 @@ __all__ = [
     "TlsCertificate",
     "TlsInspector",
     "TlsParameters",
+    "TokenBucket",
     "TransportSocket",
     "UInt32Value",
     "UInt64Value",

@@ -139,6 +139,7 @@ def local_replies() -> Any:
             _denied(_NO_HOST, 400, "Bad Request: the host is no domain name."),
             _denied(_METHOD, 405, "Method Not Allowed."),
             _page(404, "Not Found: there is no such page here."),
+            _page(429, "Too Many Requests: please slow down."),
             _said("overflow", "Service Unavailable: too many visitors at once. Please try again soon."),
             _page(503, "Service Unavailable: the site's server does not answer. Please try again soon."),
             _page(504, "Gateway Timeout: the site's server took too long."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgeward.gateway.envoy import access_log, chains, hardening, proxied, stream, tls
+from edgeward.gateway.envoy import access_log, chains, hardening, limits, proxied, stream, tls
 from edgeward.gateway.envoy.cluster import ads
 from edgeward.gateway.envoy.gateway import Edge, Gateway
 from edgeward.gateway.envoy.names import chain_matcher, plain_chain_matcher
@@ -126,19 +126,22 @@ def _details(forward: Sequence[str]) -> Any:
 
 
 def _connection_manager(listen: Listen, *, secure: bool, trusted: bool) -> Any:
-    limits = listen.limits
+    bounds = listen.limits
     denials = hardening.denials(secure=secure, default_domain=listen.default_domain)
+    limiter = limits.http_filter()
     router = m.HttpFilter(
         name="envoy.filters.http.router",
         typed_config=m.packed(m.Router(suppress_envoy_headers=True, dynamic_stats=m.BoolValue(value=False))),
     )
-    body = [_body_limit(limits.request_body_bytes)] if limits.request_body_bytes else []
+    body = [_body_limit(bounds.request_body_bytes)] if bounds.request_body_bytes else []
     return m.HttpConnectionManager(
         stat_prefix="https" if secure else "http",
         rds=m.Rds(config_source=ads(), route_config_name=HTTPS_ROUTES if secure else HTTP_ROUTES),
-        http_filters=[denials, *body, router],
+        http_filters=[denials, limiter, *body, router],
         upgrade_configs=[
-            m.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket", filters=[denials, router])
+            m.HttpConnectionManager.UpgradeConfig(
+                upgrade_type="websocket", filters=[denials, limiter, router]
+            )
         ],
         use_remote_address=m.BoolValue(value=True),
         xff_num_trusted_hops=1 if trusted else 0,
@@ -154,17 +157,17 @@ def _connection_manager(listen: Listen, *, secure: bool, trusted: bool) -> Any:
         normalize_path=m.BoolValue(value=True),
         merge_slashes=True,
         server_header_transformation=m.HttpConnectionManager.PASS_THROUGH,
-        max_request_headers_kb=m.UInt32Value(value=max(1, limits.request_header_bytes // 1024)),
-        request_headers_timeout=m.seconds(limits.header_timeout),
-        request_timeout=m.seconds(limits.request_timeout),
-        stream_idle_timeout=m.seconds(limits.idle_timeout),
+        max_request_headers_kb=m.UInt32Value(value=max(1, bounds.request_header_bytes // 1024)),
+        request_headers_timeout=m.seconds(bounds.header_timeout),
+        request_timeout=m.seconds(bounds.request_timeout),
+        stream_idle_timeout=m.seconds(bounds.idle_timeout),
         common_http_protocol_options=m.HttpProtocolOptions(
-            idle_timeout=m.seconds(limits.idle_timeout),
-            max_headers_count=m.UInt32Value(value=limits.request_headers),
+            idle_timeout=m.seconds(bounds.idle_timeout),
+            max_headers_count=m.UInt32Value(value=bounds.request_headers),
             headers_with_underscores_action=m.HttpProtocolOptions.REJECT_REQUEST,
         ),
         http2_protocol_options=m.Http2ProtocolOptions(
-            max_concurrent_streams=m.UInt32Value(value=limits.concurrent_streams),
+            max_concurrent_streams=m.UInt32Value(value=bounds.concurrent_streams),
             initial_stream_window_size=m.UInt32Value(value=64 * 1024),
             initial_connection_window_size=m.UInt32Value(value=1024 * 1024),
         ),

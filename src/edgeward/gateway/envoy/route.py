@@ -10,6 +10,7 @@ import re2
 from edgeward.gateway.envoy.gateway import cluster_name
 from edgeward.gateway.envoy.hashing import client_address, hash_policies
 from edgeward.gateway.envoy.headers import change_headers
+from edgeward.gateway.envoy.limits import limit
 from edgeward.gateway.model import Canary, Redirect, Retries, Route, Service, Timeouts
 from edgeward.xds import messages as m
 
@@ -89,6 +90,7 @@ def _message(route: Route, path: str, action: Any, *, over_tls: bool) -> Any:
     """Give the message; ``action``: None for a redirect."""
     message = m.Route(match=_match(route, path), name=f"{route.project}/{route.name}")
     change_headers(message, route, hsts=over_tls)
+    limit(message, route)
     if action is not None:
         message.route.CopyFrom(action)
     elif route.redirect is not None:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from edgeward.gateway.envoy.cluster import cluster
 from edgeward.gateway.envoy.gateway import Gateway
+from edgeward.gateway.envoy.limits import buckets
 from edgeward.gateway.envoy.listener import listeners
 from edgeward.gateway.envoy.route import leads_to
 from edgeward.gateway.envoy.routes import Around, around, route_configurations
@@ -57,7 +58,7 @@ class Translation:
         return sum(len(r.hosts) for r in routes) + sum(1 for _ in services)
 
     def update(self, gateway: Gateway, doubtful: Collection[str] | None = None) -> tuple[Resource, ...]:
-        """Give all clusters, listeners and route configurations, in this order.
+        """Give all clusters, listeners, the buckets of rate limits and route configurations, in this order.
 
         ``doubtful``: domains that may be other ones, where ``gateway.domains`` is the mapping of before.
         """
@@ -72,7 +73,7 @@ class Translation:
             self._around = surroundings
             self._table.touch_all()
         configurations = route_configurations(self._table, surroundings, self._declared, gateway.listen)
-        return (*self._used_clusters(), *listeners(gateway), *configurations)
+        return (*self._used_clusters(), *listeners(gateway), buckets(gateway.routes), *configurations)
 
     def _take_services(self, gateway: Gateway) -> None:
         now = {id(service): service for service in gateway.services}

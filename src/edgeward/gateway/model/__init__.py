@@ -9,6 +9,7 @@ from edgeward.gateway.model.balance import HashCookie, HashOn
 from edgeward.gateway.model.canary import Canary
 from edgeward.gateway.model.header import HeaderChange
 from edgeward.gateway.model.listen import Address, Limits, Listen, ListenHere
+from edgeward.gateway.model.rate_limit import ByHeader, RateLimit
 from edgeward.gateway.model.route import HSTS, Redirect, Route
 from edgeward.gateway.model.service import (
     ActiveHealth,
@@ -28,6 +29,7 @@ __all__ = [
     "Address",
     "Backend",
     "BackendTLS",
+    "ByHeader",
     "Canary",
     "Circuit",
     "HashCookie",
@@ -38,6 +40,7 @@ __all__ = [
     "Listen",
     "ListenHere",
     "PassiveHealth",
+    "RateLimit",
     "Redirect",
     "Retries",
     "Route",

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from edgeward.errors import Invalid
 from edgeward.gateway.model.canary import Canary
 from edgeward.gateway.model.header import HeaderChange, HeaderName, HeaderValue
+from edgeward.gateway.model.rate_limit import RateLimit
 from edgeward.gateway.model.service import Retries, Timeouts
 from edgeward.gateway.model.units import ExactName, duration
 from edgeward.parsing import HostPattern, Name, Value, checked
@@ -116,6 +117,8 @@ class Route(Value):
     hosts and a service, whose backends are ``tcp://`` or ``unix:``."""
     http: Literal["redirect", "serve", "refuse"] = "redirect"
     """What visitors over plain HTTP get: a redirect to HTTPS, the same route, or 404."""
+    rate_limits: tuple[RateLimit, ...] = Field(default=(), max_length=5)
+    """How many requests it takes on each node; all must have a token left."""
     timeouts: Timeouts | None = None
     """Instead of the service's."""
     retries: Retries | None = None
