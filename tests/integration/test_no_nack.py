@@ -101,7 +101,7 @@ BALANCE = st.fixed_dictionaries({"balance": st.sampled_from(["ring_hash", "magle
 )  # fmt: skip
 SERVICE = st.fixed_dictionaries(
     {"backends": st.lists(BACKEND, min_size=1, max_size=4) | st.lists(st.sampled_from(["h2://c.example:1", "h2c://10.0.0.1", "grpcs://d.example"]), min_size=1)},
-    optional={"circuit": CIRCUIT, "health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
+    optional={"circuit": CIRCUIT, "proxy_protocol": st.sampled_from(["v1", "v2"]), "health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
 ).flatmap(lambda service: BALANCE.map(lambda balance: {**service, **balance}))  # fmt: skip
 REDIRECT = st.fixed_dictionaries(
     {}, optional={"host": HOST, "path": st.builds(lambda t: f"/{t}", PATHLIKE), "scheme": st.sampled_from(["http", "https"]), "status": st.sampled_from([301, 302, 303, 307, 308])}
@@ -207,7 +207,7 @@ LISTEN = st.fixed_dictionaries(
 )  # fmt: skip
 STREAMING = st.fixed_dictionaries(
     {"backends": st.lists(st.sampled_from(["tcp://b.example:25", "tcp://10.0.0.1:1", "unix:/run/x.sock", "tcp://[::1]:65535"]), min_size=1)},
-    optional={"circuit": CIRCUIT, "health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
+    optional={"circuit": CIRCUIT, "proxy_protocol": st.sampled_from(["v1", "v2"]), "health": HEALTH, "timeouts": TIMEOUTS, "retries": RETRIES},
 )  # fmt: skip
 PASSED = st.fixed_dictionaries(
     {}, optional={"http": st.sampled_from(["redirect", "refuse"]), "timeouts": TIMEOUTS}

@@ -31,6 +31,7 @@ from envoy.config.core.v3.protocol_pb2 import (
     Http2ProtocolOptions,
     HttpProtocolOptions,
 )
+from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
@@ -87,6 +88,10 @@ from envoy.extensions.matching.common_inputs.network.v3.network_inputs_pb2 impor
     ServerNameInput,
     SourceIPInput,
 )
+from envoy.extensions.transport_sockets.proxy_protocol.v3.upstream_proxy_protocol_pb2 import (
+    ProxyProtocolUpstreamTransport as ProxyProtocolUpstream,
+)
+from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
     SubjectAltNameMatcher,
@@ -288,8 +293,11 @@ __all__ = [
     "Policy",
     "Principal",
     "ProxyProtocol",
+    "ProxyProtocolConfig",
+    "ProxyProtocolUpstream",
     "RateLimit",
     "RateLimitDescriptor",
+    "RawBuffer",
     "RbacFilter",
     "RbacPerRoute",
     "Rds",

@@ -168,3 +168,29 @@ def test_a_node_may_listen_elsewhere_and_keeps_what_it_does_not_say() -> None:
 )
 def test_a_canary_is_for_somebody_and_somewhere_else(more: dict[str, Any], said: str) -> None:
     assert said in complaint(Route, {"hosts": ["a.example"], **more})
+
+
+def test_a_health_check_over_a_unix_socket_has_no_address_to_tell_in_the_first_version_of_proxy() -> None:
+    said = {
+        "name": "s",
+        "backends": ["http://b", "unix:/run/x"],
+        "health": {"active": {}},
+        "proxy_protocol": "v1",
+    }
+
+    assert "use v2" in complaint(Service, said)
+    assert parse(Service, {**said, "proxy_protocol": "v2"}).proxy_protocol == "v2"
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"requests": 1, "per": "500ms"}, "rate_limits[0].per"),
+        ({"requests": 1, "per": 1.5}, "write whole seconds"),
+        ({"requests": 0}, "rate_limits[0].requests"),
+        ({"requests": 1, "by": "visitor"}, "rate_limits[0].by"),
+        ({"requests": 1, "by": {"header": "a b"}}, "rate_limits[0].by.header"),
+    ],
+)
+def test_rate_limits_are_counted_in_whole_seconds_for_somebody(limit: dict[str, Any], said: str) -> None:
+    assert said in complaint(Route, {"hosts": ["a.example"], "service": "s", "rate_limits": [limit]})

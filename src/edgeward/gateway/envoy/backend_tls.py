@@ -1,4 +1,5 @@
-"""TLS to backends: one transport socket for each way of verifying, matched by the endpoint's metadata."""
+"""How bytes go to backends: one transport socket for each way of verifying TLS, matched by the endpoint's
+metadata, and before all the PROXY protocol where it is spoken."""
 
 from __future__ import annotations
 
@@ -19,13 +20,39 @@ def transport_sockets(service: Service, system_roots: str) -> list[Any]:
         m.Cluster.TransportSocketMatch(
             name=identity,
             match=identified(identity),
-            transport_socket=m.TransportSocket(
-                name="envoy.transport_sockets.tls",
-                typed_config=m.packed(_upstream_tls(backend, system_roots)),
+            transport_socket=_telling(
+                service,
+                m.TransportSocket(
+                    name="envoy.transport_sockets.tls",
+                    typed_config=m.packed(_upstream_tls(backend, system_roots)),
+                ),
             ),
         )
         for identity, backend in sorted(distinct.items())
     ]
+
+
+def plain_socket(service: Service) -> Any:
+    """Give what backends without TLS are reached by; None where that is nothing particular."""
+    if service.proxy_protocol is None:
+        return None
+    raw = m.TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=m.packed(m.RawBuffer()))
+    return _telling(service, raw)
+
+
+def _telling(service: Service, inner: Any) -> Any:
+    """Have the PROXY protocol go first, where the service wants it.
+
+    Envoy takes the addresses of the visitor's connection (conn_manager_impl.cc, tcp_proxy.cc) and keys its
+    pools by them (proxy_protocol.cc ``hashKey``): no other visitor's request goes over that connection.
+    """
+    if service.proxy_protocol is None:
+        return inner
+    version = m.ProxyProtocolConfig.V1 if service.proxy_protocol == "v1" else m.ProxyProtocolConfig.V2
+    config = m.ProxyProtocolUpstream(config=m.ProxyProtocolConfig(version=version), transport_socket=inner)
+    return m.TransportSocket(
+        name="envoy.transport_sockets.upstream_proxy_protocol", typed_config=m.packed(config)
+    )
 
 
 def match_id(backend: Backend) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeward.gateway.envoy.backend_tls import transport_sockets
+from edgeward.gateway.envoy.backend_tls import plain_socket, transport_sockets
 from edgeward.gateway.envoy.gateway import cluster_name
 from edgeward.gateway.model import ActiveHealth, Circuit, PassiveHealth, Service
 from edgeward.xds import messages as m
@@ -33,6 +33,7 @@ def cluster(service: Service, system_roots: str) -> Resource:
         ignore_health_on_host_removal=True,
         common_lb_config=m.Cluster.CommonLbConfig(healthy_panic_threshold={"value": 0.0}),
         circuit_breakers=_breakers(service.circuit),
+        transport_socket=plain_socket(service),
         transport_socket_matches=transport_sockets(service, system_roots),
         typed_extension_protocol_options={_HTTP_OPTIONS: m.packed(_protocol(service))},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -108,6 +108,9 @@ class Service(Value):
     """What ``ring_hash`` and ``maglev`` choose by; unset: the visitor's address."""
     health: Health = Health()
     """When a backend is left out."""
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """Tell backends with the PROXY protocol whom a connection is for; each visitor's connection then has its
+    own to a backend."""
     circuit: Circuit | None = None
     """How much it may get at once; unset: as much as comes, ``{}``: Envoy's usual limits."""
     timeouts: Timeouts = Timeouts()
@@ -131,6 +134,15 @@ class Service(Value):
         if self.hash_on is not None and not self.hashes:
             raise ValueError(
                 "hash_on goes with balance: ring_hash or maglev only; set balance, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _health_can_be_asked(self) -> Self:
+        asked = self.health.active is not None and any(b.socket_path for b in self.backends)
+        if asked and self.proxy_protocol == "v1":
+            raise ValueError(
+                "health.active has no address to tell a unix: backend with proxy_protocol: v1; use v2"
             )
         return self
 
