@@ -203,6 +203,7 @@ class Reporting:
             *(trying.failures(service, self._backends.addresses(service)) for service in services)
         )
         troubles: dict[str, str] = {}
+        await self._envoy.seen()
         notes: list[str] = self._of_envoy({f"{s.project}/{s.name}" for s in services})
         for service, (failures, works) in zip(services, tried, strict=True):
             key = f"services/{service.project}/{service.name}"
