@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from edgeward.certificates.model import Domain, Summary
 from edgeward.certificates.policy import certificate_for
-from edgeward.controller import canary
+from edgeward.controller import traffic
 from edgeward.declaration.feed import Answer, Report
 from edgeward.domain_name import normalise, printable, wildcard_of
 from edgeward.errors import Invalid
@@ -105,7 +105,7 @@ def explain(asked: str, facts: Facts) -> dict[str, Any]:
         "domain": _domain(facts.domain),
         "route": _route(choice),
         "service": _service(facts, choice),
-        "canary": canary.shown(choice, facts.services) if choice else None,
+        "canary": traffic.shown(choice, facts.services) if choice else None,
         "certificate": _certificate(facts),
         "nodes": [_node(node, facts) for node in facts.nodes],
         "notes": list(_notes(asked, facts, choice)),
@@ -269,7 +269,7 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
     if choice is not None and choice.route.redirect is not None:
         yield f"the route redirects, with status {choice.route.redirect.status}"
     if choice is not None:
-        yield from canary.notes(choice)
+        yield from traffic.notes(choice)
         yield from _of_canary(facts, choice)
     conditional = [r.name for _, r in routes_of_host(facts.routes, facts.name) if r.headers]
     if conditional:
@@ -293,8 +293,8 @@ def _of_canary(facts: Facts, choice: Choice) -> Iterator[str]:
     """Give what is wrong with the canary's backends: most visitors do not notice."""
     for node in facts.nodes:
         for key, sentence in _said(node).items():
-            if key.removeprefix("services/") == canary.key(choice):
-                yield f"services/{canary.key(choice)} cannot be reached from node {node.name}: {sentence}"
+            if key.removeprefix("services/") == traffic.key(choice):
+                yield f"services/{traffic.key(choice)} cannot be reached from node {node.name}: {sentence}"
 
 
 def _said(node: NodeView) -> dict[str, str]:

@@ -228,3 +228,18 @@ def test_a_canary_is_told_with_its_share_its_headers_and_its_troubles():
         "requests with x-canary: always go to service 'new'",
         "services/default/new cannot be reached from node edge1: does not resolve",
     ]
+
+
+def test_rate_limits_are_told_with_whom_they_count():
+    limits = (
+        {"requests": 5, "per": "1m"},
+        {"requests": 2000, "by": "route"},
+        {"requests": 1, "by": {"header": "X-Key"}},
+    )
+    route = Route(name="shop", hosts=("shop.example",), service="shop", rate_limits=limits)
+
+    assert explain("shop.example", replace(WELL, routes=(route,)))["notes"] == [
+        "each node takes 5 requests in 60 s from each client",
+        "each node takes 2,000 requests in 1 s in all",
+        "each node takes 1 request in 1 s for each value of x-key",
+    ]

@@ -1,4 +1,4 @@
-"""What is said of a route's canary where somebody asks about a name."""
+"""What is said of a route's canary and rate limits where somebody asks about a name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgeward.gateway.choose import Choice, sides
-from edgeward.gateway.model import Service
+from edgeward.gateway.model import ByHeader, RateLimit, Service
 
 
 def key(choice: Choice) -> str | None:
@@ -31,6 +31,19 @@ def shown(choice: Choice, services: Mapping[tuple[str, str], Service]) -> dict[s
 
 
 def notes(choice: Choice) -> Iterator[str]:
+    yield from _of_canary(choice)
+    for limit in choice.route.rate_limits:
+        requests = "1 request" if limit.requests == 1 else f"{limit.requests:,} requests"
+        yield f"each node takes {requests} in {limit.per:g} s {_by(limit)}"
+
+
+def _by(limit: RateLimit) -> str:
+    if isinstance(limit.by, ByHeader):
+        return f"for each value of {limit.by.header}"
+    return "in all" if limit.by == "route" else "from each client"
+
+
+def _of_canary(choice: Choice) -> Iterator[str]:
     canary = choice.route.canary
     if canary is None:
         return
