@@ -90,7 +90,7 @@ class Declared:
         return Gateway(self.listen, services, led, domains=self.domains, edges=dict(self.edges))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.lists(a_route | a_service | a_domain | a_removal | an_edge | a_listen, max_size=5), max_size=10
