@@ -208,7 +208,7 @@ class Identity(Said):
 _NEWER: Final[Mapping[type[Value], set[str]]] = {
     Hello: {"protocol", "controllers"},
     Ping: {"ready"},
-    Report: {"protocol"},
+    Report: {"left_out", "protocol"},
     Identity: {"controllers"},
 }
 """Fields that protocol 1 did not have."""
