@@ -10,7 +10,7 @@ import typer
 
 from edgeward.errors import EdgewardError, Invalid
 
-_COMMANDS = ("up", "declare", "look", "history", "events", "tokens", "certificates", "demo")
+_COMMANDS = ("up", "declare", "look", "history", "events", "tokens", "certificates", "database", "demo")
 
 
 def build() -> typer.Typer:
