@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -88,6 +89,10 @@ class Postgres:
     def pid(self) -> int:
         assert self._child is not None
         return self._child.pid
+
+    def named(self, url: str) -> Named:
+        """Give one database of it, for whoever asks for nothing but its address."""
+        return Named(url)
 
     def url(self, name: str = "postgres") -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
@@ -172,6 +177,16 @@ class Postgres:
             argv, capture_output=True, text=True, timeout=60, check=False, cwd="/", **self._as
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@dataclass(frozen=True)
+class Named:
+    """One database of a server that others use, too."""
+
+    address: str
+
+    def url(self) -> str:
+        return self.address
 
 
 def _unprivileged() -> Mapping[str, object]:

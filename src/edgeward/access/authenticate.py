@@ -11,11 +11,14 @@ from edgeward.access import store
 from edgeward.access.limit import FailureLimit
 from edgeward.access.model import Principal, Throttled, Token, Unauthenticated
 from edgeward.access.tokens import fits, parse
-from edgeward.database.engine import Database
+from edgeward.database.engine import Database, Unreachable
+from edgeward.errors import Unavailable
 from edgeward.log import logger
 
 _FRESH: Final = 1.0
 _MOST_KNOWN: Final = 10_000
+_REMEMBERED: Final = 3600.0
+"""How long before the database was lost a token must have been good to be so still."""
 _log = logger("edgeward.access")
 
 
@@ -54,9 +57,12 @@ class Authenticator:
         return Principal(found.id, found.name, found.role, found.project, found.node)
 
     async def valid(self, token_id: str) -> bool:
-        """Say whether a token that was good is so still."""
-        async with self._database.reading() as connection:
-            found = await store.find(connection, token_id)
+        """Say whether a token that was good is so still; as far as is known, while the database is lost."""
+        try:
+            async with self._database.reading() as connection:
+                found = await store.find(connection, token_id)
+        except Unreachable:
+            return True
         return found is not None and store.alive(found[0], self._clock())
 
     def forget(self, token_id: str) -> None:
@@ -71,6 +77,15 @@ class Authenticator:
             self.failures += 1
             raise Throttled(f"too many failed log-ins from your address; wait {wait} s", wait)
 
+    def _remembered(self, known: tuple[Token, float] | None, now: float) -> Token:
+        """Give a token that was good shortly before the database was lost; nobody can revoke one since."""
+        lost = self._database.lost
+        since = now if lost is None else lost.since
+        if known is None or known[1] < since - _REMEMBERED or not store.alive(known[0], now):
+            reason = "" if lost is None else f": {lost.reason}"
+            raise Unavailable(f"the database does not answer, so this token cannot be verified{reason}")
+        return known[0]
+
     async def _verified(self, text: str, proof: bytes, now: float) -> Token | None:
         known = self._known.get(proof)
         if known is not None and 0 <= now - known[1] < _FRESH:
@@ -78,8 +93,11 @@ class Authenticator:
         parts = parse(text)
         if parts is None:
             return None
-        async with self._database.reading() as connection:
-            found = await store.find(connection, parts[0])
+        try:
+            async with self._database.reading() as connection:
+                found = await store.find(connection, parts[0])
+        except Unreachable:
+            return self._remembered(known, now)
         if found is None or not fits(parts[1], found[1]) or not store.alive(found[0], now):
             self._known.pop(proof, None)
             return None

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from edgeward import __version__
 from edgeward.api import bodies, health, nodes, objects, problems, tokens, whole
 from edgeward.api.bounds import BoundedBodies, Observe, Observed
+from edgeward.api.staleness import Marked
 from edgeward.api.usecases import UseCases
 from edgeward.declaration.model import Kind
 
@@ -34,6 +35,7 @@ def create_app(
     problems.install(app)
     app.add_middleware(BoundedBodies)
     app.add_middleware(Observed, observe=observe)
+    app.add_middleware(Marked, stale_since=cases.seeing.stale_since)
     own = (health.router, whole.router, tokens.router, nodes.router, *objects.routers(kinds))
     for router in (*own, *extra):
         app.include_router(router)

@@ -155,6 +155,10 @@ class Seeing(Protocol):
 
     async def metrics(self) -> bytes: ...
 
+    def stale_since(self) -> float | None:
+        """Give since when (Unix seconds) answers come from memory: the database cannot be asked."""
+        ...
+
 
 @dataclass(frozen=True)
 class UseCases:

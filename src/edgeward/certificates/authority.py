@@ -142,7 +142,7 @@ async def _held(connection: AsyncConnection, seal: Seal) -> list[Held]:
         except Invalid as error:
             raise Invalid(
                 f"the local authority's keys do not open with this seal.key ({error});"
-                " restore the one they were sealed with, from your backup"
+                " copy that of another controller, or restore the one they were sealed with from your backup"
             ) from error
         try:
             held.append(Held(row.role, read_signer(row.certificate, key), row.signs_from, row.id))

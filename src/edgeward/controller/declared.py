@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.api.usecases import ApplyRequest, Filter, Precondition, Progress
+from edgeward.controller import remembered
 from edgeward.controller.allowed import allow, shows, visible
 from edgeward.controller.changing import Changing
 from edgeward.controller.state import State
-from edgeward.database.engine import Database, Writing, current_revision
+from edgeward.database.engine import Database, Unreachable, Writing, current_revision
 from edgeward.declaration import audit, document, store
 from edgeward.declaration.model import DEFAULT_PROJECT, Applied, Change, Key, Kind, Outdated, Stored
 from edgeward.declaration.plan import own, placed, plan, removal, step
@@ -48,29 +50,38 @@ class Declarations:
     ) -> Sequence[Stored]:
         project = visible(who, where.project)
         place = None if after is None else (after[0], after[1])
-        async with self._database.reading() as connection:
-            return await store.listed(
-                connection,
-                KINDS[kind],
-                project=project,
-                source=where.source,
-                name=where.name,
-                limit=limit,
-                after=place,
-            )
+        try:
+            async with self._database.reading() as connection:
+                return await store.listed(
+                    connection,
+                    KINDS[kind],
+                    project=project,
+                    source=where.source,
+                    name=where.name,
+                    limit=limit,
+                    after=place,
+                )
+        except Unreachable:
+            here = replace(where, project=project)
+            return remembered.listed(self._state.stored.values(), KINDS[kind], here, limit, place)
 
     async def found(self, who: Principal, kind: str, name: str, project: str | None) -> Stored:
-        async with self._database.reading() as connection:
-            return await self._found(connection, who, KINDS[kind], name, project)
+        try:
+            async with self._database.reading() as connection:
+                return await self._found(connection, who, KINDS[kind], name, project)
+        except Unreachable:
+            return await self._found(None, who, KINDS[kind], name, project)
 
     async def exported(
         self, who: Principal, project: str | None, source: str | None
     ) -> tuple[Mapping[str, Any], int]:
         project = visible(who, project)
-        async with self._database.reading() as connection:
-            await self._state.catch_up(connection)
-            stored = list(self._state.stored.values())
-            revision = await store.declared_revision(connection)
+        revision = self._state.revision
+        with suppress(Unreachable):  # then it is what we saw last
+            async with self._database.reading() as connection:
+                await self._state.catch_up(connection)
+                revision = await store.declared_revision(connection)
+        stored = list(self._state.stored.values())
 
         def written() -> Mapping[str, Any]:
             chosen = [
@@ -216,16 +227,21 @@ class Declarations:
         return outlook.moved
 
     async def _found(
-        self, connection: AsyncConnection, who: Principal, kind: Kind, name: str, project: str | None
+        self, connection: AsyncConnection | None, who: Principal, kind: Kind, name: str, project: str | None
     ) -> Stored:
-        stored = None
+        """Give one object, from memory without a connection; raises NotFound."""
+        stored, held = None, self._state.stored
         with suppress(Invalid):  # a name nothing can have is the name of nothing
             name = kind.spelling(name)
             if kind.unique_everywhere and project is None:
-                stored = await store.named(connection, name, kind)
+                stored = (
+                    await store.named(connection, name, kind)
+                    if connection is not None
+                    else remembered.named(held.values(), name, kind)
+                )
             else:
                 key = Key(kind.name, project or who.projects or DEFAULT_PROJECT, name)
-                stored = await store.find(connection, key, kind)
+                stored = await store.find(connection, key, kind) if connection is not None else held.get(key)
         if stored is None or not shows(who, stored.key):
             raise NotFound(f"there is no {kind.name}/{printable(name)}")
         return stored

@@ -15,7 +15,7 @@ from edgeward.access.authenticate import Authenticator
 from edgeward.controller.looking import with_name
 from edgeward.controller.registry import SILENCE, Registry
 from edgeward.database import schema
-from edgeward.database.engine import Database
+from edgeward.database.engine import Database, Unreachable
 from edgeward.declaration.feed import Report
 from edgeward.errors import EdgewardError
 
@@ -103,13 +103,17 @@ class Fleet:
                     await connection.execute(delete(_controllers).where(_controllers.c.id == self.me.id))
 
     async def note(self, name: str, values: Mapping[str, Any]) -> None:
-        """Write down what a node that follows here said, and tell the others."""
-        rows = update(_nodes).where(_nodes.c.name == name)
-        async with self._database.noting() as connection:
-            await connection.execute(
-                rows.values(**values, controller=self.me.id if self._database.shared else None)
-            )
+        """Write down what a node that follows here said, and tell the others; later, where that cannot be."""
+        row = update(_nodes).where(_nodes.c.name == name)
+        followed = self.me.id if self._database.shared else None
         node = self._registry.find(name)
+        try:
+            async with self._database.noting() as connection:
+                await connection.execute(row.values(**values, controller=followed))
+        except Unreachable:
+            if node is not None:
+                node.stored = 0.0  # then the next report is written down
+            return
         if node is not None and node.stream is not None:
             node.stream.noted = True
         await self._database.tell("node", name)

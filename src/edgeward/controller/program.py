@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -48,11 +47,11 @@ from edgeward.controller.tokens import Tokens
 from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, open_database
 from edgeward.database.leases import Leases
-from edgeward.errors import EdgewardError, Invalid
+from edgeward.errors import EdgewardError
 from edgeward.gateway.model import Address
 from edgeward.kinds import KINDS
 from edgeward.log import logger
-from edgeward.sealing import Seal, load_or_create
+from edgeward.sealing import Seal
 
 _log = logger("edgeward.controller")
 
@@ -88,23 +87,15 @@ class Parts:
 async def run(settings: Settings) -> None:
     """Run until SIGTERM, SIGQUIT or SIGINT; raises what keeps it from starting."""
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    seal = _seal(settings.state_dir)
     database = open_database(settings.database)
     try:
         await starting.open_when_there(database)
+        seal = await starting.seal_of(database, settings.state_dir / "seal.key")
         parts = await put_together(settings, database, seal)
         await _begin(parts)
         await _serve(parts)
     finally:
         await database.close()
-
-
-def _seal(state_dir: Path) -> Seal:
-    """Give the seal, made at the first start; raises Invalid where there is something it should open."""
-    key = state_dir / "seal.key"
-    if not key.exists() and (state_dir / "edgeward.db").exists():
-        raise Invalid(f"{key} is gone, and the database is sealed with it; restore it from your backup")
-    return load_or_create(key)
 
 
 async def put_together(settings: Settings, database: Database, seal: Seal) -> Parts:
@@ -129,7 +120,9 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
     if settings.config is not None:
         file = WatchedFile(settings.config, settings.environment, declarations, clock)
     metrics = Metrics()
-    seeing = Seeing(database, registry, fleet, access, obtainer, file, metrics, settings.state_dir, clock)
+    seeing = Seeing(
+        database, registry, fleet, access, obtainer, state, file, metrics, settings.state_dir, clock
+    )
     events = Events(database, access)
     seeing.selecting = state.selecting
     explainer = Explainer(database, state, questions.asked, clock)

@@ -14,12 +14,14 @@ from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import Principal
 from edgeward.certificates import store as certificates
 from edgeward.certificates.obtain import Obtainer
+from edgeward.controller import remembered
 from edgeward.controller.files import read_text
 from edgeward.controller.fleet import Fleet
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.registry import Registry, shown
+from edgeward.controller.state import State
 from edgeward.controller.watching import WatchedFile
-from edgeward.database.engine import Database, current_revision
+from edgeward.database.engine import Database, Unreachable, current_revision
 from edgeward.declaration import store
 from edgeward.declaration.model import Key
 from edgeward.errors import EdgewardError
@@ -40,6 +42,7 @@ class Seeing:
         fleet: Fleet,
         access: Authenticator,
         obtainer: Obtainer,
+        state: State,
         file: WatchedFile | None,
         metrics: Metrics,
         state_dir: Path,
@@ -50,6 +53,9 @@ class Seeing:
         self._fleet = fleet
         self._access = access
         self._obtainer = obtainer
+        self._state = state
+        self._held: dict[str | None, Mapping[str, int]] = {}
+        """By project, how many certificates there were when that was last counted."""
         self._file = file
         self._metrics = metrics
         self._state_dir = state_dir
@@ -63,29 +69,51 @@ class Seeing:
 
     async def status(self, who: Principal) -> Mapping[str, Any]:
         project = who.projects
-        now = self._clock()
-        async with self._database.reading() as connection:
-            revision = await current_revision(connection)
-            objects = await store.counts(connection, project)
-            held = await certificates.counts(connection, now, project)
+        revision, objects, held = await self._counted(project)
         status: dict[str, Any] = {
             "version": __version__,
             "revision": revision,
+            "database": self._shown_database(),
             "controller": {"started": self._since, "pid": os.getpid(), "api": list(self.serving())},
             "controllers": self._fleet.shown(),
             "nodes": [shown(self._registry, node, project) for node in self._registry],
             "objects": objects,
             "nowhere": self._nowhere(who),
             "certificates": {
-                "total": held["total"],
-                "expired": held["expired"],
-                **{f"expiring_{span}": held[span] for span in ("1d", "7d", "30d")},
+                "total": held.get("total"),
+                "expired": held.get("expired"),
+                **{f"expiring_{span}": held.get(span) for span in ("1d", "7d", "30d")},
             },
         }
         if who.everywhere:
             status["programs"] = self._programs()
             status["file"] = None if self._file is None else self._file.shown()
         return status
+
+    def stale_since(self) -> float | None:
+        lost = self._database.lost
+        return None if lost is None else lost.since
+
+    async def _counted(self, project: str | None) -> tuple[int, Mapping[str, int], Mapping[str, int]]:
+        """Give revision, objects and certificates; while the database is lost, what was known of them."""
+        try:
+            async with self._database.reading() as connection:
+                revision = await current_revision(connection)
+                objects = await store.counts(connection, project)
+                held = await certificates.counts(connection, self._clock(), project)
+        except Unreachable:
+            objects = dict(remembered.counts(self._state.stored, project))
+            return self._state.revision, objects, self._held.get(project, {})
+        self._held[project] = held
+        return revision, objects, held
+
+    def _shown_database(self) -> Mapping[str, Any]:
+        lost = self._database.lost
+        return {
+            "kind": self._database.engine.dialect.name,
+            "lost_since": None if lost is None else lost.since,
+            "reason": None if lost is None else lost.reason,
+        }
 
     async def ready(self) -> str | None:
         if not self.started:
@@ -100,11 +128,9 @@ class Seeing:
         return None
 
     async def metrics(self) -> bytes:
-        async with self._database.reading() as connection:
-            revision = await current_revision(connection)
-            objects = await store.counts(connection)
-            held = await certificates.counts(connection, self._clock())
+        revision, objects, held = await self._counted(None)
         number, numbers = self._metrics.number, self._metrics.numbers
+        number("edgeward_database_lost", "1 while the database cannot be asked", bool(self._database.lost))
         number("edgeward_revision", "Revision of the store", revision)
         numbers("edgeward_objects", "Declared objects", "kind", dict(objects))
         numbers("edgeward_certificates", "Stored certificates, by when they end", "ends", dict(held))

@@ -59,7 +59,7 @@ async def copy(source: AsyncEngine, target: AsyncEngine, progress: Progress) -> 
 async def _alone(old: AsyncConnection) -> None:
     """Take the source for us: SQLite gives it only where no program has it open."""
     try:
-        for statement in ("PRAGMA locking_mode=EXCLUSIVE", "BEGIN IMMEDIATE"):
+        for statement in ("PRAGMA busy_timeout=200", "PRAGMA locking_mode=EXCLUSIVE", "BEGIN IMMEDIATE"):
             await old.exec_driver_sql(statement)
     except OperationalError as error:
         raise Conflict("the store is in use; stop its controller (edgeward up) first") from error

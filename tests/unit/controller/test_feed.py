@@ -131,7 +131,12 @@ async def test_a_revision_is_one_transaction_however_many_messages_it_takes(here
     ]  # fmt: skip
 
 
-async def test_large_objects_go_in_messages_of_their_own(here):
+async def test_large_objects_go_in_messages_of_their_own(tmp_path):
+    async with controller(tmp_path) as here:
+        await _large_objects_go_in_messages_of_their_own(here)
+
+
+async def _large_objects_go_in_messages_of_their_own(here):
     boss = await here.token("boss", "admin")
     hosts = [f"h{i}.c.example" for i in range(20_000)]
     routes = [

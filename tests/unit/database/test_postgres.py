@@ -211,6 +211,7 @@ async def test_a_server_that_is_too_old_is_refused_in_one_sentence(postgres_url,
     await database.close()
 
 
+@pytest.mark.slow
 async def test_a_paused_server_is_noticed_and_holds_up_nobody(pulled_postgres):
     database = open_database(pulled_postgres.url())
     await migrate(database.engine)
