@@ -102,7 +102,9 @@ def test_a_lost_admin_token_is_told_with_the_way_to_another_one(here):
         found = subprocess.run(argv, capture_output=True, text=True, timeout=20, env=_without_edgeward())
     assert found.returncode != 0
     assert "Traceback" not in found.stderr
-    assert f"{token} is gone; set EDGEWARD_TOKEN to another token, or create that file empty" in found.stderr
+    assert (
+        f"{token} is not here; set EDGEWARD_TOKEN to another token, or create that file empty" in found.stderr
+    )
 
     token.touch()
     with here.start(*NODE), here.client() as client:

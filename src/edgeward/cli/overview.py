@@ -29,6 +29,9 @@ def _troubles(status: Data) -> Iterator[str]:
             yield f"{program.get('name')} is {program.get('state')}: {why}"
     for problem in (status.get("file") or {}).get("problems") or ():
         yield f"{(status.get('file') or {}).get('name')}: {_sentence(problem)}"
+    database = status.get("database") or {}
+    if database.get("lost_since"):
+        yield f"the database is lost, and this is what was known: {database.get('reason')}"
     for node in status.get("nodes") or ():
         yield from _troubles_of(node)
     for nowhere in status.get("nowhere") or ():
@@ -76,6 +79,9 @@ def show_status(status: Data, now: float) -> None:
     if programs(status):
         out.print()
         show.table(["program", "state", "since", "pid", "restarts"], _programs(programs(status), now))
+    if len(controllers := status.get("controllers") or ()) > 1:
+        out.print()
+        show.table(["controller", "at", "version", "started"], _controllers(controllers, now))
     out.print()
     show.table(
         ["node", "connected", "seen", "labels", "revision", "envoy", "certificates", "resident", "hits"],
@@ -108,6 +114,13 @@ def _programs(programs: Sequence[Data], now: float) -> Iterator[list[object]]:
             program.get("pid"),
             program.get("restarts"),
         ]
+
+
+def _controllers(controllers: Sequence[Data], now: float) -> Iterator[list[object]]:
+    for one in controllers:
+        here = " (asked)" if one.get("here") else ""
+        started = show.moment(one.get("started"), now)
+        yield [f"{one.get('name')}{here}", one.get("url"), one.get("version"), started]
 
 
 def _nodes(nodes: Sequence[Data], now: float) -> Iterator[list[object]]:

@@ -101,10 +101,10 @@ def _own_token(state_dir: Path) -> str:
         return _text(state_dir / "admin.token")
     except OSError as error:
         path = state_dir / "admin.token"
-        if isinstance(error, FileNotFoundError) and (state_dir / "edgeward.db").exists():
+        if isinstance(error, FileNotFoundError) and (state_dir / "api" / "address").exists():
             raise Unavailable(
-                f"{path} is gone; set EDGEWARD_TOKEN to another token, or create that file empty and restart"
-                " the controller of `edgeward up`, which then writes a new one"
+                f"{path} is not here; set EDGEWARD_TOKEN to another token, or create that file empty and"
+                " restart the controller of `edgeward up`, which then writes a new one"
             ) from error
         raise _nothing_here(path, error) from error
 

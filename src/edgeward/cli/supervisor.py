@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,8 @@ class Program:
     """Kill it where it stops saying that it is alive, once it has begun to."""
     reloads: bool = False
     """Pass SIGHUP on to it."""
+    not_told: Collection[str] = ()
+    """Variables of our environment it has no use for: they hold secrets."""
     gives_up: bool = True
     """Exit code 2 before everything was ready once: it can never run so, and the supervisor ends."""
 
@@ -150,6 +152,7 @@ class Supervisor:
         """Start a program and give how long it ran, once it has died."""
         program = kept.program
         own = dict(environment) if program.watched else _without_watchdog(environment)
+        own = {name: value for name, value in own.items() if name not in program.not_told}
         kept.turn("starting")
         kept.alive_at, kept.says = None, ""
         try:

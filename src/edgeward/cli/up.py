@@ -18,6 +18,7 @@ from edgeward.launcher.config import default_node_name, default_state_dir
 if TYPE_CHECKING:
     from edgeward.cli.supervisor import Program, Supervisor
 
+_OF_THE_STORE = ("EDGEWARD_DATABASE", "PGPASSWORD", "PGPASSFILE")
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 _ALONE = {
     "controller": ("edgeward.controller", "Run the controller alone: it says what should be."),
@@ -102,10 +103,13 @@ def _programs(
     local = ("--local-node", name, *(w for k, v in labels.items() for w in ("--label", f"{k}={v}")))
     return [
         Program("controller", (*controller, *local), patience=10.0, reloads=True),
-        Program("node", (*_module("edgeward.node"), *state), patience=5.0, gives_up=False),
+        Program(
+            "node", (*_module("edgeward.node"), *state), patience=5.0, gives_up=False,
+            not_told=_OF_THE_STORE,
+        ),
         Program(
             "envoy", launcher, patience=drain_seconds + 10.0,
-            orphaned=signal.SIGTERM, watched=False,
+            orphaned=signal.SIGTERM, watched=False, not_told=_OF_THE_STORE,
         ),
     ]  # fmt: skip
 

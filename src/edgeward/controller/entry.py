@@ -16,6 +16,7 @@ from edgeward.controller.nodes import Nodes
 from edgeward.controller.tokens import add
 from edgeward.database.engine import Database
 from edgeward.declaration.feed import Identity
+from edgeward.errors import Conflict
 from edgeward.log import logger
 
 _log = logger("edgeward.controller.entry")
@@ -48,9 +49,17 @@ async def admin_token(database: Database, path: Path, clock: Callable[[], float]
 async def local_identity(
     path: Path, name: str, controller: str, nodes: Nodes, access: Authenticator, roots: str
 ) -> None:
-    """Keep the identity of this host's node good: its token alive, controller and authority as they are."""
+    """Keep the identity of this host's node good: its token alive, controller and authority as they are.
+
+    Raises Conflict where a node of this name is at work at another controller.
+    """
     identity = _read(path)
     if identity is None or identity.name != name or not await _good(access, identity):
+        if nodes.follows_another(name):
+            raise Conflict(
+                f"a node named '{name}' follows another controller; give the one on this host another name"
+                " (edgeward up --name)"
+            )
         identity = await nodes.identity(name, controller, "controller")
     wanted = identity.model_copy(update={"controller": controller, "ca": roots})
     if wanted != _read(path):

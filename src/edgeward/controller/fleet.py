@@ -93,6 +93,11 @@ class Fleet:
                 await asyncio.sleep(_BEAT)
                 self._look_at_all()
 
+    async def load(self) -> None:
+        """Take in who follows which controller, at the start."""
+        if self._database.shared:
+            await self._refresh(None)
+
     async def leave(self) -> None:
         """Say that this controller ends."""
         if self._database.shared:

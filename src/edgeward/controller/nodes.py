@@ -138,6 +138,11 @@ class Nodes:
     def _waited(self, who: Principal, revision: int) -> Mapping[str, Any]:
         return views.waited(self._registry, revision, who.projects)
 
+    def follows_another(self, name: str) -> bool:
+        """Say whether a node of this name is connected to another controller."""
+        node = self._registry.find(name)
+        return node is not None and node.elsewhere is not None and self._registry.connected(node)
+
     # --- for nodes -------------------------------------------------------------------------
 
     async def joined(self, who: Principal, name: str, controller: str) -> Identity:

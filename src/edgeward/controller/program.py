@@ -173,6 +173,7 @@ async def _begin(parts: Parts) -> None:
     async with parts.database.reading() as connection:
         await parts.state.catch_up(connection)
     await parts.nodes.load()
+    await parts.fleet.load()
     await parts.leases.begin_alone()
     if parts.file is not None:
         try:

@@ -10,6 +10,7 @@ import pytest
 
 from edgeward.access import store
 from edgeward.access.model import Principal
+from edgeward.controller import entry
 from edgeward.declaration.feed import Answer, EnvoyState, Rejection, Report, read
 from edgeward.errors import Conflict, NotFound
 from tests.unit.controller.assembled import ADMIN, controller
@@ -172,6 +173,25 @@ async def test_labels_set_at_one_controller_are_known_at_the_other(two):
     await one.parts.nodes.labelled(ADMIN, "n1", {"region": "eu"})
     await until(lambda: other.parts.registry.find("n1") is not None)
     await until(lambda: other.parts.registry.find("n1").labels.get("region") == "eu")
+
+
+async def test_the_node_of_one_host_does_not_take_the_name_of_another_hosts(two, tmp_path):
+    one, other = two
+    await one.node("n1")
+    parts = other.parts
+
+    async def identity() -> None:
+        path = tmp_path / "identity.json"
+        roots = parts.certified.roots()
+        await entry.local_identity(path, "n1", "https://127.0.0.1:1", parts.nodes, parts.access, roots)
+
+    async with following(one) as (_, reading):
+        await until(lambda: connected(other))
+        with pytest.raises(Conflict, match="another name"):
+            await identity()
+        assert not reading.done()
+    await until(lambda: not connected(other))
+    await identity()
 
 
 async def test_status_names_every_controller(two):
