@@ -79,11 +79,12 @@ class Authority:
 class FakeController:
     """Its state is changed from the test's thread; every change is one transaction of the feed."""
 
-    def __init__(self, directory: Path) -> None:
-        self.authority = Authority()
+    def __init__(self, directory: Path, twin_of: FakeController | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.authority = Authority() if twin_of is None else twin_of.authority
         self.port = ports.free_port()
         self.url = f"https://127.0.0.1:{self.port}"
-        self.store = str(uuid.uuid4())
+        self.store = str(uuid.uuid4()) if twin_of is None else twin_of.store
         self.revision = 0
         self.log: list[tuple[int, dict[str, Any]]] = []
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -94,6 +95,13 @@ class FakeController:
         """The ``since`` of every watch."""
         self.more_roots = ""
         """PEM published beside the root that signs."""
+        self.controllers: list[str] = []
+        """Told in each hello, where there are any; else it speaks as protocol 1 did."""
+        self.is_ready = True
+        self.hangs = False
+        """Takes connections, and says nothing."""
+        self.sent = 0
+        """Messages of feeds that carry changes."""
         self.refuse_obtain = False
         self.obtain_seconds = 0.0
         self.big_transactions = 0
@@ -179,6 +187,7 @@ class FakeController:
     def start(self) -> None:
         app = Starlette(
             routes=[
+                Route("/readyz", self._readyz),
                 Route("/v1/ca/root", self._root),
                 Route("/v1/nodes/join", self._join, methods=["POST"]),
                 Route("/v1/nodes/{name}/watch", self._watch),
@@ -225,6 +234,14 @@ class FakeController:
 
     # --- what a node asks ---------------------------------------------------------------------
 
+    async def _readyz(self, _: Request) -> Response:
+        await self._silence()
+        return PlainTextResponse("", 200 if self.is_ready else 503)
+
+    async def _silence(self) -> None:
+        while self.hangs:
+            await asyncio.sleep(0.1)
+
     async def _root(self, _: Request) -> Response:
         return PlainTextResponse(self.authority.pem + self.more_roots)
 
@@ -243,6 +260,7 @@ class FakeController:
     async def _watch(self, request: Request) -> Response:
         if not self._known(request):
             return JSONResponse({"detail": "unknown token"}, 401)
+        await self._silence()
         since = int(request.query_params["since"])
         self.watches.append(since)
         reset = request.query_params["store"] != self.store or since == 0
@@ -253,15 +271,19 @@ class FakeController:
         self._wake.add(wake)
         asked = len(self._questions)
         try:
-            yield _line({"type": "hello", "store": self.store, "version": "test", "reset": reset})
+            more = {"protocol": 2, "controllers": self.controllers} if self.controllers else {}
+            yield _line({"type": "hello", "store": self.store, "version": "test", "reset": reset, **more})
             if reset:
                 since = self.revision
                 for message in self._whole():
+                    self.sent += 1
                     yield _line(message)
             synced = -1
             while self._server is not None and not self._server.should_exit:
+                await self._silence()
                 wake.clear()
                 for revision, message in [m for m in self.log if m[0] > since]:
+                    self.sent += 1
                     yield _line(message)
                     since = revision
                 if synced != since:
@@ -273,7 +295,7 @@ class FakeController:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), 1)
                     continue
-                yield _line({"type": "ping"})
+                yield _line({"type": "ping", **({} if self.is_ready else {"ready": False})})
         finally:
             self._wake.discard(wake)
 
@@ -304,7 +326,10 @@ class FakeController:
 
     async def _obtain(self, request: Request) -> Response:
         name = request.path_params["name"]
+        await self._silence()
         self.obtained.append(name)
+        if not self.is_ready:
+            return JSONResponse({"detail": "no database"}, 503)
         await asyncio.sleep(self.obtain_seconds)
         if self.refuse_obtain:
             return JSONResponse({"detail": f"no domain lets {name} have a certificate"}, 403)

@@ -15,9 +15,9 @@ from edgeward.errors import Invalid
 
 def run(arguments: Sequence[str]) -> None:
     """Be ``edgeward node label``, which stands behind the word that runs a node."""
-    app = typer.Typer(pretty_exceptions_enable=False)
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     app.command()(label)
-    typer.main.get_command(app)(list(arguments), prog_name="edgeward node label")
+    app(list(arguments), prog_name="edgeward node label")
 
 
 def label(

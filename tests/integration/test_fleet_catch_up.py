@@ -1,0 +1,142 @@
+"""Ten nodes on one real controller: it is restarted, it changes; nobody takes anything twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edgeward.node import identity as identities
+from edgeward.node.catching_up import CatchingUp
+from edgeward.node.controllers import Controllers
+from edgeward.node.following import Following
+from edgeward.node.last_good import LastGood
+from edgeward.node.link import Link
+from edgeward.node.state import State
+from edgeward.sealing import load_or_create
+from tests.integration.controller_setup import Controller
+
+NODES, DOMAINS = 10, 300
+
+
+class Node:
+    """Follows like a node does, in this process and without Envoy."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.file = directory / name / "identity.json"
+        self.name = name
+        self.copy = LastGood(directory / name / "copy.db", load_or_create(directory / "seal.key"))
+        self.state = State()
+        self.following = Following(self.copy, self.state, lambda _: None)
+        self.caught_up = CatchingUp()
+        self.controllers = Controllers(self.file, (), time.monotonic)
+        self.link = Link(self.controllers, self.following, self._asked, self.caught_up)
+
+    async def _asked(self, _: object) -> None:
+        raise AssertionError
+
+    @property
+    def total(self) -> dict[str, int]:
+        return dict(self.caught_up.total)
+
+
+async def hold(condition: Callable[[], bool], what: str) -> None:
+    try:
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within 20 s: {what}") from None
+
+
+@asynccontextmanager
+async def following(nodes: list[Node]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(node.link.run()) for node in nodes]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for node in nodes:
+            await node.link.close()
+            node.copy.close()
+
+
+async def joined(here: Controller, directory: Path) -> list[Node]:
+    with here.client() as client:
+        made = client.post("/v1/tokens", json={"name": "join", "role": "node"}).json()
+    nodes = [Node(directory, f"n{i}") for i in range(NODES)]
+    with here.client(made["token"]) as client:
+        for node in nodes:
+            answer = client.post("/v1/nodes/join?protocol=2", json={"name": node.name})
+            identities.save(node.file, identities._identity(answer_of(answer)))
+    return nodes
+
+
+def answer_of(answer) -> identities.Reply:
+    assert answer.status_code == 201, answer.text
+    return identities.Reply(answer.status_code, answer.content)
+
+
+@pytest.mark.slow
+async def test_a_restarted_controller_sends_nobody_what_he_has(tmp_path: Path) -> None:
+    here = Controller(tmp_path / "state")
+    names = "".join(f"  - {{name: d{i}.example, on_demand: true}}\n" for i in range(DOMAINS))
+    here.declare(f"version: 1\ndomains:\n{names}")
+    with here.start():
+        nodes = await joined(here, tmp_path)
+        running = following(nodes)
+        await running.__aenter__()
+        await hold(lambda: all(len(n.state.domains) == DOMAINS for n in nodes), "everything")
+        before = [node.total for node in nodes]
+        assert all(total["objects"] == DOMAINS and total["resets"] == 1 for total in before)
+    try:
+        with here.start():
+            await hold(lambda: all(n.total["connections"] == 2 and n.link.connected for n in nodes), "again")
+            await hold(lambda: all(n.following.synced for n in nodes), "all that was missed")
+            await asyncio.sleep(0.5)
+            after = [node.total for node in nodes]
+            for old, new in zip(before, after, strict=True):
+                assert new["objects"] == old["objects"] and new["resets"] == 1
+                assert new["bytes"] - old["bytes"] < 2000
+
+            with here.client() as client:
+                assert client.put("/v1/domains/new.example", json={"on_demand": True}).status_code == 201
+            await hold(lambda: all("new.example" in n.state.domains for n in nodes), "the change")
+            assert all(node.total["objects"] == DOMAINS + 1 for node in nodes)
+    finally:
+        await running.__aexit__(None, None, None)
+
+
+@pytest.mark.slow
+async def test_a_node_that_was_away_beyond_the_tombstones_begins_anew(tmp_path: Path) -> None:
+    import sqlite3
+
+    here = Controller(tmp_path / "state")
+    here.declare("version: 1\ndomains: [{name: a.example}, {name: b.example}]\n")
+    with here.start():
+        nodes = (await joined(here, tmp_path))[:2]
+        for node in nodes:
+            async with following([node]):
+                await hold(lambda node=node: len(node.state.domains) == 2, "everything")
+        with here.client() as client:
+            gone = client.delete("/v1/domains/b.example", params={"take_over": True})
+            assert gone.status_code == 204
+    database = sqlite3.connect(tmp_path / "state" / "edgeward.db")
+    with database:
+        database.execute("DELETE FROM tombstones")
+        database.execute("UPDATE counter SET floor = revision")
+    database.close()
+    here.file.unlink()
+    with here.start():
+        again = Node(tmp_path, "n0")
+        again.following.load()
+        assert len(again.state.domains) == 2
+        async with following([again]):
+            await hold(lambda: set(again.state.domains) == {"a.example"}, "what there is now")
+        assert again.total["resets"] == 1
