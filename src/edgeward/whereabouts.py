@@ -9,7 +9,7 @@ from typing import Final
 from edgeward.certificates.model import Domain
 from edgeward.declaration.model import Key
 from edgeward.domain_name import wildcard_of
-from edgeward.gateway.model import Route
+from edgeward.gateway.model import Route, TcpRoute
 from edgeward.kinds import World, selector_of
 from edgeward.parsing import Value
 from edgeward.placement import EVERYWHERE, NOWHERE, Where, both, either, where
@@ -115,5 +115,6 @@ def _doubtful(world: World, values: Mapping[Key, tuple[Value | None, Value | Non
 
 def _services(key: Key, values: Iterable[Value | None]) -> Iterator[Key]:
     for value in values:
-        if isinstance(value, Route):
-            yield from (Key("services", key.project, name) for name in value.services)
+        if isinstance(value, (Route, TcpRoute)):
+            names = value.services if isinstance(value, Route) else (value.service,)
+            yield from (Key("services", key.project, name) for name in names)

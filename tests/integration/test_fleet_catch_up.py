@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -140,3 +142,36 @@ async def test_a_node_that_was_away_beyond_the_tombstones_begins_anew(tmp_path: 
         async with following([again]):
             await hold(lambda: set(again.state.domains) == {"a.example"}, "what there is now")
         assert again.total["resets"] == 1
+
+
+@pytest.mark.slow
+async def test_nodes_of_a_killed_controller_go_on_at_the_other_and_read_nothing_twice(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    one, two = (Controller(tmp_path / name, env={"EDGEWARD_DATABASE": postgres_url}) for name in "ab")
+    with one.start() as process:
+        two.state_dir.mkdir(mode=0o700)
+        shutil.copy(one.state_dir / "seal.key", two.state_dir / "seal.key")
+        with two.start(), one.client() as client:
+            shutil.copy(one.state_dir / "admin.token", two.state_dir / "admin.token")
+            for name in ("everywhere", "eu", "us"):
+                nodes = {} if name == "everywhere" else {"nodes": {"region": name}}
+                answer = client.put(f"/v1/domains/{name}.example", json={"on_demand": True, **nodes})
+                assert answer.status_code == 201, answer.text
+            nodes = (await joined(one, tmp_path))[:4]
+            async with following(nodes):
+                await hold(lambda: all(set(n.state.domains) == {"everywhere.example"} for n in nodes), "all")
+                await hold(
+                    lambda: all(len(n.controllers.candidates()) == 2 for n in nodes), "the other's name"
+                )
+                process.send(signal.SIGKILL)
+                process.wait()
+                await hold(lambda: all(n.link.controller == two.url for n in nodes), "the other controller")
+                assert all(n.total["objects"] == 1 and n.total["resets"] == 1 for n in nodes)
+
+                with two.client() as other:
+                    body = {"labels": {"region": "eu"}}
+                    assert other.put("/v1/nodes/n0/labels", json=body).status_code == 200
+                await hold(lambda: "eu.example" in nodes[0].state.domains, "what its label selects")
+                assert set(nodes[0].state.domains) == {"everywhere.example", "eu.example"}
+                assert all(set(n.state.domains) == {"everywhere.example"} for n in nodes[1:])

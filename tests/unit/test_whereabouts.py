@@ -93,3 +93,20 @@ def test_what_moves_is_what_is_used_elsewhere_afterwards(stages):
             if whereabouts.of_certificate(world, name) != wheres[name]:
                 over = "*." + name.partition(".")[2]
                 assert moved.domains & {name, over}
+
+
+def test_a_service_of_a_tcp_route_is_everywhere_and_moves_with_it():
+    raw = {"name": "raw", "backends": ["tcp://b.example:25"]}
+    web = {"name": "r", "hosts": ["a.example"], "service": "raw", "tls": "passthrough"}
+    sections = {"domains": [{"name": "a.example", "nodes": EU}], "services": [raw], "routes": [web]}
+    world = world_of(**sections)
+    assert used(world, "services", "raw") == where({"region": ["eu"]})
+
+    (declared,) = from_data(
+        {"version": 1, "tcp_routes": [{"name": "t", "listen": ":25", "service": "raw"}]}, "f", KINDS
+    ).objects
+    then = whereabouts.before(world, {declared.key: (None, declared.value)})
+    world.put(declared.key, declared.value)
+
+    assert used(world, "services", "raw") == EVERYWHERE
+    assert whereabouts.moved(world, then).keys == {Key("services", "default", "raw")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 import signal
 import socket
@@ -128,6 +129,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
     explainer = Explainer(database, state, questions.asked, clock)
     explainer.labels = lambda: {node.name: node.labels for node in registry}
     nodes.ready = seeing.ready
+    if database.shared:
+        nodes.urls = lambda: [shown["url"] for shown in fleet.shown() if shown["url"]]
     cases = UseCases(
         access=access,
         declarations=declarations,
@@ -193,7 +196,7 @@ async def _open(parts: Parts) -> None:
     await parts.certified.certify(addresses, parts.settings.api_names)
     await parts.serving.serve(addresses)
     url = f"https://{_reachable(addresses[0])}"
-    parts.fleet.at(url)
+    parts.fleet.at(f"https://{_for_others(addresses, parts.settings.api_names)}")
     write_secret(parts.settings.state_dir / "api" / "address", url + "\n")  # how commands here find it
     if parts.settings.local_node is not None:
         await entry.local_identity(
@@ -292,6 +295,17 @@ def _addresses(parts: Parts) -> Sequence[Address]:
 
 def _addresses_texts(addresses: Sequence[Address]) -> set[str]:
     return {str(address) for address in addresses}
+
+
+def _for_others(addresses: Sequence[Address], names: Sequence[str]) -> Address:
+    """Give where other hosts reach the API: by the first name it is to have, else at the first address that
+    is not of this host alone.
+    """
+    if names:
+        return Address(host=names[0], port=addresses[0].port)
+    known = [a for a in addresses if not ipaddress.ip_address(a.host).is_unspecified]
+    wider = (a for a in known if not ipaddress.ip_address(a.host).is_loopback)
+    return next(wider, _reachable(addresses[0]))
 
 
 def _reachable(address: Address) -> Address:
