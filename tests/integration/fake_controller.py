@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from edgeward.declaration.feed import PROTOCOL
 from tests import ports
 
 JOIN, NODE = "ew_join_token", "ew_node_token"
@@ -271,8 +272,9 @@ class FakeController:
         self._wake.add(wake)
         asked = len(self._questions)
         try:
-            more = {"protocol": 2, "controllers": self.controllers} if self.controllers else {}
-            yield _line({"type": "hello", "store": self.store, "version": "test", "reset": reset, **more})
+            hello = {"type": "hello", "store": self.store, "version": "test", "protocol": PROTOCOL}
+            more = {"controllers": self.controllers} if self.controllers else {}
+            yield _line({**hello, "reset": reset, **more})
             if reset:
                 since = self.revision
                 for message in self._whole():
