@@ -154,7 +154,7 @@ def _connected(facts: Facts) -> list[NodeView]:
 
 def _obstacles(facts: Facts, choice: Choice | None) -> Iterator[Obstacle]:
     """Give what is in a visitor's way, in the order in which the visitor meets it."""
-    if not facts.listen.https:
+    if not (facts.listen.https or any(own.https for own in facts.listen.nodes.values())):
         yield Obstacle(
             "nothing listens for HTTPS: listen.https is empty",
             'set listen.https, for example to "0.0.0.0:8443"',
