@@ -224,7 +224,8 @@ class World:
         if domain.own_chain:
             if len(self._chained[True]) > MOST_OWN_CHAINS:
                 yield problem(
-                    "", f"over {MOST_OWN_CHAINS:,} domains have client_certificates; let some do without"
+                    "",
+                    f"over {MOST_OWN_CHAINS:,} domains are hot or ask for certificates; let some do without",
                 )
             for route in self._leading(domain.name):
                 if message := passage.guarded(domain, route):

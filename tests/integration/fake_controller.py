@@ -44,9 +44,9 @@ class Authority:
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
         self.sha256 = self._certificate.fingerprint(hashes.SHA256()).hex()
 
-    def issue(self, name: str, lifetime: timedelta = timedelta(days=7)) -> dict[str, str]:
+    def issue(self, name: str, lifetime: timedelta = timedelta(days=7), key: Any = None) -> dict[str, str]:
         """Give a certificate as the feed sends it."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         certificate = (
             self._builder(x509.Name([]), key.public_key(), lifetime)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)

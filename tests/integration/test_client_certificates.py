@@ -19,13 +19,12 @@ import h2.connection
 import h2.events
 import pytest
 
-from edgeward.certificates.model import Domain
 from edgeward.gateway.envoy import NO_SNI, Gateway
 from edgeward.gateway.envoy.gateway import ClientCertificates, Edge
-from edgeward.gateway.envoy.tls import authority_of
+from edgeward.gateway.envoy.tls import AUTHORITY, secret_of
 from edgeward.gateway.model import Listen, Route, Service
-from edgeward.node.lasting import finder
-from edgeward.node.state import State, Touched
+from edgeward.node.lasting import Lasting
+from edgeward.node.state import State, Touched, understand
 from edgeward.parsing import parse
 from edgeward.xds import messages as m
 from tests.client_certificates import Authority
@@ -74,9 +73,8 @@ def rig(directory: Path) -> Iterator[Rig]:
 def secret(domain: str, ca: str, crl: str | None = None) -> Any:
     """Give the secret as the node makes it of a declared domain."""
     state, value = State(), {"name": domain, "client_certificates": {"ca": ca, "crl": crl}}
-    parse(Domain, value)
-    state.put("domains", "default", domain, value, Touched())
-    found = finder(state)(authority_of(domain))
+    state.put("domains", "default", domain, understand("domains", value), Touched())
+    found = Lasting(state, lambda name: None).secret(secret_of(domain, AUTHORITY))
     assert found is not None
     return m.Secret.FromString(found.body)
 
@@ -93,7 +91,7 @@ def state(rig: Rig, people: dict[str, Path]) -> Iterator[Gateway]:
     }
     for domain in edges:
         crl = OURS.revoking([people["mallory"]]) if domain == "revoked.example" else None
-        rig.keep(authority_of(domain), secret(domain, OURS.pem, crl))
+        rig.keep(secret_of(domain, AUTHORITY), secret(domain, OURS.pem, crl))
     edges |= {
         "deep.b.cafe.example": Edge(ClientCertificates()),
         "own.cafe.example": Edge(ClientCertificates()),
@@ -295,10 +293,10 @@ def test_another_authority_or_domain_cuts_nobody_else(
     }
     for name, connection in kept.items():
         assert ask(connection, f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()).startswith(b"HTTP/1.1 200")
-    rig.keep(authority_of("maybe.example"), secret("maybe.example", OTHERS.pem))
+    rig.keep(secret_of("maybe.example", AUTHORITY), secret("maybe.example", OTHERS.pem))
     eventually(lambda: visit("maybe.example", people["stranger"])[0] == "200")
     more = {**state.edges, "new.example": Edge(ClientCertificates())}
-    rig.keep(authority_of("new.example"), secret("new.example", OURS.pem))
+    rig.keep(secret_of("new.example", AUTHORITY), secret("new.example", OURS.pem))
     for edges in (more, state.edges, more):
         rig.show(replace(state, edges=edges))
         assert rig.discovery.refusals == []
@@ -309,14 +307,14 @@ def test_another_authority_or_domain_cuts_nobody_else(
         assert answer.startswith(b"HTTP/1.1 200") and b"connection: close" not in answer.lower(), name
         connection.close()
     assert visit("maybe.example", people["alice"]) == ("refused", "")
-    rig.keep(authority_of("maybe.example"), secret("maybe.example", OURS.pem))
+    rig.keep(secret_of("maybe.example", AUTHORITY), secret("maybe.example", OURS.pem))
     rig.show(state)
 
 
 def test_an_authority_envoy_cannot_read_closes_that_host_only(
     rig: Rig, state: Gateway, people: dict[str, Path]
 ) -> None:
-    name = authority_of("revoked.example")
+    name = secret_of("revoked.example", AUTHORITY)
     good = rig.discovery.lasting[name]
     bad = m.Secret(
         name=name,

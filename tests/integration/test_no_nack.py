@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from edgeward.errors import Invalid
 from edgeward.gateway.envoy import Gateway, endpoints, translate
 from edgeward.gateway.envoy.gateway import ClientCertificates, Edge
-from edgeward.gateway.envoy.tls import authority_of
+from edgeward.gateway.envoy.tls import AUTHORITY, secret_of
 from edgeward.gateway.model import Listen, Route, Service, TcpRoute
 from edgeward.parsing import parse
 from edgeward.xds import messages as m
@@ -220,6 +220,7 @@ TCP = st.fixed_dictionaries(
 
 EDGE = st.builds(
     Edge,
+    hot=st.booleans(),
     client=st.builds(
         ClientCertificates,
         required=st.booleans(),
@@ -262,7 +263,10 @@ def test_envoy_refuses_no_listener_that_the_model_accepts(
     edges = dict(zip(hosts[20:], edged, strict=False))
     for name in edges:
         authority = m.CertificateValidationContext(trusted_ca=m.DataSource(inline_string=CA))
-        rig.keep(authority_of(name), m.Secret(name=authority_of(name), validation_context=authority))
+        rig.keep(
+            secret_of(name, AUTHORITY),
+            m.Secret(name=secret_of(name, AUTHORITY), validation_context=authority),
+        )
     taken_whole(
         rig,
         Gateway(

@@ -175,7 +175,7 @@ def test_routes_that_differ_in_methods_or_headers_do_not_overlap():
 def test_there_is_room_for_a_thousand_filter_chains():
     domains = [{**GUARDED, "name": f"h{i}.example"} for i in range(1001)]
     assert found(domains=domains[1:]) == []
-    assert "over 1,000 domains have client_certificates" in found(domains=domains)[0]
+    assert "over 1,000 domains are hot or ask for certificates" in found(domains=domains)[0]
 
 
 def test_what_asks_for_certificates_only_where_it_can_is_fine():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,9 @@ from typing import Final
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates.model import Certificate, Order
-from edgeward.certificates.signing import LeafSigner, instant, new_root, read_signer
+from edgeward.certificates.model import Beside, Certificate, Order
+from edgeward.certificates.rsa_keys import new_rsa_key
+from edgeward.certificates.signing import LeafKey, LeafSigner, instant, new_root, read_signer
 from edgeward.certificates.succession import (
     PUBLISHED_BEFORE_SIGNING,
     Held,
@@ -46,9 +47,16 @@ class Authority:
         self.intermediate_pem = intermediate.signer.pem
         self._roots = sorted(roots, key=lambda r: (r is not root, -r.not_after))
 
-    def issue(self, order: Order, now: float, spread: float) -> Certificate:
+    def issue(
+        self, order: Order, now: float, spread: float, rsa_key: Callable[[], LeafKey] = new_rsa_key
+    ) -> Certificate:
         """Issue what was ordered; ``spread`` in [0, 1) keeps certificates from being renewed all at once."""
-        return self._issue(order, [order.name], [], now, spread)
+        issued = self._issue(order, [order.name], [], now, spread)
+        if not order.beside:
+            return issued
+        twin = self._leaves.sign([order.name], [], order.lifetime, now, rsa_key())
+        chain = twin.certificate + self.intermediate_pem
+        return replace(issued, beside=Beside(chain, Secret(twin.key), twin.fingerprint))
 
     def issue_server(
         self, names: Sequence[str], ips: Sequence[str], lifetime: float, now: float

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import store
+from edgeward.certificates import store, tickets
 from edgeward.certificates.issue import Issuance, issue
 from edgeward.certificates.model import Domain, Order
 from edgeward.database.leases import Lease, Taken, held
@@ -32,6 +32,7 @@ async def run(issuance: Issuance, changed: asyncio.Event, lease: Lease | None = 
         try:
             await make_missing(issuance, [d for d in domains.values() if seen.get(d.name) is not d], lease)
             seen = domains
+            await tickets.rotate(issuance, issuance.clock())  # where the first hot name was declared
         except Taken:
             raise
         except EdgewardError as error:
@@ -62,6 +63,7 @@ async def make_missing(issuance: Issuance, domains: Sequence[Domain], lease: Lea
 
 async def _make(issuance: Issuance, domains: Sequence[Domain], lease: Lease | None) -> int:
     now = issuance.clock()
+    await issuance.rsa_keys.fill(sum(domain.hot for domain in domains))
     async with issuance.database.writing() as writing:
         await held(writing, lease)
         missing = await _missing(writing.connection, domains, now)
@@ -71,7 +73,10 @@ async def _make(issuance: Issuance, domains: Sequence[Domain], lease: Lease | No
 
 async def _missing(connection: AsyncConnection, domains: Sequence[Domain], now: float) -> list[Domain]:
     valid = await store.valid(connection, [domain.name for domain in domains], now)
-    return [d for d in domains if valid.get(d.name) != (d.project, d.issuer)]
+    twins = await store.beside(connection, [domain.name for domain in domains if domain.hot])
+    return [
+        d for d in domains if valid.get(d.name) != (d.project, d.issuer) or (d.hot and d.name not in twins)
+    ]
 
 
 def _ordered(issuance: Issuance, domain: Domain) -> Order | None:

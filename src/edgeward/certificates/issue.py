@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgeward.certificates import store
 from edgeward.certificates.authority import Authority
 from edgeward.certificates.model import Certificate, Kept, Order
 from edgeward.certificates.policy import Policy
+from edgeward.certificates.rsa_keys import RsaKeys
 from edgeward.database.engine import Database, Writing
 from edgeward.log import logger
 from edgeward.sealing import Seal
@@ -30,6 +31,7 @@ class Issuance:
     policy: Callable[[], Policy]
     clock: Callable[[], float]
     spread: Callable[[], float]
+    rsa_keys: RsaKeys = field(default_factory=RsaKeys)
 
 
 async def issue(issuance: Issuance, writing: Writing, orders: Iterable[Order], now: float) -> dict[str, Kept]:
@@ -38,7 +40,7 @@ async def issue(issuance: Issuance, writing: Writing, orders: Iterable[Order], n
     signed: dict[str, Certificate] = {}
     for order in orders:
         try:
-            signed[order.name] = authority.issue(order, now, issuance.spread())
+            signed[order.name] = authority.issue(order, now, issuance.spread(), issuance.rsa_keys.take)
         except ValueError as error:
             _log.error("certificate not issued", name=order.name, reason=str(error))
     if not signed:

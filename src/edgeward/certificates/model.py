@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -59,10 +59,22 @@ class Domain(Value):
     client_certificates: ClientCertificates | None = None
     """Which certificates its visitors show of themselves; unset: none."""
 
+    hot: bool = False
+    """For exact names with much traffic: TLS sessions are resumed on every node, RSA stands beside ECDSA, and
+    HTTP/3 is offered."""
+
     @property
     def own_chain(self) -> bool:
-        """Whether its visitors get a filter chain of their own; there is room for some hundreds."""
-        return self.client_certificates is not None
+        """Whether its visitors get a filter chain of their own; there is room for a thousand."""
+        return self.hot or self.client_certificates is not None
+
+    @model_validator(mode="after")
+    def _hot_ahead(self) -> Self:
+        if self.hot and self.name.startswith("*."):
+            raise ValueError("hot is for exact names; declare the names that have much traffic by themselves")
+        if self.hot and self.on_demand:
+            raise ValueError("hot names have their certificates ahead of visitors; leave out on_demand")
+        return self
 
 
 class Cache(Value):
@@ -100,6 +112,17 @@ class Certificate:
     renew_at: datetime
     fingerprint: str
     """SHA-256 of the leaf's DER, lower-case hex."""
+    beside: Beside | None = None
+    """Its twin for visitors who know no ECDSA."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """An RSA certificate of the same name, made and renewed together with the ECDSA one."""
+
+    chain: str
+    key: Secret[str]
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -110,6 +133,8 @@ class Order:
     project: str
     issuer: str
     lifetime: float
+    beside: bool = False
+    """With an RSA twin."""
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,20 @@ class Policy:
 
     def __init__(self, domains: Iterable[Domain] = (), issuers: Iterable[Issuer] = ()) -> None:
         self._domains = {domain.name: domain for domain in domains}
+        self._hot = {name: domain for name, domain in self._domains.items() if domain.hot}
         self._issuers = {(issuer.project, issuer.name): issuer for issuer in issuers}
 
     def replace(self, before: object, after: object) -> None:
         """Take in a change of anything declared; None is what is not there, other kinds are passed over."""
         if isinstance(before, Domain) and self._domains.get(before.name) == before:
             del self._domains[before.name]  # else another project has it by now
+            self._hot.pop(before.name, None)
         elif isinstance(before, Issuer):
             self._issuers.pop((before.project, before.name), None)
         if isinstance(after, Domain):
             self._domains[after.name] = after
+            if after.hot:
+                self._hot[after.name] = after
         elif isinstance(after, Issuer):
             self._issuers[after.project, after.name] = after
 
@@ -42,6 +46,10 @@ class Policy:
     def eager(self) -> Iterator[Domain]:
         """Give the domains whose certificate should exist now; it bears the domain's own name."""
         return (domain for domain in self._domains.values() if not domain.on_demand)
+
+    def hot(self) -> Iterator[Domain]:
+        """Give the names that have an RSA certificate and resume sessions."""
+        return iter(self._hot.values())
 
     def wanted(self, certificate_name: str) -> Domain | None:
         """Give the domain for which a certificate so named should go on being renewed, if any.
@@ -61,7 +69,8 @@ class Policy:
         if issuer is None and domain.issuer != LOCAL.name:
             raise Refused(f"domain {domain.name}: its issuer '{domain.issuer}' does not exist; declare it")
         issuer = issuer or LOCAL
-        return Order(name, domain.project, issuer.name, issuer.local.lifetime_days * _DAY_SECONDS)
+        lifetime = issuer.local.lifetime_days * _DAY_SECONDS
+        return Order(name, domain.project, issuer.name, lifetime, beside=domain.hot)
 
 
 def certificate_for(name: str, domain: Domain) -> str:

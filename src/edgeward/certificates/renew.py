@@ -44,6 +44,7 @@ async def renew_due(issuance: Issuance, now: float, lease: Lease | None = None) 
         seen = await store.renewals_due(connection, now, _BATCH)
     if not seen:
         return 0
+    await issuance.rsa_keys.fill(sum(order.beside for order in _orders(issuance, seen)))
     async with issuance.database.writing() as writing:
         await held(writing, lease)
         due = await store.still_due(writing.connection, [s.name for s in seen], now)

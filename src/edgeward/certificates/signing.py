@@ -1,6 +1,7 @@
 """X.509 as this installation's own authority writes it: roots, intermediates and leaves (RFC 5280).
 
-ECDSA on P-256 throughout. Every instant is an argument; only keys and serial numbers are random.
+ECDSA on P-256, and RSA leaves beside it where wanted. Every
+instant is an argument; only keys and serial numbers are random.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY: Final = 86400.0
+LeafKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 ROOT_LIFE: Final = 3652 * DAY
 INTERMEDIATE_LIFE: Final = 365 * DAY
 _CLOCKS_APART: Final = timedelta(minutes=5)
@@ -99,9 +101,13 @@ class LeafSigner:
         ips: Sequence[ipaddress.IPv4Address | ipaddress.IPv6Address],
         lifetime: float,
         now: float,
+        key: LeafKey | None = None,
     ) -> Leaf:
-        """Sign for exactly these names and addresses; ``lifetime`` seconds, at most until our own end."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        """Sign for exactly these names and addresses; ``lifetime`` seconds, at most until our own end.
+
+        Without ``key`` a fresh one on P-256 is made.
+        """
+        key = key or ec.generate_private_key(ec.SECP256R1())
         end = min(instant(now + lifetime), self._signer.certificate.not_valid_after_utc)
         start = max(instant(now) - _CLOCKS_APART, self._signer.certificate.not_valid_before_utc)
         subject = [*(x509.DNSName(name) for name in names), *(x509.IPAddress(ip) for ip in ips)]
@@ -198,7 +204,7 @@ def _authority_name(role: str, key: ec.EllipticCurvePrivateKey) -> x509.Name:
     )
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: LeafKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

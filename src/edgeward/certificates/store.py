@@ -7,13 +7,13 @@ issued anew.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates.model import Certificate, Kept, Summary, Wanted
+from edgeward.certificates.model import Beside, Certificate, Kept, Summary, Wanted
 from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
 from edgeward.database.schema import certificates, counter, expirations
@@ -28,6 +28,9 @@ _DAY: Final = 86400.0
 _MOST_IN_ONE_QUESTION: Final = 500
 _log = logger("edgeward.certificates.store")
 _columns = certificates.c
+_ECDSA: Final = _columns.algorithm == "ecdsa"
+"""Every name has such a certificate; an RSA one only beside it."""
+_PAIRED: Final = (_columns.name, _columns.algorithm)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ async def find_all(
     valid: dict[str, Kept] = {}
     for some in _in_parts(sorted(asked)):
         rows = await connection.execute(
-            select(certificates).where(_columns.name.in_(some), _columns.not_after > now)
+            select(certificates).where(_columns.name.in_(some), _columns.not_after > now).order_by(*_PAIRED)
         )
         valid.update((kept.certificate.name, kept) for kept in _opened(seal, rows))
     served = ((name, valid.get(name) or valid.get(wildcard_of(name) or "")) for name in names)
@@ -91,7 +94,7 @@ async def changes_since(connection: AsyncConnection, seal: Seal, since: int, lim
     What cannot be opened is left out: ``changes_end`` says how far this went.
     """
     upto = await changes_end(connection, since, limit)
-    query = select(certificates).where(_columns.placed > since).order_by(_columns.placed, _columns.name)
+    query = select(certificates).where(_columns.placed > since).order_by(_columns.placed, *_PAIRED)
     if upto is not None:
         query = query.where(_columns.placed <= upto)
     return _opened(seal, await connection.execute(query))
@@ -128,8 +131,17 @@ async def valid(connection: AsyncConnection, names: Sequence[str], now: float) -
     found: dict[str, tuple[str, str]] = {}
     for some in _in_parts(names):
         query = select(_columns.name, _columns.project, _columns.issuer)
-        query = query.where(_columns.name.in_(some), _columns.not_after > now)
+        query = query.where(_columns.name.in_(some), _columns.not_after > now, _ECDSA)
         found.update((row.name, (row.project, row.issuer)) for row in await connection.execute(query))
+    return found
+
+
+async def beside(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
+    """Give those of these names that have an RSA certificate beside the other."""
+    found: set[str] = set()
+    for some in _in_parts(names):
+        query = select(_columns.name).where(_columns.name.in_(some), ~_ECDSA)
+        found.update((await connection.execute(query)).scalars())
     return found
 
 
@@ -138,7 +150,7 @@ async def counts(connection: AsyncConnection, now: float, project: str | None = 
     ends = _columns.not_after
 
     async def number(*conditions: Any) -> int:
-        query = select(func.count()).select_from(certificates).where(*conditions)
+        query = select(func.count()).select_from(certificates).where(_ECDSA, *conditions)
         if project is not None:
             query = query.where(_columns.project == project)
         return int((await connection.execute(query)).scalar_one())
@@ -157,7 +169,7 @@ async def holds(connection: AsyncConnection, name: str) -> bool:
 async def count_below(connection: AsyncConnection, wildcard: str) -> int:
     """Count the names one label below ``*.suffix`` that have a certificate, expired or not."""
     suffix = wildcard.removeprefix("*.")  # names have neither % nor _
-    query = select(func.count()).where(_columns.name.like(f"%_.{suffix}"))
+    query = select(func.count()).where(_columns.name.like(f"%_.{suffix}"), _ECDSA)
     query = query.where(_columns.name.not_like(f"%.%.{suffix}"), _columns.name != wildcard)
     return int((await connection.execute(query)).scalar_one())
 
@@ -165,10 +177,10 @@ async def count_below(connection: AsyncConnection, wildcard: str) -> int:
 async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate]) -> int:
     """Store or replace certificates, all under this transaction's revision."""
     revision = await writing.next_revision()
-    rows = [_row(certificate, seal, revision) for certificate in fresh]
+    rows = [row for certificate in fresh for row in _rows(certificate, seal, revision)]
     if rows:
         named = delete(certificates).where(_columns.name == bindparam("stored"))
-        await writing.connection.execute(named, [{"stored": row["name"]} for row in rows])
+        await writing.connection.execute(named, [{"stored": name} for name in {row["name"] for row in rows}])
         await writing.connection.execute(insert(certificates), rows)
     return revision
 
@@ -221,7 +233,7 @@ async def sweep_expirations(writing: Writing, before: float) -> None:
 
 
 def _summaries() -> Select[Any]:
-    return select(*(_columns[field] for field in Summary.__dataclass_fields__))
+    return select(*(_columns[field] for field in Summary.__dataclass_fields__)).where(_ECDSA)
 
 
 def _named(query: Select[Any], pattern: str) -> Select[Any]:
@@ -230,9 +242,19 @@ def _named(query: Select[Any], pattern: str) -> Select[Any]:
     return query.where(_columns.name.startswith(pattern[:-1], autoescape=True))
 
 
+def _rows(certificate: Certificate, seal: Seal, revision: int) -> list[dict[str, Any]]:
+    row = _row(certificate, seal, revision)
+    if (twin := certificate.beside) is None:
+        return [row]
+    key = seal.seal(twin.key.reveal().encode(), _context(certificate.name, "rsa"))
+    changed = {"chain": twin.chain, "sealed_key": key, "fingerprint": twin.fingerprint}
+    return [row, {**row, "algorithm": "rsa", **changed}]
+
+
 def _row(certificate: Certificate, seal: Seal, revision: int) -> dict[str, Any]:
     return {
         "name": certificate.name,
+        "algorithm": "ecdsa",
         "project": certificate.project,
         "issuer": certificate.issuer,
         "chain": certificate.chain,
@@ -247,14 +269,19 @@ def _row(certificate: Certificate, seal: Seal, revision: int) -> dict[str, Any]:
 
 
 def _opened(seal: Seal, rows: Iterable[Row[Any]]) -> list[Kept]:
-    kept = []
+    """Open rows in the order of ``_PAIRED``: an RSA certificate stands behind the other one of its name."""
+    kept: list[Kept] = []
     for row in rows:
         try:
-            key = Secret(seal.open(row.sealed_key, _context(row.name)).decode())
+            key = Secret(seal.open(row.sealed_key, _context(row.name, row.algorithm)).decode())
         except Invalid as error:
             _log.error("a stored certificate cannot be opened; it counts as missing", reason=str(error))
             continue
-        kept.append(Kept(_certificate(row, key), row.revision, row.placed))
+        if row.algorithm == "ecdsa":
+            kept.append(Kept(_certificate(row, key), row.revision, row.placed))
+        elif kept and kept[-1].certificate.name == row.name:
+            twin = Beside(row.chain, key, row.fingerprint)
+            kept[-1] = replace(kept[-1], certificate=replace(kept[-1].certificate, beside=twin))
     return kept
 
 
@@ -272,8 +299,8 @@ def _certificate(row: Row[Any], key: Secret[str]) -> Certificate:
     )
 
 
-def _context(name: str) -> str:
-    return f"certificate:{name}"
+def _context(name: str, algorithm: str = "ecdsa") -> str:
+    return f"certificate:{name}" if algorithm == "ecdsa" else f"certificate:{name}/{algorithm}"
 
 
 def _in_parts(names: Sequence[str]) -> Iterable[Sequence[str]]:

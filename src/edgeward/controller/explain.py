@@ -266,6 +266,9 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
     if client is not None:
         must, others = ("must", "others") if client.required else ("may", "those with another")
         yield f"visitors {must} show a certificate of its client_certificates.ca; {others} are refused by TLS"
+    if facts.domain is not None and facts.domain.hot:
+        also = ", and HTTP/3 is offered" if client is None and not facts.listen.proxy_protocol else ""
+        yield f"it is hot: TLS sessions are resumed on every node, RSA stands beside ECDSA{also}"
     if choice is not None and choice.route.redirect is not None:
         yield f"the route redirects, with status {choice.route.redirect.status}"
     if choice is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import store as certificates
+from edgeward.certificates import tickets
 from edgeward.certificates.model import Kept
 from edgeward.certificates.store import Expiration
 from edgeward.controller.state import State
@@ -142,6 +144,7 @@ class Looks:
         kept = await certificates.changes_since(connection, self._seal, since, CERTIFICATES_AT_ONCE)
         orders = await certificates.expirations_since(connection, since)
         labels = await every_label(connection)
+        masters = await tickets.masters(connection, self._seal) if any(_hot(k) for k in kept) else []
         keys = [f.key for f in objects if f.key.kind in _FOR_NODES and f.value is not None]
         names = [k.certificate.name for k in kept]
         at, places, wheres = await self._state.places(connection, keys, names)
@@ -151,7 +154,7 @@ class Looks:
         begun = full and objects[-1].placed == whole + 1
         part = [i for i in found if i.revision == whole + 1] if begun else []
         following = Start(Position(whole + 1, objects[-1].key) if begun else Position(whole), whole)
-        found += [_certificate(k, wheres[k.certificate.name]) for k in kept]
+        found += [_certificate(k, wheres[k.certificate.name], masters) for k in kept]
         items = sorted((i for i in found if i.revision <= whole), key=lambda i: i.revision)
         due = [o for o in orders if o.revision <= whole]
         return Look(current, whole, items, part, due, following, labels), at
@@ -193,15 +196,23 @@ def _object(followed: Followed, place: Place) -> Item:
     return Item(followed.placed, place, removed, _put(key, followed.revision, value), hint, length)
 
 
-def _certificate(kept: Kept, used: Where) -> Item:
+def _hot(kept: Kept) -> bool:
+    return kept.certificate.beside is not None
+
+
+def _certificate(kept: Kept, used: Where, masters: Sequence[bytes]) -> Item:
     certificate = kept.certificate
-    value = {
+    value: dict[str, Any] = {
         "chain": certificate.chain,
         "key": certificate.key.reveal(),
         "not_after": certificate.not_after.isoformat(),
         "fingerprint": certificate.fingerprint,
         "issuer": certificate.issuer,
     }
+    if certificate.beside is not None:
+        value["rsa"] = {"chain": certificate.beside.chain, "key": certificate.beside.key.reveal()}
+        derived = tickets.derived(masters, certificate.name)
+        value["ticket_keys"] = [base64.b64encode(key).decode() for key in derived]
     key = Key("certificates", certificate.project, certificate.name)
     removed = Removed(kind=key.kind, project=key.project, name=key.name)
     return Item(kept.placed, Place(used), removed, _put(key, kept.revision, value), length=6000)

@@ -22,7 +22,7 @@ from edgeward.api import explain as explain_routes
 from edgeward.api import history as history_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
-from edgeward.certificates import eager, renew
+from edgeward.certificates import eager, renew, tickets
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.obtain import Obtainer
 from edgeward.controller import entry, starting, sweeping
@@ -222,6 +222,7 @@ async def _serve(parts: Parts) -> None:
             parts.obtainer.run(),
             parts.leases.work("renewal", lambda lease: renew.run(parts.issuance, lease)),
             parts.leases.work("sweeping", lambda lease: sweeping.run(parts.database, parts.leases, lease)),
+            tickets.run(parts.issuance),
             parts.database.listen(),
             parts.fleet.run(),
             parts.questions.run(),

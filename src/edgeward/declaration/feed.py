@@ -43,7 +43,8 @@ class Hello(Said):
 
 class Put(Said):
     """One object as it is now. Kinds: ``listen``, ``cache``, ``domains``, ``services``, ``routes``,
-    ``tcp_routes``, ``certificates`` (value: chain, key, not_after as ISO 8601, fingerprint, issuer)."""
+    ``tcp_routes``, ``certificates`` (value: chain, key, not_after as ISO 8601, fingerprint, issuer; of hot
+    names also ``rsa`` with chain and key, and ``ticket_keys`` in base64, the newest first)."""
 
     kind: str
     project: str

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from edgeward.domain_name import normalise
 from edgeward.errors import Invalid
-from edgeward.node.lasting import Lasting, finder
+from edgeward.node.lasting import Lasting
 from edgeward.node.obtaining import Obtaining, Outcome
 from edgeward.node.rejections import Rejections
 from edgeward.node.residency import NO_SNI, Residency
@@ -41,6 +41,7 @@ class Answering:
         fetch: Callable[[str, float], Awaitable[Kept]],
         keep: Callable[[Kept], None],
         changed: Callable[[], None],
+        lasting: Lasting,
     ) -> None:
         self._state = state
         self._tiers = tiers
@@ -52,7 +53,7 @@ class Answering:
         self._group: asyncio.TaskGroup | None = None
         self._ready = False
         self.residency = Residency(self._judge)
-        self._lasting = Lasting(finder(state))
+        self._lasting = lasting
         self.rejections = Rejections()
         self.serving: Connection | None = None
         """Of two Envoys, the newest that has taken in a whole state: the other one starts, or only drains."""

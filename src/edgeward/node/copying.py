@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import Any
 
-from edgeward.node.secrets import Kept
+from edgeward.node.secrets import Kept, beside
 from edgeward.sealing import Seal
 
 UNREAD = "?"
@@ -62,7 +62,9 @@ class Copying:
         )
 
     def remove_certificate(self, name: str) -> None:
-        self._connection.execute("DELETE FROM certificates WHERE name = ?", (name,))
+        """Remove it with what goes beside it."""
+        names = [(n,) for n in (name, beside(name, "rsa"), beside(name, "tickets"))]
+        self._connection.executemany("DELETE FROM certificates WHERE name = ?", names)
 
     def commit(self, revision: int, store: str) -> None:
         """End the transaction; from now on the copy holds everything up to ``revision``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from edgeward.errors import Invalid, Unavailable
 from edgeward.log import logger
 from edgeward.node.copying import Copying
 from edgeward.node.last_good import LastGood
-from edgeward.node.secrets import Kept, kept, tls_certificate
+from edgeward.node.secrets import Kept, beside, kept, ticket_keys, tls_certificate
 from edgeward.node.state import Problem, State, Touched, Understood, understand
 
 log = logger(__name__)
@@ -84,7 +85,7 @@ class Following:
 
     async def change(self, message: ChangeMessage) -> None:
         """Take in a part of a transaction; with its last part it is in force on this node."""
-        certificates = [c for put in message.put if put.kind == _CERTIFICATES and (c := _kept(put))]
+        certificates = [c for put in message.put if put.kind == _CERTIFICATES for c in _kept(put)]
         puts = [put for put in message.put if put.kind != _CERTIFICATES]
         objects = [taken for put in puts for taken in self._read(put, message.revision)]
         if not self._open:
@@ -212,12 +213,28 @@ def _copy_change(
         copying.put_certificate(certificate)
 
 
-def _kept(put: Put) -> Kept | None:
+def _kept(put: Put) -> list[Kept]:
+    """Give a certificate with what goes beside it, or nothing where it cannot be read."""
     try:
-        return certificate_of(put.value, put.name, put.project, put.revision)
+        certificate = certificate_of(put.value, put.name, put.project, put.revision)
+        return [certificate, *_beside(put.value, certificate)]
     except Unavailable as error:
         log.error("left out a certificate", name=put.name, problem=str(error))
-        return None
+        return []
+
+
+def _beside(value: dict[str, Any], first: Kept) -> list[Kept]:
+    """Read what hot names have besides: an RSA certificate, and keys for sessions."""
+    records = {}
+    try:
+        if twin := value.get("rsa"):
+            records["rsa"] = tls_certificate(str(twin["chain"]), str(twin["key"]))
+        if keys := value.get("ticket_keys"):
+            records["tickets"] = ticket_keys([base64.b64decode(key) for key in keys])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unavailable("the controller sends of a hot name what this node cannot read") from error
+    rest = (first.project, first.revision, first.not_after, first.fingerprint)
+    return [kept(beside(first.name, what), *rest, record) for what, record in records.items()]
 
 
 def certificate_of(value: dict[str, Any], name: str, project: str, revision: int) -> Kept:

@@ -109,13 +109,20 @@ class LastGood:
                 return Kept(*clear, tls)
         return None
 
+    def stored(self, name: str, now: float) -> bytes | None:
+        """Give the record under exactly this name, while its certificate is valid."""
+        found = self.find([name], now)
+        return None if found is None else found.tls
+
     def certificates(self) -> int:
-        row = self._one("SELECT count(*) FROM certificates")
+        row = self._one("SELECT count(*) FROM certificates WHERE instr(name, '/') = 0")
         return int(row[0]) if row else 0
 
     def expiring(self, before: float) -> int:
         """Give how many certificates expire before a time."""
-        row = self._one("SELECT count(*) FROM certificates WHERE not_after <= ?", before)
+        row = self._one(
+            "SELECT count(*) FROM certificates WHERE not_after <= ? AND instr(name, '/') = 0", before
+        )
         return int(row[0]) if row else 0
 
     def addresses(self) -> dict[str, list[str]]:

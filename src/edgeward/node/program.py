@@ -25,6 +25,7 @@ from edgeward.node.copying import Copying
 from edgeward.node.envoy_admin import EnvoyAdmin
 from edgeward.node.following import Following
 from edgeward.node.last_good import LastGood
+from edgeward.node.lasting import Lasting
 from edgeward.node.link import Link
 from edgeward.node.metrics import Metrics
 from edgeward.node.publishing import Publishing
@@ -56,8 +57,11 @@ class Node:
         self._caught_up = CatchingUp()
         self._controllers = Controllers(config.identity_file, config.controllers, time.monotonic)
         self._link = Link(self._controllers, self._following, self._ask, self._caught_up)
-        self._answering = Answering(self._state, self._tiers, self._link.obtain, self._keep, self._changed)
-        self._publishing = Publishing(self._state, self._backends, self._answering.offer)
+        lasting = Lasting(self._state, lambda name: self._copy.stored(name, time.time()))
+        self._answering = Answering(
+            self._state, self._tiers, self._link.obtain, self._keep, self._changed, lasting
+        )
+        self._publishing = Publishing(self._state, self._backends, self._answering.offer, lasting.hot)
         self._envoy.watched = self._publishing.watched
         self._reporting = Reporting(
             self._state,
@@ -129,7 +133,8 @@ class Node:
         self._answering.touched(touched)
         if self._state.revision or self._state.domains or self._state.routes:
             self._answering.begin()
-            self._publishing.changed(gateway=touched.gateway, domains=touched.names | touched.suffixes)
+            gateway = touched.gateway or any(touched.hits(name) for name in self._state.own)
+            self._publishing.changed(gateway=gateway, domains=touched.names | touched.suffixes)
         if touched.gateway:
             self._web.changed()
         self._changed()

@@ -26,12 +26,20 @@ _INLINE_HOSTS = 500
 
 
 class Publishing:
-    """``offer(snapshot)`` is called with each state Envoy is to hold."""
+    """``offer(snapshot)`` is called with each state Envoy is to hold; ``hot`` tells of a hot name whether all
+    it needs is here."""
 
-    def __init__(self, state: State, backends: Backends, offer: Callable[[Snapshot], None]) -> None:
+    def __init__(
+        self,
+        state: State,
+        backends: Backends,
+        offer: Callable[[Snapshot], None],
+        hot: Callable[[Domain], bool] = lambda domain: domain.hot,
+    ) -> None:
         self._state = state
         self._backends = backends
         self._offer = offer
+        self._hot = hot
         self._due = asyncio.Event()
         self._stale = False
         self._doubtful: set[str] = set()
@@ -97,7 +105,7 @@ class Publishing:
             routes=tuple(self._state.routes.values()),
             system_roots=_system_roots(),
             domains=self._state.domains if self._state.domains_matter else {},
-            edges={name: _edge(domain) for name, domain in self._state.own.items()},
+            edges=self._edges(),
             tcp_routes=tuple(self._state.tcp_routes.values()),
         )
         translation, doubtful = self._translation, self._doubtful
@@ -134,6 +142,16 @@ class Publishing:
         """Tell whether Envoy has anything to tell of some service: backends left out, limits."""
         return any(s.circuit is not None or s.health.passive is not None for s in self._services)
 
+    def _edges(self) -> dict[str, Edge]:
+        """Give why domains have filter chains of their own; a hot one once all it needs is here."""
+        found = {name: self._edge(domain) for name, domain in self._state.own.items()}
+        return {name: edge for name, edge in found.items() if edge != Edge()}
+
+    def _edge(self, domain: Domain) -> Edge:
+        client = domain.client_certificates
+        shown = ClientCertificates(client.required, client.forward) if client else None
+        return Edge(shown, self._hot(domain))
+
     def problems(self) -> dict[str, str]:
         """Give services with something wrong: key → sentence."""
         found = {}
@@ -142,11 +160,6 @@ class Publishing:
             if sentence:
                 found[f"services/{service.project}/{service.name}"] = sentence
         return found
-
-
-def _edge(domain: Domain) -> Edge:
-    client = domain.client_certificates
-    return Edge(client=ClientCertificates(client.required, client.forward) if client else None)
 
 
 def _system_roots() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeward.xds import messages
@@ -38,6 +39,18 @@ def tls_certificate(chain: str, key: str) -> bytes:
     )
     serialized: bytes = message.SerializeToString(deterministic=True)
     return serialized
+
+
+def ticket_keys(keys: Iterable[bytes]) -> bytes:
+    """Give Envoy's TlsSessionTicketKeys; the first seals, all open."""
+    message = messages.TlsSessionTicketKeys(keys=[messages.DataSource(inline_bytes=key) for key in keys])
+    serialized: bytes = message.SerializeToString(deterministic=True)
+    return serialized
+
+
+def beside(name: str, what: str) -> str:
+    """Give what a record is kept under that goes with a name's certificate; no domain name has a slash."""
+    return f"{name}/{what}"
 
 
 def kept(name: str, project: str, revision: int, not_after: float, fingerprint: str, tls: bytes) -> Kept:

@@ -47,7 +47,7 @@ class Touched:
         )
 
 
-_OWN = ("client_certificates",)
+_OWN = ("client_certificates", "hot")
 DOMAIN: Final = object()
 """All that a node needs of most domains is that they are there."""
 ELSEWHERE: Final = object()

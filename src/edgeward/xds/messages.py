@@ -30,6 +30,7 @@ from envoy.config.core.v3.protocol_pb2 import (
     Http1ProtocolOptions,
     Http2ProtocolOptions,
     HttpProtocolOptions,
+    QuicProtocolOptions,
 )
 from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
@@ -42,6 +43,8 @@ from envoy.config.listener.v3.listener_components_pb2 import (
     ListenerFilter,
 )
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.listener.v3.quic_config_pb2 import QuicProtocolOptions as QuicListenerOptions
+from envoy.config.listener.v3.udp_listener_config_pb2 import UdpListenerConfig
 from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Policy, Principal
 from envoy.config.route.v3.route_components_pb2 import (
     FilterConfig,
@@ -63,6 +66,12 @@ from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import DRAFT_VERSION_03 
 from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import LocalRateLimitDescriptor, RateLimitDescriptor
 from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
 from envoy.extensions.filters.http.buffer.v3.buffer_pb2 import Buffer
+from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import (
+    HeaderMutation as HeaderMutationFilter,
+)
+from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import (
+    Mutations as HeaderMutations,
+)
 from envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2 import LocalRateLimit
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC as RbacFilter  # noqa: N811 - a class, not a constant
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBACPerRoute as RbacPerRoute
@@ -91,12 +100,14 @@ from envoy.extensions.matching.common_inputs.network.v3.network_inputs_pb2 impor
 from envoy.extensions.transport_sockets.proxy_protocol.v3.upstream_proxy_protocol_pb2 import (
     ProxyProtocolUpstreamTransport as ProxyProtocolUpstream,
 )
+from envoy.extensions.transport_sockets.quic.v3.quic_transport_pb2 import QuicDownstreamTransport
 from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
     SubjectAltNameMatcher,
     TlsCertificate,
     TlsParameters,
+    TlsSessionTicketKeys,
 )
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig, Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
@@ -266,6 +277,8 @@ __all__ = [
     "FractionalPercent",
     "HeaderMatcher",
     "HeaderMutation",
+    "HeaderMutationFilter",
+    "HeaderMutations",
     "HeaderValue",
     "HeaderValueOption",
     "HealthCheck",
@@ -295,6 +308,9 @@ __all__ = [
     "ProxyProtocol",
     "ProxyProtocolConfig",
     "ProxyProtocolUpstream",
+    "QuicDownstreamTransport",
+    "QuicListenerOptions",
+    "QuicProtocolOptions",
     "RateLimit",
     "RateLimitDescriptor",
     "RawBuffer",
@@ -329,10 +345,12 @@ __all__ = [
     "TlsCertificate",
     "TlsInspector",
     "TlsParameters",
+    "TlsSessionTicketKeys",
     "TokenBucket",
     "TransportSocket",
     "UInt32Value",
     "UInt64Value",
+    "UdpListenerConfig",
     "UpstreamHttpOptions",
     "UpstreamTlsContext",
     "VirtualHost",

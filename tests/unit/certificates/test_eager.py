@@ -9,6 +9,7 @@ import pytest
 from edgeward.certificates import eager, store
 from edgeward.certificates.eager import make_missing
 from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Summary, Wanted
+from edgeward.certificates.renew import renew_due
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
 
@@ -91,3 +92,18 @@ async def until(here: Installation, names: set[str]) -> None:
     async with asyncio.timeout(5):
         while set(await summaries(here)) != names:
             await asyncio.sleep(0.01)
+
+
+async def test_a_name_that_becomes_hot_gets_an_rsa_certificate_too_and_keeps_it(here):
+    here.declare([Domain(name="a.example")])
+    await make_missing(here.issuance, list(here.policy.eager()))
+    here.declare([Domain(name="a.example", hot=True)])
+
+    assert await make_missing(here.issuance, list(here.policy.eager())) == 1
+    assert await make_missing(here.issuance, list(here.policy.eager())) == 0
+    here.now = (await summaries(here))["a.example"].renew_at
+    assert await renew_due(here.issuance, here.now) == 1
+    async with here.database.reading() as connection:
+        kept = await store.find(connection, here.seal, "a.example", here.now)
+    assert kept is not None and kept.certificate.beside is not None
+    assert kept.certificate.not_after.timestamp() > here.now + 6 * DAY

@@ -162,3 +162,41 @@ async def test_a_secret_does_not_show_in_any_text(here):
     made = here.authority.issue(Order("a.example", "p", "local", DAY), START, 0.5)
 
     assert "PRIVATE" not in repr(made) + str(replace(made, name="b.example"))
+
+
+async def test_an_rsa_certificate_comes_and_goes_with_the_other_one(here):
+    order = Order("a.example", "default", "local", 7 * DAY, beside=True)
+    made = here.authority.issue(order, START, 0)
+    assert made.beside is not None and made.beside.fingerprint != made.fingerprint
+    plain = here.authority.issue(Order("b.example", "default", "local", 7 * DAY), START, 0)
+    async with here.database.writing() as writing:
+        revision = await store.put(writing, here.seal, [made, plain])
+
+    async with here.database.reading() as connection:
+        assert await store.find(connection, here.seal, "a.example", START) == Kept(made, revision, revision)
+        changed = await store.changes_since(connection, here.seal, 0, 1)
+        assert [k.certificate for k in changed] == [made, plain]
+        assert await store.beside(connection, ["a.example", "b.example"]) == {"a.example"}
+        assert len(await store.listed(connection, Wanted(), 10)) == 2
+        assert (await store.counts(connection, START))["total"] == 2
+    async with here.database.writing() as writing:
+        await store.put(writing, here.seal, [replace(made, beside=None)])
+    async with here.database.reading() as connection:
+        found = await store.find(connection, here.seal, "a.example", START)
+        assert found is not None and found.certificate.beside is None
+        assert await store.beside(connection, ["a.example"]) == set()
+
+
+async def test_neither_of_a_pair_opens_in_the_others_place(here):
+    made = here.authority.issue(Order("a.example", "default", "local", 7 * DAY, beside=True), START, 0)
+    async with here.database.writing() as writing:
+        await store.put(writing, here.seal, [made])
+        columns = certificates.c
+        sealed = certificates.select().with_only_columns(columns.sealed_key)
+        change = update(certificates).where(columns.algorithm == "rsa")
+        ecdsa = sealed.where(columns.algorithm == "ecdsa").scalar_subquery()
+        await writing.connection.execute(change.values(sealed_key=ecdsa))
+    async with here.database.reading() as connection:
+        found = await store.find(connection, here.seal, "a.example", START)
+
+    assert found is not None and found.certificate.beside is None

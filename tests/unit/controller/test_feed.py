@@ -9,6 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from edgeward.access.model import Principal
+from edgeward.certificates import eager, tickets
 from edgeward.controller import looking
 from edgeward.controller import nodes as use_cases
 from edgeward.controller.feed import Feed
@@ -355,3 +356,23 @@ async def test_reports_outlive_the_controller_and_show_each_project_its_own(here
         await later.parts.nodes.load()
         (found,) = (await later.http.get("/v1/nodes", headers=boss)).json()["items"]
     assert (found["name"], found["connected"], found["report"]["revision"]) == ("n1", False, 1)
+
+
+async def test_hot_names_come_with_an_rsa_certificate_and_the_keys_of_sessions(here):
+    boss = await here.token("boss", "admin")
+    await here.apply(boss, domains=[{"name": "hot.example", "hot": True}, {"name": "cold.example"}])
+    issuance = here.parts.issuance
+    await eager.make_missing(issuance, list(issuance.policy().eager()))
+    following, seen = Feed(here.parts.looks, {"name": "n1"}, 0), []
+    for hours in (0, 13, 14):
+        await tickets.rotate(issuance, issuance.clock() + hours * 3600)
+        found = await following.round()
+        seen.append([p for m in found.messages for p in m.put if p.kind == "certificates"])
+
+    hot = [[p.value for p in puts if p.name == "hot.example"] for puts in seen]
+    assert [len(values) for values in hot] == [1, 1, 0]
+    assert "BEGIN CERTIFICATE" in hot[0][0]["rsa"]["chain"] and hot[0][0]["rsa"] == hot[1][0]["rsa"]
+    assert len(hot[0][0]["ticket_keys"]) == 1
+    assert hot[1][0]["ticket_keys"][1:] == hot[0][0]["ticket_keys"]
+    cold = [p.value for puts in seen for p in puts if p.name == "cold.example"]
+    assert len(cold) == 1 and not {"rsa", "ticket_keys"} & set(cold[0])

@@ -6,6 +6,7 @@ import pytest
 
 from edgeward.node.answering import Answering
 from edgeward.node.last_good import LastGood
+from edgeward.node.lasting import Lasting
 from edgeward.node.state import State
 from edgeward.node.tiers import Tiers
 from edgeward.xds.server import Connection
@@ -16,7 +17,9 @@ def answering(copy: LastGood) -> Answering:
     async def fetch(name: str, timeout: float) -> object:
         raise AssertionError
 
-    return Answering(State(), Tiers(copy), fetch, lambda kept: None, lambda: None)  # type: ignore[arg-type]
+    state = State()
+    lasting = Lasting(state, lambda name: None)
+    return Answering(state, Tiers(copy), fetch, lambda kept: None, lambda: None, lasting)  # type: ignore[arg-type]
 
 
 class Envoy(Connection):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from edgeward.gateway.envoy import access_log, chains, hardening, limits, proxied, stream, tls
+from edgeward.gateway.envoy import access_log, chains, hardening, limits, proxied, quic, stream, tls
 from edgeward.gateway.envoy.cluster import ads
 from edgeward.gateway.envoy.gateway import Edge, Gateway
 from edgeward.gateway.envoy.names import chain_matcher, plain_chain_matcher
 from edgeward.gateway.envoy.routes import HTTP_ROUTES, HTTPS_ROUTES
-from edgeward.gateway.model import Address, Listen
+from edgeward.gateway.model import Address, Limits, Listen
 from edgeward.xds import messages as m
 from edgeward.xds.resource import Resource, resource
 
@@ -18,13 +19,28 @@ _OWNER = "listen/default/listen"
 _BUFFER_BYTES = 32 * 1024
 
 
+class _Common(NamedTuple):
+    """What all filter chains for HTTP depend on."""
+
+    limits: Limits
+    default_domain: str | None
+    access_log: str
+
+
+def _common(listen: Listen) -> _Common:
+    return _Common(listen.limits, listen.default_domain, listen.access_log)
+
+
 def listeners(gateway: Gateway) -> tuple[Resource, ...]:
-    """Give one listener for each address of ``listen.http``, ``listen.https`` and of TCP routes."""
-    secure = _secure_chains(gateway) if gateway.listen.https else []
-    names = chains.names(gateway)
+    """Give one listener for each address of ``listen.http``, ``listen.https`` and of TCP routes, and one more
+    for HTTP/3 beside each of ``listen.https`` where there are names for it.
+    """
+    names, over_quic = chains.names(gateway), quic.names(gateway)
+    listen = gateway.listen
     return (
-        *(_secure(gateway.listen, text, secure, names) for text in gateway.listen.https),
-        *(_plain(gateway.listen, text) for text in gateway.listen.http),
+        *(_secure(listen, text, _secure_chains(gateway, text), names) for text in listen.https),
+        *(_quic(listen, text, over_quic) for text in listen.https if over_quic),
+        *(_plain(listen, text) for text in listen.http),
         *stream.tcp_listeners(gateway),
     )
 
@@ -39,8 +55,19 @@ def _secure(listen: Listen, text: str, filter_chains: list[Any], names: chains.N
     return resource(message, message.name, _OWNER)
 
 
+def _quic(listen: Listen, text: str, names: Sequence[str]) -> Resource:
+    proxies = [_range(network) for network in sorted(set(listen.trusted_proxies))]
+    found = [
+        quic.chain(name, _connection_manager(_common(listen), secure=True, trusted=trusted), ranges)
+        for name in names
+        for trusted in _trusts(listen)
+        for ranges in [proxies if trusted else ()]
+    ]
+    return quic.listener(listen, text, found, _OWNER)
+
+
 def _plain(listen: Listen, text: str) -> Resource:
-    variants = [_chain(listen, secure=False, trusted=trusted) for trusted in _trusts(listen)]
+    variants = [_chain(_common(listen), secure=False, trusted=trusted) for trusted in _trusts(listen)]
     message = _listener(listen, text, "http", variants)
     if listen.proxy_protocol:
         message.filter_chain_matcher.CopyFrom(
@@ -71,20 +98,28 @@ def _listener(listen: Listen, text: str, kind: str, filter_chains: list[Any]) ->
     )
 
 
-def _secure_chains(gateway: Gateway) -> list[Any]:
+def _secure_chains(gateway: Gateway, text: str) -> list[Any]:
     listen = gateway.listen
-    common = [_chain(listen, secure=True, trusted=trusted) for trusted in _trusts(listen)]
+    over_quic = set(quic.names(gateway))
+    common = [_chain(_common(listen), secure=True, trusted=trusted) for trusted in _trusts(listen)]
     own = [
-        _own_chain(listen, domain, edge, trusted=trusted)
+        _own_chain(_common(listen), domain, edge, trusted, text if domain in over_quic else None)
         for domain, edge in sorted(gateway.edges.items())
         for trusted in _trusts(listen)
     ]
     return [*common, *own, *stream.passthrough_chains(gateway)]
 
 
-def _own_chain(listen: Listen, domain: str, edge: Edge, *, trusted: bool) -> Any:
-    """Give the filter chain of a domain that has one of its own."""
-    chain = _chain(listen, secure=True, trusted=trusted, forward=edge.client.forward if edge.client else None)
+@lru_cache(maxsize=8192)
+def _own_chain(common: _Common, domain: str, edge: Edge, trusted: bool, offered: str | None) -> Any:
+    """Give the filter chain of a domain that has one of its own; ``offered``: where HTTP/3 is, too."""
+    manager = _connection_manager(common, secure=True, trusted=trusted)
+    if edge.client is not None:
+        manager.forward_client_cert_details = m.HttpConnectionManager.SANITIZE_SET
+        manager.set_current_client_cert_details.CopyFrom(_details(edge.client.forward))
+    if offered is not None:
+        manager.http_filters.insert(0, quic.offer(offered))
+    chain = _secured(common, manager)
     chain.name = str(chains.variants(chains.own_chain(domain))[trusted])
     chain.transport_socket.typed_config.CopyFrom(m.packed(tls.of_domain(domain, edge)))
     return chain
@@ -95,24 +130,25 @@ def _range(network: str) -> Any:
     return m.CidrRange(address_prefix=prefix, prefix_len=m.UInt32Value(value=int(bits)))
 
 
-def _chain(listen: Listen, *, secure: bool, trusted: bool, forward: Sequence[str] | None = None) -> Any:
-    """``forward``: what of a visitor's certificate goes on to the backend; None: no header at all."""
-    manager = _connection_manager(listen, secure=secure, trusted=trusted)
-    if forward is not None:
-        manager.forward_client_cert_details = m.HttpConnectionManager.SANITIZE_SET
-        manager.set_current_client_cert_details.CopyFrom(_details(forward))
-    chain = m.FilterChain(
-        name="proxies" if trusted else "strangers",
-        filters=[
-            m.Filter(name="envoy.filters.network.http_connection_manager", typed_config=m.packed(manager))
-        ],
-    )
-    if secure:
-        chain.transport_socket.CopyFrom(
-            m.TransportSocket(name="envoy.transport_sockets.tls", typed_config=m.packed(tls.common()))
-        )
-        chain.transport_socket_connect_timeout.CopyFrom(m.seconds(listen.limits.handshake_timeout))
+def _chain(common: _Common, *, secure: bool, trusted: bool) -> Any:
+    manager = _connection_manager(common, secure=secure, trusted=trusted)
+    chain = _secured(common, manager) if secure else m.FilterChain(filters=[_http(manager)])
+    chain.name = "proxies" if trusted else "strangers"
     return chain
+
+
+def _secured(common: _Common, manager: Any) -> Any:
+    return m.FilterChain(
+        filters=[_http(manager)],
+        transport_socket=m.TransportSocket(
+            name="envoy.transport_sockets.tls", typed_config=m.packed(tls.common())
+        ),
+        transport_socket_connect_timeout=m.seconds(common.limits.handshake_timeout),
+    )
+
+
+def _http(manager: Any) -> Any:
+    return m.Filter(name="envoy.filters.network.http_connection_manager", typed_config=m.packed(manager))
 
 
 def _details(forward: Sequence[str]) -> Any:
@@ -125,9 +161,9 @@ def _details(forward: Sequence[str]) -> Any:
     )
 
 
-def _connection_manager(listen: Listen, *, secure: bool, trusted: bool) -> Any:
-    bounds = listen.limits
-    denials = hardening.denials(secure=secure, default_domain=listen.default_domain)
+def _connection_manager(common: _Common, *, secure: bool, trusted: bool) -> Any:
+    bounds = common.limits
+    denials = hardening.denials(secure=secure, default_domain=common.default_domain)
     limiter = limits.http_filter()
     router = m.HttpFilter(
         name="envoy.filters.http.router",
@@ -172,7 +208,7 @@ def _connection_manager(listen: Listen, *, secure: bool, trusted: bool) -> Any:
             initial_connection_window_size=m.UInt32Value(value=1024 * 1024),
         ),
         local_reply_config=hardening.local_replies(),
-        access_log=access_log.of_requests(listen.access_log),
+        access_log=access_log.of_requests(common.access_log),
     )
 
 

@@ -23,9 +23,14 @@ _CIPHERS = (
 )
 
 
-def authority_of(domain: str) -> str:
-    """Give the name of the secret with a domain's authorities for visitors' certificates."""
-    return f"{LASTING}client-ca/{domain}"
+AUTHORITY, ECDSA, RSA, TICKETS = "client-ca", "ecdsa", "rsa", "tickets"
+_SESSION_SECONDS = 24 * 3600.0
+
+
+def secret_of(domain: str, what: str) -> str:
+    """Give the name of a domain's secret: its authorities for visitors' certificates, one of its own
+    certificates, or its keys for sessions."""
+    return f"{LASTING}{what}/{domain}"
 
 
 def common() -> Any:
@@ -48,18 +53,34 @@ def common() -> Any:
 
 def of_domain(domain: str, edge: Edge) -> Any:
     """Give the TLS of a domain with a filter chain of its own."""
-    context = common()
+    context = _hot(domain) if edge.hot else common()
     if edge.client is not None:
         # a secret of its own, so that an authority Envoy does not like harms this domain and not the listener
-        context.common_tls_context.validation_context_sds_secret_config.CopyFrom(
-            _secret(authority_of(domain))
-        )
+        context.common_tls_context.validation_context_sds_secret_config.CopyFrom(_secret(domain, AUTHORITY))
         context.require_client_certificate.value = edge.client.required
     return context
 
 
-def _secret(name: str) -> Any:
-    return m.SdsSecretConfig(name=name, sds_config=ads())
+def _hot(domain: str) -> Any:
+    """Certificates that stand ready, ECDSA for whoever knows it, and sessions that any node resumes."""
+    context = _context()
+    certificates = [_secret(domain, what) for what in (ECDSA, RSA)]
+    context.common_tls_context.tls_certificate_sds_secret_configs.extend(certificates)
+    context.session_ticket_keys_sds_secret_config.CopyFrom(_secret(domain, TICKETS))
+    context.session_timeout.CopyFrom(m.seconds(_SESSION_SECONDS))
+    context.disable_stateful_session_resumption = True  # those would be kept by one worker's process alone
+    return context
+
+
+def over_quic(domain: str) -> Any:
+    """Give the TLS of a hot name for HTTP/3."""
+    context = _hot(domain)
+    context.common_tls_context.alpn_protocols[:] = ["h3"]
+    return context
+
+
+def _secret(domain: str, what: str) -> Any:
+    return m.SdsSecretConfig(name=secret_of(domain, what), sds_config=ads())
 
 
 def _context() -> Any:
