@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import change, handshake, issuance, memory, request, scale, stored, table, unknown
+from benchmarks import change, fleet, handshake, issuance, memory, request, scale, stored, table, unknown
 from benchmarks.edgeward import EAGER, Edgeward, edgeward
 from benchmarks.material import material
 from benchmarks.peers import NAME, Contender, Scene, backend, peers, program
@@ -23,7 +23,7 @@ from benchmarks.visits import ROOT
 
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown")
-_LARGE = ("change", "scale")
+_LARGE = ("change", "fleet", "scale")
 MEASUREMENTS = (*_SMALL, *_LARGE)
 
 
@@ -42,10 +42,11 @@ class Size:
     sites: int
     changes: int
     domains: int
+    nodes: int
 
 
-FULL = Size(5, 1500, 15_000, 400, 10_000, 3000, 100_000, 90.0, 10_000, 100, 100_000)
-QUICK = Size(1, 1000, 10_000, 50, 800, 600, 10_000, 8.0, 1000, 10, 5000)
+FULL = Size(5, 1500, 15_000, 400, 10_000, 3000, 100_000, 90.0, 10_000, 100, 100_000, 10)
+QUICK = Size(1, 1000, 10_000, 50, 800, 600, 10_000, 8.0, 1000, 10, 5000, 3)
 
 
 class Run:
@@ -130,6 +131,11 @@ def _large(run: Run, directory: Path, port: int) -> None:
             place = directory / "change"
             place.mkdir()
             run.add("change", lambda: change.measure(ours, place, port, size.sites, min(size.changes, 20)))
+    if run.wants("fleet"):
+        with edgeward(directory / "many", port) as ours:
+            place = directory / "fleet"
+            place.mkdir()
+            run.add("fleet", lambda: fleet.measure(ours, place, size.nodes, min(size.changes, 50)))
     if run.wants("scale"):
         with edgeward(directory / "scaled", port) as ours:
             wanted = size.domains, size.certificates, size.changes
