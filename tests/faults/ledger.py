@@ -191,10 +191,12 @@ class Follower:
         self.revision = revision
 
     def holds_exactly(self, database: Path) -> bool:
-        """Whether what this follower holds is what is stored: all of it, and nothing else."""
+        """Whether what this follower holds is what is stored: all of it, no key of a domain that is gone."""
         with closing(sqlite3.connect(database)) as raw:
             stored: dict[Key, Any] = {k: v for k, (_, v, _) in _objects(raw).items() if k[0] != "issuers"}
             rows = raw.execute("SELECT project, name, fingerprint FROM certificates").fetchall()
-        certificates = {("certificates", p, n): f for p, n, f in rows}
+        declared = {name for kind, _, name in stored if kind == "domains"}
+        covered = [row for row in rows if not declared.isdisjoint({row[1], f"*.{row[1].partition('.')[2]}"})]
+        certificates = {("certificates", p, n): f for p, n, f in covered}
         held = {k: v["fingerprint"] if k[0] == "certificates" else v for k, v in self.held.items()}
         return held == {**stored, **certificates}
