@@ -315,7 +315,9 @@ class World:
         for _, text in passage.ports(value):
             for other in self._ports[passage.port_of(text)]:
                 found = self._objects[other]
-                if other != key and isinstance(found, TcpRoute):
+                if other == key or not isinstance(found, TcpRoute):
+                    continue
+                if not disjoint(selector_of(value), found.nodes):
                     others[str(other)] = found
         for field, message in passage.taken(value, others):
             yield Problem(field, message, object=str(key))
@@ -364,7 +366,7 @@ class World:
 
 def selector_of(value: Value | None) -> Mapping[str, Sequence[str]] | None:
     """Give what an object says of the nodes that have it."""
-    return value.nodes if isinstance(value, (Domain, Route)) else None
+    return value.nodes if isinstance(value, (Domain, Route, TcpRoute)) else None
 
 
 def _overlap(match: _Match, key: Key, other: Key) -> str:

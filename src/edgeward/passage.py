@@ -67,9 +67,9 @@ def taken(value: Listen | TcpRoute, others: Mapping[str, Listen | TcpRoute]) -> 
     ]
     for field, text in ports(value):
         address = Address.parse(text)
-        whose = next((w for rival, w in rivals if address.meets(rival)), None)
-        if whose is not None:
-            yield field, f"{whose} listens on {text} already; choose another port"
+        taken = next(((rival, whose) for rival, whose in rivals if address.meets(rival)), None)
+        if taken is not None:
+            yield field, f"{taken[1]} listens on {taken[0]} already; choose another port"
 
 
 def port_of(text: str) -> int:

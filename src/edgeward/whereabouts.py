@@ -30,7 +30,7 @@ _ANYWHERE: Final = Place()
 
 def place(world: World, key: Key) -> Place:
     """Give where an object is used: a domain where its selector says, a route where one of its hosts is
-    served too, a service where a route leads to it.
+    served too, a service where a route leads to it, a TCP route where its selector says.
     """
     if not world.selective:
         return _ANYWHERE
@@ -39,9 +39,11 @@ def place(world: World, key: Key) -> Place:
         return _of_domain(world, value)
     if isinstance(value, Route):
         return Place(_of_route(world, value))
+    if isinstance(value, TcpRoute):
+        return Place(where(value.nodes))
     if key.kind == "services":
         users = [world.get(user) for user in world.users(key.project, key.name)]
-        used = either(_of_route(world, v) if isinstance(v, Route) else EVERYWHERE for v in users)
+        used = either(_of_user(world, user) for user in users)
         return Place(used) if users else _ANYWHERE
     return _ANYWHERE
 
@@ -94,6 +96,12 @@ def _of_domain(world: World, domain: Domain) -> Place:
     over = None if domain.name.startswith("*.") else wildcard_of(domain.name)
     wildcard = world.deciding(over) if over is not None else None
     return Place(where(domain.nodes), NOWHERE if wildcard is None else where(wildcard.nodes))
+
+
+def _of_user(world: World, user: Value | None) -> Where:
+    if isinstance(user, Route):
+        return _of_route(world, user)
+    return where(user.nodes) if isinstance(user, TcpRoute) else EVERYWHERE
 
 
 def _of_route(world: World, route: Route) -> Where:

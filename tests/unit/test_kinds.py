@@ -132,7 +132,7 @@ def test_what_holds_together_has_no_problems():
         (
             {"services": [RAW], "listen": {"https": "10.0.0.1:443"},
              "tcp_routes": [{"name": "t", "listen": [":25", ":443"], "service": "raw"}]},
-            "tcp_routes/default/t listen[1]: listen (https) listens on 0.0.0.0:443 already; choose another port",
+            "tcp_routes/default/t listen[1]: listen (https) listens on 10.0.0.1:443 already; choose another port",
         ),
         (
             {"services": [RAW], "tcp_routes": [{"name": "t", "listen": "127.0.0.1:2443", "service": "raw"}]},
@@ -141,7 +141,7 @@ def test_what_holds_together_has_no_problems():
         (
             {"services": [RAW], "tcp_routes": [
                 {"name": "t", "listen": "[::1]:25", "service": "raw"}, {"name": "u", "listen": "[::]:25", "service": "raw"}]},
-            "tcp_routes/default/u listen[0]: tcp_routes/default/t listens on [::]:25 already",
+            "tcp_routes/default/u listen[0]: tcp_routes/default/t listens on [::1]:25 already",
         ),
         (
             {"domains": [{**DOMAIN, "nodes": {"region": "eu"}}], "services": [SHOP],
@@ -170,6 +170,17 @@ def test_routes_that_differ_in_methods_or_headers_do_not_overlap():
         {"name": "r4", "hosts": ["shop.example"], "paths": ["=/"], "service": "shop"},
     ]
     assert found(domains=[DOMAIN], services=[SHOP], routes=routes) == []
+
+
+def test_nodes_apart_may_open_the_same_port():
+    def opened(*regions: str | None):
+        return [
+            {"name": f"t{i}", "listen": ":25", "service": "raw", **({"nodes": {"region": r}} if r else {})}
+            for i, r in enumerate(regions)
+        ]
+
+    assert found(services=[RAW], tcp_routes=opened("eu", "us")) == []
+    assert "listens on 0.0.0.0:25 already" in found(services=[RAW], tcp_routes=opened("eu", None))[0]
 
 
 def test_there_is_room_for_a_thousand_filter_chains():

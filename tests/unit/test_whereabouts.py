@@ -110,3 +110,11 @@ def test_a_service_of_a_tcp_route_is_everywhere_and_moves_with_it():
 
     assert used(world, "services", "raw") == EVERYWHERE
     assert whereabouts.moved(world, then).keys == {Key("services", "default", "raw")}
+
+
+def test_a_tcp_route_and_its_service_are_where_its_selector_says():
+    raw = {"name": "raw", "backends": ["tcp://b.example:25"]}
+    opened = {"name": "t", "listen": ":25", "service": "raw", "nodes": EU}
+    world = world_of(services=[raw], tcp_routes=[opened])
+
+    assert used(world, "tcp_routes", "t") == used(world, "services", "raw") == where({"region": ["eu"]})

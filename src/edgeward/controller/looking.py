@@ -33,7 +33,7 @@ from edgeward.whereabouts import Place
 OBJECTS_AT_ONCE: Final = 500
 CERTIFICATES_AT_ONCE: Final = 200
 _FOR_NODES: Final = frozenset({"listen", "cache", "domains", "services", "routes", "tcp_routes"})
-_SELECTING: Final = frozenset({"domains", "routes"})
+_SELECTING: Final = frozenset({"domains", "routes", "tcp_routes"})
 _FRESH_SECONDS: Final = 0.25
 _MOST_KEPT: Final = 8
 _MOST_TRIES: Final = 5

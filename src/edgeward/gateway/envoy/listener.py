@@ -31,11 +31,29 @@ def _common(listen: Listen) -> _Common:
     return _Common(listen.limits, listen.default_domain, listen.access_log)
 
 
-def listeners(gateway: Gateway) -> tuple[Resource, ...]:
+class Listening:
+    """``update(gateway)`` gives the listeners of a state; nothing is made again where they are the same."""
+
+    def __init__(self) -> None:
+        self._made: tuple[Any, tuple[Resource, ...]] | None = None
+
+    def update(self, gateway: Gateway) -> tuple[Resource, ...]:
+        names = chains.names(gateway)
+        led = {(r.project, r.service) for r in gateway.tcp_routes}
+        passing = [route for route in gateway.routes if route.tls == "passthrough"]
+        led |= {(r.project, str(r.service)) for r in passing}
+        services = [s for s in gateway.services if (s.project, s.name) in led] if led else []
+        seen = (gateway.listen, dict(gateway.edges), gateway.tcp_routes, names, passing, services)
+        if self._made is None or self._made[0] != seen:
+            self._made = (seen, listeners(gateway, names))
+        return self._made[1]
+
+
+def listeners(gateway: Gateway, names: chains.Names) -> tuple[Resource, ...]:
     """Give one listener for each address of ``listen.http``, ``listen.https`` and of TCP routes, and one more
     for HTTP/3 beside each of ``listen.https`` where there are names for it.
     """
-    names, over_quic = chains.names(gateway), quic.names(gateway)
+    over_quic = quic.names(gateway)
     listen = gateway.listen
     return (
         *(_secure(listen, text, _secure_chains(gateway, text), names) for text in listen.https),
@@ -57,11 +75,14 @@ def _secure(listen: Listen, text: str, filter_chains: list[Any], names: chains.N
 
 def _quic(listen: Listen, text: str, names: Sequence[str]) -> Resource:
     proxies = [_range(network) for network in sorted(set(listen.trusted_proxies))]
-    found = [
-        quic.chain(name, _connection_manager(_common(listen), secure=True, trusted=trusted), ranges)
-        for name in names
+    managers = {
+        trusted: _connection_manager(_common(listen), secure=True, trusted=trusted)
         for trusted in _trusts(listen)
-        for ranges in [proxies if trusted else ()]
+    }
+    found = [
+        quic.chain(name, manager, proxies if trusted else ())
+        for name in names
+        for trusted, manager in managers.items()
     ]
     return quic.listener(listen, text, found, _OWNER)
 

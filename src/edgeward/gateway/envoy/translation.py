@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from edgeward.gateway.envoy.cluster import cluster
 from edgeward.gateway.envoy.gateway import Gateway
 from edgeward.gateway.envoy.limits import buckets
-from edgeward.gateway.envoy.listener import listeners
+from edgeward.gateway.envoy.listener import Listening
 from edgeward.gateway.envoy.route import leads_to
 from edgeward.gateway.envoy.routes import Around, around, route_configurations
 from edgeward.gateway.envoy.table import Key, RouteTable
@@ -42,6 +42,7 @@ class Translation:
         self._carrying: set[Key] = set()
         self._clusters: dict[Key, Resource] = {}
         self._table = RouteTable()
+        self._listening = Listening()
         self._around: Around | None = None
         self._roots = ""
 
@@ -73,7 +74,12 @@ class Translation:
             self._around = surroundings
             self._table.touch_all()
         configurations = route_configurations(self._table, surroundings, self._declared, gateway.listen)
-        return (*self._used_clusters(), *listeners(gateway), buckets(gateway.routes), *configurations)
+        return (
+            *self._used_clusters(),
+            *self._listening.update(gateway),
+            buckets(gateway.routes),
+            *configurations,
+        )
 
     def _take_services(self, gateway: Gateway) -> None:
         now = {id(service): service for service in gateway.services}

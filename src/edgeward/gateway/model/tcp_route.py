@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from edgeward.gateway.model.listen import Address, Addresses
 from edgeward.gateway.model.units import Network
 from edgeward.parsing import Name, Value
+from edgeward.placement import Selector
 
 
 class TcpRoute(Value):
@@ -26,6 +27,8 @@ class TcpRoute(Value):
     """At once, on each address of each node; more are closed at once."""
     proxy_protocol: tuple[Network, ...] = Field(default=(), max_length=1000)
     """As ``listen.proxy_protocol``, for this route's addresses; with it, visitors must speak first."""
+    nodes: Selector | None = None
+    """Labels of the nodes that open these ports, `{region: eu}`; unset: all."""
 
     @model_validator(mode="after")
     def _no_address_twice(self) -> Self:
