@@ -74,6 +74,8 @@ class Waiting:
         node = self.nodes[name]
         # an older controller gives all of them, and says of none that it is old
         own = [r for r in node.get("rejections", ()) if self._counts(r)]
+        if node.get("revision", 0) < self.revision:
+            return own  # what it says of before may be about what is replaced now
         return own + [r for r in node.get("older", ()) if r.get("object") in self.about]
 
     def _counts(self, rejection: Mapping[str, Any]) -> bool:
@@ -107,7 +109,7 @@ def wait(client: Client, revision: int, about: Collection[str], timeout: float) 
             state = answer.get("state")
             at = time.monotonic() - began
             tell(waiting.take(answer["nodes"], at))
-            if waiting.over(at) or left <= part:
+            if waiting.over(at) or at >= timeout:
                 break
     _conclude(waiting)
     if not waiting.done:
