@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -378,3 +379,35 @@ def _another_root(directory: Path) -> Path:
     path = directory / "other.pem"
     path.write_text(new_root(1_790_000_000.0).pem)
     return path
+
+
+def test_nodes_are_labelled_and_what_they_serve_follows(edge: Edge) -> None:
+    assert "no labels" in edge.run("node", "label", "edge1").out
+    labelled = edge.run("node", "label", "edge1", "region=eu", "rack=a/1")
+    assert (labelled.code, labelled.out) == (0, "edge1: rack=a/1, region=eu\n")
+    assert "rack=a/1, region=eu" in edge.run("get", "nodes").out
+    assert edge.run("node", "label", "edge1", "rack-").out == "edge1: region=eu\n"
+    assert edge.run("node", "label", "edge1", "name=edge2").code == 2
+    assert edge.run("node", "label", "nobody", "a=b").code == 1
+
+    file = edge.file("eu.yaml", domains=[{"name": "eu.example", "nodes": {"region": ["eu", "ch"]}}])
+    done = edge.run("apply", "-f", file, "--wait", "--timeout", "20")
+    assert done.code == 0, done.err
+    assert re.search(r"edge1 serves revision \d+ after \d+\.\d\d s", done.out)
+    assert "eu.example" in edge.run("get", "domains").out
+
+    edge.run("node", "label", "edge1", "region=us")
+    explained = edge.run("explain", "eu.example").out
+    assert "not on edge1: the domain eu.example is served on other nodes: region: ch or eu" in explained
+    assert "no node has the labels that domains/default/eu.example asks for" in edge.run("status").out
+    edge.run("node", "label", "edge1", "region-")
+    assert edge.run("apply", "-f", edge.file("eu.yaml")).code == 0
+
+
+def test_a_join_token_says_its_labels(edge: Edge) -> None:
+    made = edge.run(
+        "token", "create", "berlin", "--role", "node", "--label", "region=eu", "--label", "name=b"
+    )
+    assert made.code == 0, made.err
+    assert "name=b, region=eu" in edge.run("get", "tokens").out
+    assert edge.run("token", "create", "x", "--label", "region=eu").code == 2

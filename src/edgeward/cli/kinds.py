@@ -99,7 +99,7 @@ def _connected(item: Item, _now: float) -> object:
 
 
 def _labels(item: Item, _now: float) -> object:
-    return ", ".join(f"{key}={value}" for key, value in (item.get("labels") or {}).items())
+    return show.labels(item.get("labels"))
 
 
 def _about(item: Item, _now: float) -> object:

@@ -39,8 +39,7 @@ def label(
         wanted = {key: value for key, value in {**has, **fresh}.items() if key not in gone}
         if wanted != has:
             has = dict(client.put(f"{path}/labels", {"labels": wanted})["labels"])
-    shown = ", ".join(f"{key}={value}" for key, value in has.items())
-    show.line(f"{show.shown(name)}: {shown or 'no labels'}")
+    show.line(f"{show.shown(name)}: {show.labels(has) or 'no labels'}")
 
 
 def labels(words: Sequence[str], *, name: bool = False) -> dict[str, str]:

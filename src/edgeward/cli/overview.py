@@ -133,7 +133,7 @@ def _nodes(nodes: Sequence[Data], now: float) -> Iterator[list[object]]:
             node.get("name"),
             show.good("yes") if node.get("connected") else show.bad("no"),
             show.moment(node.get("seen"), now),
-            ", ".join(f"{key}={value}" for key, value in (node.get("labels") or {}).items()),
+            show.labels(node.get("labels")),
             report.get("revision"),
             show.good(_envoy(report)) if envoy == "serving" else show.bad(envoy),
             report.get("certificates"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
@@ -119,6 +119,11 @@ def steps(*, large: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 def line(text: str) -> None:
     console().print(Text(text), soft_wrap=True)
+
+
+def labels(found: Mapping[str, str] | None) -> str:
+    """Give a node's labels as they are written on the command line."""
+    return ", ".join(f"{shown(key)}={shown(value)}" for key, value in sorted((found or {}).items()))
 
 
 def moment(value: object, now: float) -> str:
