@@ -93,6 +93,9 @@ async def expected(here, labels: dict[str, str]) -> set[str]:
     hints = {n for n in domains if not selects(domains[n].nodes) and not n.startswith("*.")}
     found |= {f"domains/{n}" for n in hints if over(n) in domains and selects(domains[over(n)].nodes)}
     found |= {f"routes/{r.name}" for r in mine}
+    tcp = [v for k, v in objects.items() if k.kind == "tcp_routes"]
+    found |= {f"tcp_routes/{r.name}" for r in tcp if selects(r.nodes)}
+    routes, mine = routes + tcp, mine + [r for r in tcp if selects(r.nodes)]
     for key in (k for k in objects if k.kind == "services"):
         users = [r for r in routes if r.service == key.name]
         if not users or any(r in mine for r in users):
@@ -124,9 +127,14 @@ def document(chance: random.Random) -> dict:
                  service=chance.choice(services))
         for i in range(chance.randint(0, 3)) if hosts
     ]  # fmt: skip
+    tcp = [selected(name=f"t{i}", listen=f":{2500 + i}", service="raw") for i in range(chance.randint(0, 2))]
     return {
+        "tcp_routes": tcp,
         "domains": [selected(name=n, on_demand=True) for n in names],
-        "services": [{"name": s, "backends": [f"http://{chance.choice('ab')}.example"]} for s in services],
+        "services": [
+            {"name": "raw", "backends": ["tcp://a.example:25"]},
+            *({"name": s, "backends": [f"http://{chance.choice('ab')}.example"]} for s in services),
+        ],
         "routes": routes,
     }
 
