@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import pwd
@@ -31,6 +32,7 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
 }
 USER = "edgeward"
+_libc = ctypes.CDLL(None)
 _END_OTHERS = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 _EMPTY = """DO $$ DECLARE one record; BEGIN
@@ -112,10 +114,11 @@ class Postgres:
         with (self.directory / "log").open("ab") as log:
             self._child = subprocess.Popen(
                 [str(a) for a in argv],
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                stdin=subprocess.DEVNULL,
                 process_group=0,
+                preexec_fn=_end_with_us,
                 **self._as,
             )
         _until(self._answers, self.output)
@@ -187,6 +190,11 @@ class Named:
 
     def url(self) -> str:
         return self.address
+
+
+def _end_with_us() -> None:
+    """End the server where the tests are killed: prctl(2), PR_SET_PDEATHSIG."""
+    _libc.prctl(1, int(signal.SIGQUIT))
 
 
 def _unprivileged() -> Mapping[str, object]:

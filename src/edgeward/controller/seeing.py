@@ -91,8 +91,7 @@ class Seeing:
         return status
 
     def stale_since(self) -> float | None:
-        lost = self._database.lost
-        return None if lost is None else lost.since
+        return self._database.away_since
 
     async def _counted(self, project: str | None) -> tuple[int, Mapping[str, int], Mapping[str, int]]:
         """Give revision, objects and certificates; while the database is lost, what was known of them."""
@@ -111,7 +110,7 @@ class Seeing:
         lost = self._database.lost
         return {
             "kind": self._database.engine.dialect.name,
-            "lost_since": None if lost is None else lost.since,
+            "lost_since": self._database.away_since,
             "reason": None if lost is None else lost.reason,
         }
 

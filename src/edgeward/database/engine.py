@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -47,6 +48,7 @@ class Database:
         self._revision = 0
         self._changed = asyncio.Condition()
         self._turn = asyncio.Lock()  # SQLite's own queue polls and is not fair
+        self._failing: float | None = None
         self._told: dict[str, list[Callable[[str], None]]] = defaultdict(list)
 
     @property
@@ -58,6 +60,12 @@ class Database:
     def lost(self) -> Lost | None:
         """Since when and why it cannot be asked, as far as ``listen()`` knows."""
         return None if self._link is None else self._link.lost
+
+    @property
+    def away_since(self) -> float | None:
+        """Since when (Unix seconds) it could not be asked; None where it was asked last with success."""
+        lost = self.lost
+        return self._failing if lost is None else lost.since
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -157,12 +165,15 @@ class Database:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        if self.lost is not None:  # fail at once: whoever asks may have an answer without the database
-            raise Unreachable(f"the database does not answer: {self.lost.reason}")
+        lost = self.lost
+        if lost is not None:  # fail at once: whoever asks may have an answer without the database
+            raise Unreachable(f"the database does not answer: {lost.reason}")
         try:
             connection = await self.engine.connect()
-        except (OSError, DBAPIError, PoolTimeout) as error:
+        except (OSError, DBAPIError) as error:
+            self._failing = self._failing or time.time()
             raise Unreachable(f"the database does not answer: {self._reason(error)}") from error
+        self._failing = None
         try:
             yield connection
         finally:
@@ -199,6 +210,8 @@ class Database:
             if getattr(error.orig, "sqlstate", None) in _SQLSTATE_BUSY:
                 raise Unavailable(_BUSY) from error
             kind = Unreachable if error.connection_invalidated else Unavailable
+            if kind is Unreachable:
+                self._failing = self._failing or time.time()
             raise kind(f"the database does not answer: {self._reason(error)}") from error
 
     def _reason(self, error: BaseException) -> str:
