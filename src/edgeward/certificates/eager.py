@@ -25,23 +25,25 @@ async def run(issuance: Issuance, changed: asyncio.Event, lease: Lease | None = 
 
     After a change only domains that are new or different are looked at, else all.
     """
-    seen: dict[str, Domain] = {}
+    whole = True
     while True:
         changed.clear()
-        domains = {domain.name: domain for domain in issuance.policy().eager()}
+        policy = issuance.policy()
+        fresh = policy.fresh()
         try:
-            await make_missing(issuance, [d for d in domains.values() if seen.get(d.name) is not d], lease)
-            seen = domains
+            await make_missing(issuance, list(policy.eager()) if whole else fresh, lease)
+            whole = False
             await tickets.rotate(issuance, issuance.clock())  # where the first hot name was declared
         except Taken:
             raise
         except EdgewardError as error:
             _log.warning("eager certificates wait", reason=str(error))
+            whole = True
         try:
             async with asyncio.timeout(_LOOK_AGAIN):
                 await changed.wait()
         except TimeoutError:
-            seen = {}
+            whole = True
 
 
 async def make_missing(issuance: Issuance, domains: Sequence[Domain], lease: Lease | None = None) -> int:

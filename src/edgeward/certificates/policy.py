@@ -21,16 +21,20 @@ class Policy:
         self._domains = {domain.name: domain for domain in domains}
         self._hot = {name: domain for name, domain in self._domains.items() if domain.hot}
         self._issuers = {(issuer.project, issuer.name): issuer for issuer in issuers}
+        self._fresh = {domain.name: domain for domain in self.eager()}
 
     def replace(self, before: object, after: object) -> None:
         """Take in a change of anything declared; None is what is not there, other kinds are passed over."""
         if isinstance(before, Domain) and self._domains.get(before.name) == before:
             del self._domains[before.name]  # else another project has it by now
+            self._fresh.pop(before.name, None)
             self._hot.pop(before.name, None)
         elif isinstance(before, Issuer):
             self._issuers.pop((before.project, before.name), None)
         if isinstance(after, Domain):
             self._domains[after.name] = after
+            if not after.on_demand:
+                self._fresh[after.name] = after
             if after.hot:
                 self._hot[after.name] = after
         elif isinstance(after, Issuer):
@@ -50,6 +54,12 @@ class Policy:
     def hot(self) -> Iterator[Domain]:
         """Give the names that have an RSA certificate and resume sessions."""
         return iter(self._hot.values())
+
+    def fresh(self) -> list[Domain]:
+        """Give those of ``eager()`` that are new or different since this was asked last."""
+        found = list(self._fresh.values())
+        self._fresh.clear()
+        return found
 
     def wanted(self, certificate_name: str) -> Domain | None:
         """Give the domain for which a certificate so named should go on being renewed, if any.

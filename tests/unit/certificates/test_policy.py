@@ -88,3 +88,19 @@ def test_a_policy_kept_up_is_the_policy_made_anew_in_whatever_order_a_change_is_
         n: anew.covering(n) for n in ("a.example", "b.example")
     }
     assert set(kept_up.eager()) == set(anew.eager())
+
+
+def test_eager_domains_are_fresh_once_for_each_change_and_not_when_they_are_gone():
+    there, gone, late = (
+        Domain(name="a.example"),
+        Domain(name="b.example"),
+        Domain(name="c.example", on_demand=True),
+    )
+    policy = Policy([there, gone, late])
+
+    policy.replace(gone, None)
+    assert policy.fresh() == [there]
+    assert policy.fresh() == []
+    policy.replace(late, Domain(name="c.example"))
+    policy.replace(there, Domain(name="a.example", on_demand=True))
+    assert [domain.name for domain in policy.fresh()] == ["c.example"]
