@@ -145,5 +145,7 @@ class _failures:  # noqa: N801 - reads as a statement: with _failures(client)
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, httpx.TimeoutException):
             raise Unavailable(f"{self._client.base_url} does not answer in time") from error
+        if isinstance(error, RuntimeError) and self._client.is_closed:  # replaced while somebody still asked
+            raise Unavailable(f"{self._client.base_url} is not asked any more in this way") from error
         if isinstance(error, (httpx.HTTPError, httpx.StreamError, ssl.SSLError, OSError)):
             raise Unavailable(f"{self._client.base_url}: {error or type(error).__name__}") from error
