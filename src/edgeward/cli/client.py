@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -67,22 +68,13 @@ class Client:
 
         A line that is a ``problem`` is raised.
         """
-        waits = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
         headers = {"Accept": "application/x-ndjson"}
-        try:
-            with self._http.stream("POST", path, json=body, headers=headers, timeout=waits) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    raise failure(answer.status_code, _data(answer))
-                for text in answer.iter_lines():
-                    line = json.loads(text)
-                    if "problem" in line:
-                        raise failure(int(line["problem"]["status"]), line["problem"])
-                    yield line
-        except httpx.TimeoutException as error:
-            raise Unavailable(f"{self._server.url} does not answer in time; {_ELSEWHERE}") from error
-        except (httpx.HTTPError, ssl.SSLError) as error:
-            raise Unavailable(self._unreachable(error)) from error
+        with self._lines("POST", path, timeout, headers=headers, json=body) as lines:
+            for text in lines:
+                line = json.loads(text)
+                if "problem" in line:
+                    raise failure(int(line["problem"]["status"]), line["problem"])
+                yield line
 
     def put(self, path: str, body: object) -> Any:
         return self._asked("PUT", path, None, body).json()
@@ -98,17 +90,8 @@ class Client:
         headers = {"Accept": "text/event-stream"}
         if last_id is not None:
             headers["Last-Event-ID"] = str(last_id)
-        waits = httpx.Timeout(silence, connect=_CONNECT_TIMEOUT)
-        try:
-            with self._http.stream("GET", path, params=given, headers=headers, timeout=waits) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    raise failure(answer.status_code, _data(answer))
-                yield from event_blocks(answer.iter_lines())
-        except httpx.TimeoutException as error:
-            raise Unavailable(f"{self._server.url} does not answer in time; {_ELSEWHERE}") from error
-        except (httpx.HTTPError, ssl.SSLError) as error:
-            raise Unavailable(self._unreachable(error)) from error
+        with self._lines("GET", path, silence, headers=headers, params=given) as lines:
+            yield from event_blocks(lines)
 
     def delete(self, path: str, parameters: Parameters | None = None) -> None:
         self._asked("DELETE", path, parameters)
@@ -139,15 +122,30 @@ class Client:
     ) -> httpx.Response:
         given = {name: _text(value) for name, value in (parameters or {}).items() if value is not None}
         waits = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
-        try:
+        with self._reaching():
             answer = self._http.request(method, path, params=given, json=body, timeout=waits, headers=headers)
+        if answer.is_success:
+            return answer
+        raise failure(answer.status_code, _data(answer))
+
+    @contextmanager
+    def _lines(self, method: str, path: str, silence: float, **asked: Any) -> Iterator[Iterator[str]]:
+        """Ask, and give the answer's lines as they come; ``silence``: longest wait for one, in seconds."""
+        waits = httpx.Timeout(silence, connect=_CONNECT_TIMEOUT)
+        with self._reaching(), self._http.stream(method, path, timeout=waits, **asked) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise failure(answer.status_code, _data(answer))
+            yield answer.iter_lines()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
         except httpx.TimeoutException as error:
             raise Unavailable(f"{self._server.url} does not answer in time; {_ELSEWHERE}") from error
         except (httpx.HTTPError, ssl.SSLError) as error:
             raise Unavailable(self._unreachable(error)) from error
-        if answer.is_success:
-            return answer
-        raise failure(answer.status_code, _data(answer))
 
     def _unreachable(self, error: Exception) -> str:
         reason = str(error) or type(error).__name__
