@@ -317,7 +317,7 @@ class Nodes:
 
 
 async def _quiet(database: Database, stream: Stream, revision: int) -> Value | None:
-    """Wait for a change or the end (None); give a question that comes before, or a ping after 5 s."""
+    """Wait for a change or the end (None); give a question that comes before, or a ping after 2 s."""
     changed = asyncio.create_task(database.changed_since(revision, _PING))
     ended = asyncio.create_task(stream.ended.wait())
     asked = asyncio.create_task(stream.questions.get())
