@@ -19,7 +19,6 @@ from benchmarks.processes import rss_mb, until
 from benchmarks.table import Goal, Row
 from benchmarks.visits import Visits, visit
 
-WHAT = "100,000 domains"
 _SETS = 1000
 _SUFFIX = "scale.bench.example"
 _SOURCE = "file:scale.json"

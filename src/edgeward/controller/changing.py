@@ -18,6 +18,7 @@ from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.whereabouts import Moved
 
+API_SOURCE: Final = "api"
 _SWEEP_AFTER_BYTES: Final = 64 * 1024**2
 _SWEEP_AFTER_CHANGES: Final = 50_000
 _log = logger("edgeward.controller.changing")

@@ -15,7 +15,7 @@ from edgeward.access.model import Principal, Right
 from edgeward.api.usecases import ApplyRequest, Filter, Precondition, Progress
 from edgeward.controller import remembered
 from edgeward.controller.allowed import allow, shows, visible
-from edgeward.controller.changing import Changing
+from edgeward.controller.changing import API_SOURCE, Changing
 from edgeward.controller.state import State
 from edgeward.database.engine import Database, Unreachable, Writing, current_revision
 from edgeward.declaration import audit, document, store
@@ -27,8 +27,6 @@ from edgeward.errors import Invalid, NotFound, Problem
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value
 from edgeward.whereabouts import Moved
-
-API_SOURCE: Final = "api"
 
 
 def _unseen(_step: str, _done: int, _of: int) -> None:

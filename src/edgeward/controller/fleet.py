@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -68,17 +68,17 @@ class Fleet:
         database.on("token", self._hear_of_token)
         for topic in ("regained", "controllers"):
             database.on(topic, lambda _: self._look_at_all())
-        registry.followed = self._follows
+        registry.followed = self._hear_of_node
 
     def at(self, url: str) -> None:
         """Say where this controller serves its API."""
-        self.me = Controller(**{**asdict(self.me), "url": url})
+        self.me = replace(self.me, url=url)
 
     def shown(self) -> list[dict[str, Any]]:
         """Give the controllers heard of lately, this one first."""
         now = self._clock()
         others = [c for c in self._others if now - self._note_seen(c.id, c.seen) < SILENCE]
-        mine = Controller(**{**asdict(self.me), "seen": now})
+        mine = replace(self.me, seen=now)
         return [{**asdict(c), "here": c is mine} for c in (mine, *others)]
 
     async def run(self) -> None:
@@ -124,10 +124,6 @@ class Fleet:
         await self._database.tell("node", name)
 
     # --- nodes that follow others ----------------------------------------------------------
-
-    def _follows(self, name: str) -> None:
-        """Note that a node began to follow here, or ended to."""
-        self._hear_of_node(name)
 
     def _hear_of_node(self, name: str) -> None:
         self._dirty.add(name)

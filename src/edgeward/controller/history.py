@@ -12,7 +12,7 @@ from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.api.history import About, Found, Listed, Rollback, RolledBack, Then
 from edgeward.controller.allowed import allow, shows, visible
-from edgeward.controller.changing import Changing
+from edgeward.controller.changing import API_SOURCE, Changing
 from edgeward.controller.state import State
 from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, current_revision
@@ -26,8 +26,6 @@ from edgeward.errors import Conflict, Invalid, NotFound, Problem
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value
 from edgeward.whereabouts import Moved
-
-API_SOURCE = "api"
 
 
 class History:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -13,7 +13,6 @@ from pydantic import Field, field_validator, model_validator
 
 from edgeward.parsing import Value
 
-Scheme = Literal["http", "https", "h2c", "h2", "tcp", "unix"]
 _ALIASES = {"grpc": "h2c", "grpcs": "h2"}
 _DEFAULT_PORTS = {"http": 80, "https": 443, "h2c": 80, "h2": 443}
 
