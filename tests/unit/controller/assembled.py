@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from edgeward.access.model import EVERY_PROJECT, Principal, Role
 from edgeward.controller.config import Settings
@@ -19,6 +20,8 @@ from edgeward.database.migrations import migrate
 from edgeward.sealing import load_or_create
 
 ADMIN = Principal("t", "ann", "admin", EVERY_PROJECT)
+on_both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+"""Runs a test on both databases that takes the fixture ``here``."""
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import time
 
 import pytest
@@ -16,30 +15,8 @@ from edgeward.controller.events import Events
 from edgeward.database.engine import open_database
 from edgeward.declaration import events
 from edgeward.errors import Unavailable
-from tests.unit.controller.assembled import ADMIN, controller
+from tests.unit.controller.assembled import ADMIN, on_both
 from tests.unit.controller.test_declared import DOMAIN, WHOLE, detail
-
-
-@pytest.fixture
-def url(request, tmp_path, sqlite_template):
-    """A database on SQLite; a test may be run ``on_both``."""
-    if getattr(request, "param", "sqlite") == "postgresql":
-        return request.getfixturevalue("postgres_url")
-    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
-
-
-@pytest.fixture
-async def here(tmp_path, url):
-    async with controller(tmp_path, url) as found:
-        yield found
-
-
-@pytest.fixture
-async def admin(here):
-    return await here.token("boss", "admin")
-
-
-on_both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
 
 def read(text: str) -> list[tuple[int, str, dict]]:

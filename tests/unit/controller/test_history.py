@@ -12,7 +12,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -25,31 +24,9 @@ from edgeward.database.engine import Database
 from edgeward.declaration.model import Key
 from edgeward.errors import Conflict, Invalid, NotFound
 from tests.unit.certificates.issuing import opened
-from tests.unit.controller.assembled import ADMIN, controller
+from tests.unit.controller.assembled import ADMIN, on_both
 from tests.unit.controller.test_declared import DOMAIN, ROUTE, SHOP, WHOLE, detail
 from tests.unit.declaration.examples import documents
-
-
-@pytest.fixture
-def url(request, tmp_path, sqlite_template):
-    """A database on SQLite; a test may be run ``on_both``."""
-    if getattr(request, "param", "sqlite") == "postgresql":
-        return request.getfixturevalue("postgres_url")
-    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
-
-
-@pytest.fixture
-async def here(tmp_path, url):
-    async with controller(tmp_path, url) as found:
-        yield found
-
-
-@pytest.fixture
-async def admin(here):
-    return await here.token("boss", "admin")
-
-
-on_both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
 
 async def back(here, headers, revision, **body):
