@@ -28,13 +28,7 @@ from edgeward.gateway.envoy import Gateway
 from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import parse
 from tests.integration.gateway_rig import Rig, ShowingBackend, ask, connect
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
+from tests.ports import free_port
 
 HTTPS = free_port()
 NAME = "shop.example"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from edgeward.parsing import parse
 from edgeward.xds import messages as m
 from tests.client_certificates import Authority
 from tests.integration.gateway_rig import Rig
+from tests.ports import free_port
 
 
 def mostly(good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -149,12 +149,6 @@ def rig() -> Iterator[Rig]:
     yield found
     found.close()
     shutil.rmtree(directory)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 PORT = free_port()

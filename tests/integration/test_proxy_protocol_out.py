@@ -22,15 +22,10 @@ from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import parse
 from tests.integration.gateway_rig import Rig, ask, connect
 from tests.integration.test_backends_on_envoy import Authority
+from tests.ports import free_port
 
 NAME = "shop.example"
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 HTTPS = free_port()
