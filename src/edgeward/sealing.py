@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -11,11 +12,34 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edgeward.errors import Invalid, Unavailable
+from edgeward.parsing import Value
+from edgeward.secret import Secret
 
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 8
 _NONCE_BYTES = 12
 _HEADER_BYTES = 1 + _KEY_ID_BYTES + _NONCE_BYTES
+
+
+class Sealed(Value):
+    """A declared secret, as values, the database and the feed hold it: sealed where the declaration is read.
+
+    The context is ``declared``.
+    """
+
+    sealed: str
+    """A record of ``Seal``, in base64."""
+    digest: str
+    """Tells whether two secrets are equal without opening them."""
+
+    def reveal(self, seal: Seal) -> Secret[str]:
+        """Give the text; raises Invalid where it was sealed under another key."""
+        return Secret(seal.open(base64.b64decode(self.sealed), "declared").decode())
+
+    def __repr__(self) -> str:
+        return "Sealed(****)"
+
+    __str__ = __repr__
 
 
 class Seal:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from edgeward.certificates.client import ClientCertificates
 from edgeward.parsing import HostPattern, Name, Value
 from edgeward.placement import Selector
+from edgeward.sealing import Sealed
 from edgeward.secret import Secret
+
+Challenge = Literal["http-01", "tls-alpn-01", "dns-01"]
 
 
 class LocalIssuer(Value):
@@ -21,20 +24,53 @@ class LocalIssuer(Value):
     """Validity of a certificate; it is renewed when a third is left."""
 
 
+class ExternalAccount(Value):
+    """The account at the authority's own site that an ACME account is bound to (RFC 8555, 7.3.4)."""
+
+    kid: str = Field(min_length=1, max_length=300)
+    """The key's identifier, as the authority gave it."""
+    hmac_key: Sealed
+    """The key, in base64url, as the authority gave it."""
+
+
+class AcmeIssuer(Value):
+    """Certificates from an authority that speaks ACME (RFC 8555)."""
+
+    directory: str = Field(pattern=r"^https://[^\s/]+(/[^\s]*)?$", max_length=500)
+    """URL of its directory."""
+    email: str | None = Field(default=None, pattern=r"^[^@\s,]+@[^@\s,]+$", max_length=300)
+    """Whom it writes to about expiry, where it still does."""
+    ca_file: str | None = Field(default=None, max_length=1000)
+    """PEM file on the controller's host with the roots its HTTPS is trusted by, instead of the system's."""
+    challenges: list[Challenge] = Field(default=["http-01", "tls-alpn-01"], min_length=1)
+    """How names are proven, in the order of preference; wildcards need ``dns-01``."""
+    eab: ExternalAccount | None = None
+    """Where it wants accounts bound to one of its own site."""
+    key: Literal["ecdsa", "rsa"] = "ecdsa"
+    """Kind of the certificates' keys: ECDSA P-256, or RSA of 2048 bits."""
+    profile: str | None = Field(default=None, max_length=100)
+    """Which of the authority's profiles to order, such as ``shortlived``."""
+    preferred_chain: str | None = Field(default=None, max_length=200)
+    """Common name of the root, or of an issuer, in the chain to choose where it offers several."""
+
+
 class Issuer(Value):
-    """A source of certificates; this version knows the kind ``local``."""
+    """A source of certificates: this installation's own authority, or one that speaks ACME."""
 
     name: Name
     project: Name = "default"
-    local: LocalIssuer
+    local: LocalIssuer | None = None
     """This installation's own authority."""
+    acme: AcmeIssuer | None = None
+    """An authority that speaks ACME, such as Let's Encrypt."""
+    fallback: list[Name] = Field(default=[], max_length=5)
+    """Issuers of the same project that are tried, in this order, where this one cannot issue."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _known_kind(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "acme" in data:
-            raise ValueError("acme issuers are not in this version; use local: {}")
-        return data
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.local is None) == (self.acme is None):
+            raise ValueError("say one of local: {} and acme: {directory: …}")
+        return self
 
 
 class Domain(Value):

@@ -79,6 +79,8 @@ class Policy:
         if issuer is None and domain.issuer != LOCAL.name:
             raise Refused(f"domain {domain.name}: its issuer '{domain.issuer}' does not exist; declare it")
         issuer = issuer or LOCAL
+        if issuer.local is None:
+            raise Refused(f"domain {domain.name}: ordering from '{issuer.name}' is not possible yet")
         lifetime = issuer.local.lifetime_days * _DAY_SECONDS
         return Order(name, domain.project, issuer.name, lifetime, beside=domain.hot)
 

@@ -83,6 +83,13 @@ certificates = Table(
     Column("renew_at", Float, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("placed", BigInteger, nullable=False, server_default="0"),  # as of objects
+    Column("source", _string(20), nullable=False, server_default="issued"),  # issued, uploaded, imported
+    Column("leader", _string(260)),  # the name it is a copy of, where several names share one certificate
+    Column("window_start", Float),  # when its authority suggests to renew it (RFC 9773)
+    Column("window_end", Float),
+    Column("window_next", Float),  # when to ask again; none: its authority makes no suggestion
+    Index("certificates_by_leader", "leader"),
+    Index("certificates_by_window", "window_next"),
     Index("certificates_by_placement", "placed", "name"),
     Index("certificates_by_revision", "revision", "name"),
     Index("certificates_by_renewal", "renew_at"),
@@ -218,4 +225,117 @@ revisions = Table(
     Column("size", BigInteger, nullable=False),  # bytes of its changes
     Column("objects", Text, nullable=False),  # JSON; the first of them: action and key
     Index("revisions_by_project", "project", "revision"),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    # a certificate that somebody waits for: one row a name, gone when it is there
+    Column("name", _string(260), primary_key=True),
+    Column("project", _string(100), nullable=False),
+    Column("issuer", _string(100), nullable=False),
+    Column("reason", _string(20), nullable=False),  # visitor, renewal, new
+    Column("state", _string(20), nullable=False),  # waiting, working, failed
+    Column("queued", Float, nullable=False),
+    Column("due", Float, nullable=False),  # not before; what failed waits longer each time
+    Column("expires", Float),  # of the certificate it is to replace
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("began", Float),
+    Column("step", _string(40)),  # what is being done at the authority
+    Column("authority", _string(100)),  # the issuer that is tried now: its own, or one to fall back to
+    Column("url", Text),  # of the order at the authority: it is gone on with after a crash
+    Column("sealed_key", LargeBinary),  # the key the certificate will have
+    Column("problem", Text),  # why the last attempt failed
+    Index("orders_by_due", "state", "due"),
+    Index("orders_by_project", "project", "name"),
+)
+
+issuances = Table(
+    "issuances",
+    metadata,
+    # what became of orders, and of certificates that people brought or took away: the history of a name
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("name", _string(260), nullable=False),
+    Column("project", _string(100), nullable=False),
+    Column("issuer", _string(100), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("outcome", _string(20), nullable=False),  # issued, failed, uploaded, imported, revoked…
+    Column("who", _string(200)),  # where a person did it
+    Column("seconds", Float),  # from queued to done
+    Column("fingerprint", _string(64)),
+    Column("problem", Text),
+    Index("issuances_by_name", "name", "id"),
+    Index("issuances_by_time", "at"),
+    sqlite_autoincrement=True,
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("project", _string(100), primary_key=True),
+    Column("issuer", _string(100), primary_key=True),
+    Column("directory", Text, primary_key=True),
+    Column("url", Text),  # none until the authority has told it
+    Column("sealed_key", LargeBinary, nullable=False),
+    Column("sealed_next", LargeBinary),  # the key it is being changed to
+    Column("email", _string(300)),
+    Column("created", Float, nullable=False),
+)
+
+challenges = Table(
+    "challenges",
+    metadata,
+    # what an authority asks the nodes for; any controller answers any node
+    Column("type", _string(20), primary_key=True),  # http-01, tls-alpn-01
+    Column("key", _string(300), primary_key=True),  # http-01: the token; tls-alpn-01: the name
+    Column("name", _string(260), nullable=False),
+    Column("value", Text, nullable=False),  # the key authorization
+    Column("expires", Float, nullable=False),
+    Index("challenges_by_expiry", "expires"),
+)
+
+spendings = Table(
+    "spendings",
+    metadata,
+    # what was asked of an authority that it allows only so often
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("account", _string(300), nullable=False),
+    Column("scope", _string(30), nullable=False),  # orders, domain, exact, failures
+    Column("key", _string(300), nullable=False),
+    Column("at", Float, nullable=False),
+    Index("spendings_by_key", "account", "scope", "key", "at"),
+    Index("spendings_by_time", "at"),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    # what an authority refused with 429, until when
+    Column("account", _string(300), primary_key=True),
+    Column("scope", _string(30), primary_key=True),
+    Column("key", _string(300), primary_key=True),
+    Column("until", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+withheld = Table(
+    "withheld",
+    metadata,
+    # names that somebody deactivated: no certificate is served or obtained for them
+    Column("name", _string(260), primary_key=True),
+    Column("project", _string(100), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("who", _string(200), nullable=False),
+    Column("revision", BigInteger, nullable=False),
+)
+
+seal_keys = Table(
+    "seal_keys",
+    metadata,
+    # the keys that records are sealed with, wrapped by a key that is never in the database
+    Column("id", _string(16), primary_key=True),  # key id, hex
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("wrapped_by", _string(16), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("retired", Float),  # records are sealed anew with another one since then
 )
