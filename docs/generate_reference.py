@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value
+from edgeward.sealing import Sealed
 
 TARGET = Path(__file__).parent / "reference" / "configuration.md"
 SINGLE = ("listen", "cache")
@@ -26,7 +27,8 @@ One YAML file declares everything; REST takes and gives the same fields as JSON 
 Durations are seconds as numbers or `500ms`, `30s`, `5m`, `1h`, `7d`; sizes are bytes or `64k`, `10m`, `1g`.
 `listen` and `cache` are one map each, all other kinds are lists of objects. Every object may name its
 `project` (default `default`); names of domains are unique over all projects, other names within one.
-The `ca` of a backend can be read from elsewhere: `{file: PATH}` or `{env: NAME}`.
+The `ca` of a backend can be read from elsewhere: `{file: PATH}` or `{env: NAME}`. A secret is its
+text, or one of these; it is stored sealed, and shown as `{kept: DIGEST}`: keep the one that is stored there.
 
 ```yaml
 version: 1
@@ -98,6 +100,8 @@ def _takes(field: dict[str, Any]) -> str:
     if "anyOf" in field:
         kinds = [_takes(f) for f in field["anyOf"] if f.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
+    if field.get("$ref") == "Sealed":
+        return "secret"
     if "$ref" in field:
         return f"[{field['$ref']}](#{field['$ref'].lower()})"
     if "enum" in field or "const" in field:
@@ -131,7 +135,7 @@ def _nested(model: type[Value], seen: set[type[Value]]) -> list[type[Value]]:
 
 def _models_in(annotation: Any) -> list[type[Value]]:
     if isinstance(annotation, type) and issubclass(annotation, Value):
-        return [annotation]
+        return [] if annotation is Sealed else [annotation]
     return [m for argument in getattr(annotation, "__args__", ()) for m in _models_in(argument)]
 
 

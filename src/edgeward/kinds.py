@@ -25,7 +25,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     for kind in (
         Kind("listen", Listen),
         Kind("cache", Cache),
-        Kind("issuers", Issuer),
+        Kind("issuers", Issuer, secrets=(("acme", "eab", "hmac_key"),)),
         Kind(
             "domains",
             Domain,

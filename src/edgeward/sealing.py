@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import hmac
 import os
 from pathlib import Path
+from typing import Any, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,24 +24,47 @@ _HEADER_BYTES = 1 + _KEY_ID_BYTES + _NONCE_BYTES
 
 
 class Sealed(Value):
-    """A declared secret, as values, the database and the feed hold it: sealed where the declaration is read.
+    """A declared secret, as values and the database hold it: sealed where the declaration is read.
 
-    The context is ``declared``.
+    Two are equal whose texts are: each sealing gives another record, so the digests are compared.
     """
 
     sealed: str
-    """A record of ``Seal``, in base64."""
+    """A record of ``Seal``, in base64; empty where the record stored with this digest is meant."""
     digest: str
     """Tells whether two secrets are equal without opening them."""
 
+    @classmethod
+    def of(cls, text: str, seal: Seal) -> Self:
+        digest = seal.digest(text.encode())
+        return cls(
+            sealed=base64.b64encode(seal.seal(text.encode(), _declared(digest))).decode(), digest=digest
+        )
+
     def reveal(self, seal: Seal) -> Secret[str]:
         """Give the text; raises Invalid where it was sealed under another key."""
-        return Secret(seal.open(base64.b64decode(self.sealed), "declared").decode())
+        return Secret(seal.open(base64.b64decode(self.sealed), _declared(self.digest)).decode())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
+        """Describe what people write and are shown."""
+        kept = {"type": "object", "properties": {"kept": {"type": "string"}}, "required": ["kept"]}
+        return {"anyOf": [{"type": "string", "format": "password"}, kept], "title": "Secret"}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sealed) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def __repr__(self) -> str:
         return "Sealed(****)"
 
     __str__ = __repr__
+
+
+def _declared(digest: str) -> str:
+    return f"declared:{digest}"
 
 
 class Seal:
@@ -50,12 +75,17 @@ class Seal:
 
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
+        self._digesting = hmac.digest(key, b"edgeward digests of declared secrets", "sha256")
         self.key_id = hashlib.sha256(b"edgeward seal key id\0" + key).digest()[:_KEY_ID_BYTES]
 
     def seal(self, plain: bytes, context: str) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
         box = self._aead.encrypt(nonce, plain, context.encode())
         return b"".join((_VERSION, self.key_id, nonce, box))
+
+    def digest(self, plain: bytes) -> str:
+        """Tell equal texts by an equal digest, which is worth nothing without the key."""
+        return hmac.digest(self._digesting, plain, "sha256").hex()[:32]
 
     def open(self, record: bytes, context: str) -> bytes:
         """Give the plain bytes back; raises Invalid where the record is not ours or was changed."""

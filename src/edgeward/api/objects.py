@@ -14,7 +14,7 @@ from edgeward.api.bodies import described, json_body
 from edgeward.api.pages import Filtering, Paging, Text, cursor, words
 from edgeward.api.preconditions import Expected, etag
 from edgeward.api.principal import Cases, Reader, Who, needs
-from edgeward.declaration.document import plain
+from edgeward.declaration import document
 from edgeward.declaration.model import DEFAULT_PROJECT, Key, Kind, Stored
 
 ObjectName = Annotated[str, Path(min_length=1, max_length=260, pattern=r"^[^\x00-\x1f\x7f/]+$")]
@@ -29,7 +29,7 @@ def routers(kinds: Mapping[str, Kind]) -> list[APIRouter]:
     return [_single(kind) if kind.single else _many(kind) for kind in kinds.values()]
 
 
-def shown(stored: Stored) -> dict[str, Any]:
+def shown(stored: Stored, kind: Kind) -> dict[str, Any]:
     """Give an object as the API shows it."""
     return {
         "kind": stored.key.kind,
@@ -37,7 +37,7 @@ def shown(stored: Stored) -> dict[str, Any]:
         "name": stored.key.name,
         "source": stored.source,
         "revision": stored.revision,
-        "value": plain(stored.value),
+        "value": document.shown(stored.value, kind),
     }
 
 
@@ -50,14 +50,14 @@ def _many(kind: Kind) -> APIRouter:
         found = await cases.declarations.listed(who, kind.name, where, page.limit, words(page, 2))
         full = len(found) == page.limit
         following = cursor(found[-1].key.name, found[-1].key.project) if full else None
-        return JSONResponse({"items": [shown(s) for s in found], "next": following})
+        return JSONResponse({"items": [shown(s, kind) for s in found], "next": following})
 
     @router.get("/{name}", name=f"get one of {kind.name}")
     async def found(
         cases: Cases, who: Reader, name: ObjectName, expected: Expected, project: Text = None
     ) -> Response:
         stored = await cases.declarations.found(who, kind.name, name, project)
-        return _answer(stored, unchanged=stored.revision in (expected.unless or ()))
+        return _answer(stored, kind, unchanged=stored.revision in (expected.unless or ()))
 
     @router.put(
         "/{name}",
@@ -78,7 +78,7 @@ def _many(kind: Kind) -> APIRouter:
         key = Key(kind.name, project or _own_project(who), name)
         value = await json_body(request)
         stored, made = await cases.declarations.put(who, key, value, expected, take_over)
-        return _answer(stored, 201 if made else 200)
+        return _answer(stored, kind, 201 if made else 200)
 
     @router.delete("/{name}", name=f"delete one of {kind.name}", dependencies=changer, status_code=204)
     async def deleted(
@@ -103,7 +103,7 @@ def _single(kind: Kind) -> APIRouter:
     @router.get("", name=f"get {kind.name}")
     async def found(cases: Cases, who: Reader, expected: Expected) -> Response:
         stored = await cases.declarations.found(who, kind.name, kind.name, DEFAULT_PROJECT)
-        return _answer(stored, unchanged=stored.revision in (expected.unless or ()))
+        return _answer(stored, kind, unchanged=stored.revision in (expected.unless or ()))
 
     @router.put(
         "",
@@ -117,7 +117,7 @@ def _single(kind: Kind) -> APIRouter:
     ) -> Response:
         value = await json_body(request)
         stored, made = await cases.declarations.put(who, key, value, expected, take_over)
-        return _answer(stored, 201 if made else 200)
+        return _answer(stored, kind, 201 if made else 200)
 
     @router.delete("", name=f"delete {kind.name}", dependencies=changer, status_code=204)
     async def deleted(cases: Cases, who: Who, expected: Expected, take_over: TakeOver = False) -> Response:
@@ -131,8 +131,8 @@ def _own_project(who: Principal) -> str:
     return DEFAULT_PROJECT if who.project == EVERY_PROJECT else who.project
 
 
-def _answer(stored: Stored, status: int = 200, unchanged: bool = False) -> Response:
+def _answer(stored: Stored, kind: Kind, status: int = 200, unchanged: bool = False) -> Response:
     headers = {"ETag": etag(stored.revision)}
     if unchanged:
         return Response(status_code=304, headers=headers)
-    return JSONResponse(shown(stored), status, headers)
+    return JSONResponse(shown(stored, kind), status, headers)

@@ -18,6 +18,7 @@ from edgeward.errors import Invalid, Problem, Unavailable
 if TYPE_CHECKING:
     from edgeward.cli.client import Client
     from edgeward.declaration.document import Document
+    from edgeward.declaration.secrets import Carried
 
 WOULD_CHANGE: Final = 3
 _SHOWN_CHANGES: Final = 100
@@ -39,8 +40,9 @@ def validate(file: File) -> None:
     """Check a file, all of it at once, without a server."""
     from edgeward import kinds
     from edgeward.declaration.model import Declared
+    from edgeward.declaration.secrets import Carried
 
-    document = _read(file)
+    document = _read(file, Carried())
     problems = kinds.check(document.objects)
     if problems:
         raise _placed(problems, document)
@@ -136,13 +138,14 @@ def delete(
 # --- the file -----------------------------------------------------------------------------------
 
 
-def _read(file: str, text: bytes | None = None) -> Document:
+def _read(file: str, door: Carried, text: bytes | None = None) -> Document:
     from edgeward.declaration import document, references
     from edgeward.kinds import KINDS
 
     directory = Path.cwd() if file == "-" else Path(file).absolute().parent
     read_reference = references.reader(directory, os.environ)
-    return document.parse(_bytes(file) if text is None else text, _named(file), KINDS, read_reference)
+    text = _bytes(file) if text is None else text
+    return document.parse(text, _named(file), KINDS, read_reference, door=door)
 
 
 def _bytes(file: str) -> bytes:
@@ -170,15 +173,17 @@ def _source(file: str) -> str:
 def _applied(client: Client, file: str, *, keep: bool, take_over: bool, dry_run: bool) -> Mapping[str, Any]:
     """Send the document with its references already read: a server never reads a client's files."""
     from edgeward.declaration.document import written
+    from edgeward.declaration.secrets import Carried
     from edgeward.kinds import KINDS
 
+    door = Carried()
     text = _bytes(file)
     with show.steps(large=len(text) > _LARGE_BYTES) as told:
         told("reading", 0, 0)
-        document = _read(file, text)
+        document = _read(file, door, text)
         body = {
             "source": _source(file),
-            "document": written(((d.key, d.value) for d in document.objects), KINDS),
+            "document": written(((d.key, d.value) for d in document.objects), KINDS, door.written),
             "keep": keep,
             "take_over": take_over,
             "dry_run": dry_run,

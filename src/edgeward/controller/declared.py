@@ -18,7 +18,7 @@ from edgeward.controller.allowed import allow, shows, visible
 from edgeward.controller.changing import API_SOURCE, Changing
 from edgeward.controller.state import State
 from edgeward.database.engine import Database, Unreachable, Writing, current_revision
-from edgeward.declaration import audit, document, store
+from edgeward.declaration import audit, document, secrets, store
 from edgeward.declaration.model import DEFAULT_PROJECT, Applied, Change, Key, Kind, Outdated, Stored
 from edgeward.declaration.plan import own, placed, plan, removal, step
 from edgeward.declaration.revisions import Author
@@ -26,6 +26,7 @@ from edgeward.domain_name import printable
 from edgeward.errors import Invalid, NotFound, Problem
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value
+from edgeward.sealing import Seal
 from edgeward.whereabouts import Moved
 
 
@@ -36,9 +37,11 @@ def _unseen(_step: str, _done: int, _of: int) -> None:
 class Declarations:
     """Every way to read and change what is declared, for people, programs and the watched file."""
 
-    def __init__(self, database: Database, state: State, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, state: State, seal: Seal, clock: Callable[[], float]) -> None:
         self._database = database
         self._state = state
+        self.door = secrets.sealing(seal)
+        """Seals the secrets of what is to be declared here."""
         self._changing = Changing(state, clock)
 
     # --- reading ---------------------------------------------------------------------------
@@ -98,6 +101,7 @@ class Declarations:
         async with self._database.reading() as connection:
             return await audit.listed(
                 connection,
+                lambda name, data: secrets.hidden(data, KINDS.get(name)),
                 limit=limit,
                 before_id=before,
                 project=visible(who, where.project),
@@ -113,7 +117,7 @@ class Declarations:
     ) -> tuple[Stored, bool]:
         kind = KINDS[key.kind]
         key = Key(key.kind, key.project, _spelled(kind, key.name))
-        declared = document.read_object(value, key, kind)
+        declared = document.read_object(value, key, kind, self.door)
         allow(who, "change", key, declared.value)
         async with self._database.writing() as writing:
             await self._state.catch_up(writing.connection)
@@ -121,6 +125,7 @@ class Declarations:
             _meet(expected, stored)
             if stored is not None:
                 own(stored, API_SOURCE, take_over)
+            declared = self._filled(document.Document("", (declared,))).objects[0]
             change = step(declared, stored, API_SOURCE)
             if change is None and stored is not None:
                 return stored, False
@@ -155,7 +160,7 @@ class Declarations:
         """Apply a document that came over the API: no references to this host's files."""
         progress = progress or _unseen
         progress("reading", 0, 0)
-        wanted = await asyncio.to_thread(_read, request.document)
+        wanted = await asyncio.to_thread(_read, request.document, self.door)
         if isinstance(request.document, dict):
             request.document.clear()  # a hundred thousand objects take 100 MB, and are values by now
         return await self.apply(who, request, wanted, progress)
@@ -175,32 +180,40 @@ class Declarations:
         await asyncio.to_thread(_allow_all, who, wanted)
         if request.dry_run:
             async with self._database.reading() as connection:
-                changes = await self._planned(connection, who, request, wanted)
+                changes, wanted = await self._planned(connection, who, request, wanted)
                 await self._check(who, changes, wanted)
-                return Applied(await current_revision(connection), changes)
+                return Applied(await current_revision(connection), _shown(changes))
         async with self._database.writing() as writing:
-            changes = await self._planned(writing.connection, who, request, wanted)
+            changes, wanted = await self._planned(writing.connection, who, request, wanted)
             if not changes:
                 return Applied(await current_revision(writing.connection))
             revision = await self._write(writing, who, request.source, changes, wanted, progress)
         await self._state.take(changes, _values(wanted), request.source, revision)
-        return Applied(revision, changes)
+        return Applied(revision, _shown(changes))
 
     async def _planned(
         self, connection: AsyncConnection, who: Principal, request: ApplyRequest, wanted: document.Document
-    ) -> tuple[Change, ...]:
+    ) -> tuple[tuple[Change, ...], document.Document]:
         await self._state.catch_up(connection)
         if request.match is not None:
             revision = await store.declared_revision(connection)
             if revision not in request.match:
                 raise Outdated(f"the declared state was changed since; its revision is {revision} now")
+        wanted = self._filled(wanted)
         seen = _seen(who, self._state.stored, request.keep, wanted)
         options = {"keep": request.keep, "take_over": request.take_over}
         changes = await asyncio.to_thread(plan, wanted.objects, seen, request.source, **options)
         for change in changes:
             if change.action == "delete":
                 allow(who, "delete", change.key)
-        return changes
+        return changes, wanted
+
+    def _filled(self, wanted: document.Document) -> document.Document:
+        """Give what is wanted with the secrets that are to be kept; raises Invalid."""
+        objects, problems = secrets.filled(wanted.objects, self._state.stored, KINDS)
+        if problems:
+            raise placed(problems, wanted.objects, wanted.file or None)
+        return document.Document(wanted.file, objects)
 
     async def _write(
         self,
@@ -283,7 +296,11 @@ def _spelled(kind: Kind, name: str) -> str:
         raise Invalid(Problem("name", str(error))) from error
 
 
-def _read(given: str | Mapping[str, Any]) -> document.Document:
+def _read(given: str | Mapping[str, Any], door: secrets.Door) -> document.Document:
     if isinstance(given, str):
-        return document.parse(given.encode(errors="replace"), "", KINDS)
-    return document.from_data(given, "", KINDS)
+        return document.parse(given.encode(errors="replace"), "", KINDS, door=door)
+    return document.from_data(given, "", KINDS, door=door)
+
+
+def _shown(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    return tuple(secrets.hidden_change(change, KINDS) for change in changes)

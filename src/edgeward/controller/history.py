@@ -46,7 +46,9 @@ class History:
         async with self._database.reading() as connection:
             reach = await history.span(connection)
             declared = await store.declared_revision(connection)
-            return Listed(await history.listed(connection, sight, limit, before), reach.oldest, declared)
+            return Listed(
+                await history.listed(connection, KINDS, sight, limit, before), reach.oldest, declared
+            )
 
     async def found(
         self, who: Principal, revision: int, about: About, limit: int, after: int | None
@@ -58,7 +60,8 @@ class History:
             if found is None:
                 reach.check(revision)
                 raise NotFound(f"revision {revision} changed nothing that you may see and asked for")
-            return Found(found, await history.changes(connection, revision, sight, limit, after))
+            made = await history.changes(connection, KINDS, revision, sight, limit, after)
+            return Found(found, made)
 
     async def was(self, who: Principal, revision: int, about: About) -> Then:
         """Give one object as it was right after ``revision``; raises NotFound where it was not there."""
@@ -67,7 +70,7 @@ class History:
             wanted = await self._then(connection, revision, sight)
         for key, owned in wanted.items():
             if owned is not None and shows(who, key):
-                return Then(key, document.plain(owned.value), owned.source)
+                return Then(key, document.shown(owned.value, KINDS[key.kind]), owned.source)
         raise NotFound(f"there was no {about.kind}/{printable(about.name or '')} at revision {revision}")
 
     async def exported(
@@ -151,7 +154,7 @@ class History:
 
     def _answer(self, applied: Applied) -> RolledBack:
         files = rollback.of_files(applied.changes)
-        shown = tuple(history.without_secrets(change) for change in applied.changes)
+        shown = tuple(history.without_secrets(change, KINDS) for change in applied.changes)
         return RolledBack(
             Applied(applied.revision, shown), tuple(self._note(*found) for found in sorted(files.items()))
         )

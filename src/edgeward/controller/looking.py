@@ -20,11 +20,12 @@ from edgeward.certificates.store import Expiration
 from edgeward.controller.state import State
 from edgeward.database import schema
 from edgeward.database.engine import Database
-from edgeward.declaration import store
+from edgeward.declaration import secrets, store
 from edgeward.declaration.feed import Put, Removed
 from edgeward.declaration.model import Key
 from edgeward.declaration.store import Followed, Position
 from edgeward.errors import Invalid
+from edgeward.kinds import KINDS
 from edgeward.log import logger
 from edgeward.placement import EVERYWHERE, NAME, NOWHERE, Where, holds, read_labels
 from edgeward.sealing import Seal
@@ -187,6 +188,7 @@ def _object(followed: Followed, place: Place) -> Item:
     removed = Removed(kind=key.kind, project=key.project, name=key.name)
     if value is None:
         return Item(followed.placed, place, removed, None)
+    value = secrets.without(value, KINDS[key.kind])
     if key.kind in _SELECTING:
         value = {field: v for field, v in value.items() if field != "nodes"}  # who gets it is selected
     hint = None

@@ -110,7 +110,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
     await certified.load()
     issuance = Issuance(database, seal, certified.authority, state.policy, clock, random.random)
     obtainer = Obtainer(issuance)
-    declarations = Declarations(database, state, clock)
+    declarations = Declarations(database, state, seal, clock)
     looks = Looks(database, state, seal)
     me = Controller(str(uuid.uuid4()), socket.gethostname()[:100], "", __version__, clock(), clock())
     fleet = Fleet(database, registry, access, me, clock)

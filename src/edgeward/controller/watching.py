@@ -118,8 +118,9 @@ class WatchedFile:
 
     async def _applied(self, text: bytes) -> Applied:
         read = reader(self._path.parent, self._environment)
+        door = self._declarations.door
         wanted = await asyncio.to_thread(
-            document.parse, text, str(self._path), KINDS, read, self._environment
+            document.parse, text, str(self._path), KINDS, read, self._environment, door
         )
         return await self._declarations.apply(self._who, ApplyRequest(self._source, {}), wanted)
 

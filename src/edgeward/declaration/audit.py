@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ MOST_ROWS: Final = 100_000
 """Of what is not part of the history of what is declared: of tokens, nodes, expirations."""
 _LONGEST: Final = 64 * 1024
 _ROWS_AT_ONCE: Final = 2000
-_SECRET_FIELDS: Final = frozenset({"key", "token", "secret", "password", "psk", "private_key"})
+_SECRET_FIELDS: Final = frozenset({"token", "secret", "password", "psk", "private_key"})
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ async def sweep(writing: Writing, now: float, keep: float, most: int = MOST_ROWS
 
 async def listed(
     connection: AsyncConnection,
+    hide: Callable[[str, Any], Any] = lambda _kind, data: data,
     *,
     limit: int,
     before_id: int | None = None,
@@ -81,7 +82,9 @@ async def listed(
     kind: str | None = None,
     name: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Give entries, the newest first; ``before_id`` goes on from an earlier page."""
+    """Give entries, the newest first; ``before_id`` goes on from an earlier page. ``hide`` takes the
+    declared secrets out of the values of a kind.
+    """
     table = schema.audit
     query = select(table).order_by(table.c.id.desc()).limit(limit)
     if before_id is not None:
@@ -94,23 +97,34 @@ async def listed(
     ):
         if wanted is not None:
             query = query.where(column == wanted)
-    return [_shown(row) for row in (await connection.execute(query)).mappings().all()]
+    return [_shown(row, hide) for row in (await connection.execute(query)).mappings().all()]
 
 
-def _shown(row: RowMapping) -> dict[str, Any]:
+def _shown(row: RowMapping, hide: Callable[[str, Any], Any]) -> dict[str, Any]:
     texts = {name: row[name] for name in ("before", "after")}
-    data = {name: None if text is None else redacted(json.loads(text)) for name, text in texts.items()}
+    data = {
+        name: None if text is None else redacted(hide(row["kind"], json.loads(text)))
+        for name, text in texts.items()
+    }
     return {**row, **data}
 
 
 def redacted(data: Any) -> Any:
-    """Give JSON data with everything that is named like a secret replaced by ``****``."""
+    """Give JSON data with everything that is named like a secret replaced by ``****``.
+
+    What a kind declares as secret is hidden before, see ``secrets.py``, and shows its digest.
+    """
     if isinstance(data, Mapping):
         return {
-            k: "****" if str(k).lower() in _SECRET_FIELDS and v is not None else redacted(v)
+            k: "****" if str(k).lower() in _SECRET_FIELDS and not _open(v) else redacted(v)
             for k, v in data.items()
         }
     return [redacted(item) for item in data] if isinstance(data, (list, tuple)) else data
+
+
+def _open(value: Any) -> bool:
+    """Whether there is nothing to hide in the value of a field, whatever its name."""
+    return value is None or (isinstance(value, Mapping) and set(value) == {"kept"})
 
 
 def _row(entry: Entry, now: float, revision: int) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edgeward.declaration import notation
+from edgeward.declaration import notation, secrets
 from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
 from edgeward.declaration.references import ReadReference, resolve
+from edgeward.declaration.secrets import Carried, Door
 from edgeward.declaration.settings import overlaid
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
@@ -35,51 +36,73 @@ def parse(
     kinds: Kinds,
     read_secret: ReadReference | None = None,
     environment: Mapping[str, str] | None = None,
+    door: Door | None = None,
 ) -> Document:
     """Read a YAML document; raises Invalid with every problem, each with file, line and field.
 
-    ``environment`` may hold settings that win over the document's, see ``settings.overlaid``.
+    ``environment`` may hold settings that win over the document's, see ``settings.overlaid``. Secrets go
+    through ``door``; without one the document is to be looked at only.
     """
     data = overlaid(notation.read(text, file), environment or {}, kinds)
-    return from_data(data, file, kinds, read_secret)
+    return from_data(data, file, kinds, read_secret, door)
 
 
-def from_data(data: Any, file: str, kinds: Kinds, read_secret: ReadReference | None = None) -> Document:
+def from_data(
+    data: Any, file: str, kinds: Kinds, read_secret: ReadReference | None = None, door: Door | None = None
+) -> Document:
     """Read a document from data (of ``notation.read``, or of JSON, which has no lines)."""
-    reading = _Reading(data, file, kinds, read_secret)
+    reading = _Reading(data, file, kinds, read_secret, door or Carried())
     reading.read()
     if reading.problems:
         raise Invalid(*_bounded(reading.problems))
     return Document(file, tuple(reading.found))
 
 
-def written(objects: Iterable[tuple[Key, Value]], kinds: Kinds) -> dict[str, Any]:
-    """Give the document that declares these objects, defaults left out; ``parse`` reads it back."""
+def written(
+    objects: Iterable[tuple[Key, Value]], kinds: Kinds, secret: Callable[[Any], Any] = secrets.shown
+) -> dict[str, Any]:
+    """Give the document that declares these objects, defaults left out; ``parse`` reads it back.
+
+    ``secret`` says how secrets stand in it; else they are kept.
+    """
     document: dict[str, Any] = {"version": VERSION}
     for key, value in sorted(objects, key=lambda o: (list(kinds).index(o[0].kind), o[0])):
+        data = secrets.hidden(plain(value), kinds[key.kind], secret)
         if kinds[key.kind].single:
-            document[key.kind] = plain(value)
+            document[key.kind] = data
         else:
-            document.setdefault(key.kind, []).append(plain(value))
+            document.setdefault(key.kind, []).append(data)
     return document
 
 
 def plain(value: Value) -> dict[str, Any]:
-    """Give a value as JSON data: its name, and whatever is not the default."""
+    """Give a value as JSON data to be stored: its name, and whatever is not the default."""
     data = value.model_dump(mode="json", exclude_defaults=True)
     name = getattr(value, "name", None)
     return data if name is None else {"name": name, **data}
 
 
-def read_object(data: Any, key: Key, kind: Kind) -> Declared:
+def shown(value: Value, kind: Kind) -> dict[str, Any]:
+    """Give a value as JSON data to be looked at: without its secrets."""
+    data: dict[str, Any] = secrets.hidden(plain(value), kind)
+    return data
+
+
+def read_object(data: Any, key: Key, kind: Kind, door: Door) -> Declared:
     """Read the value of one object, whose name and project the key says; raises Invalid."""
     if isinstance(data, Mapping) and not kind.single:
         _agree(data, key, kind)
         data = {**data, "name": key.name, "project": key.project}
-    data, problems = resolve(data, kind.references, None)
+    data, problems = _resolved(data, kind, None, door)
     if problems:
         raise Invalid(*problems)
     return Declared(key, parse_value(kind.model, data))
+
+
+def _resolved(data: Any, kind: Kind, read: ReadReference | None, door: Door) -> tuple[Any, list[Problem]]:
+    data, wrong = resolve(data, kind.references, read)
+    data, hidden = secrets.take(data, kind.secrets, read, door)
+    return data, [*wrong, *hidden]
 
 
 def _agree(data: Mapping[str, Any], key: Key, kind: Kind) -> None:
@@ -92,11 +115,14 @@ def _agree(data: Mapping[str, Any], key: Key, kind: Kind) -> None:
 
 
 class _Reading:
-    def __init__(self, data: Any, file: str, kinds: Kinds, read_secret: ReadReference | None) -> None:
+    def __init__(
+        self, data: Any, file: str, kinds: Kinds, read_secret: ReadReference | None, door: Door
+    ) -> None:
         self._data = data
         self._file = file
         self._kinds = kinds
         self._read_secret = read_secret
+        self._door = door
         self._lines: dict[tuple[str, ...], int | None] = {}
         self.found: list[Declared] = []
         self.problems: list[Problem] = []
@@ -138,7 +164,7 @@ class _Reading:
                 self._item(self._kinds[key], item, f"{key}[{index}]", lines[index])
 
     def _item(self, kind: Kind, item: Any, where: str, line: int | None) -> None:
-        item, problems = resolve(item, kind.references, self._read_secret)
+        item, problems = _resolved(item, kind, self._read_secret, self._door)
         for problem in problems:
             self._add(join(where, (problem.field,)), problem.message)
         if problems:

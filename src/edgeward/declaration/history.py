@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.database import schema
 from edgeward.declaration.audit import redacted
-from edgeward.declaration.model import SINGLETONS, Action, Change, Key
+from edgeward.declaration.model import SINGLETONS, Action, Change, Key, Kind
+from edgeward.declaration.secrets import hidden_change
 from edgeward.errors import NotFound
 
+Kinds = Mapping[str, Kind]
 _audit = schema.audit
 _revisions = schema.revisions
 SHOWN_PARTS: Final = 5
@@ -96,7 +98,7 @@ async def span(connection: AsyncConnection) -> Span:
 
 
 async def listed(
-    connection: AsyncConnection, sight: Sight, limit: int, before: int | None = None
+    connection: AsyncConnection, kinds: Kinds, sight: Sight, limit: int, before: int | None = None
 ) -> list[Revision]:
     """Give the newest ``limit`` revisions, those ``before`` one where it is given."""
     query = _summed(sight).order_by(_revisions.c.revision.desc()).limit(limit)
@@ -107,7 +109,7 @@ async def listed(
     found = [replace(r, objects=tuple(objects.get(r.revision, ()))) for r in found]
     if sight.kind is None or sight.name is None:
         return found
-    made = await _made(connection, sight, [r.revision for r in found])
+    made = await _made(connection, kinds, sight, [r.revision for r in found])
     return [replace(r, changes=tuple(m for m in made if m.revision == r.revision)) for r in found]
 
 
@@ -118,14 +120,19 @@ async def one(connection: AsyncConnection, revision: int, sight: Sight) -> Revis
 
 
 async def changes(
-    connection: AsyncConnection, revision: int, sight: Sight, limit: int, after: int | None = None
+    connection: AsyncConnection,
+    kinds: Kinds,
+    revision: int,
+    sight: Sight,
+    limit: int,
+    after: int | None = None,
 ) -> list[Made]:
     """Give the next changes of a revision, in the order of their places."""
     query = _seen(select(_audit).where(_audit.c.revision == revision), sight)
     query = query.order_by(_audit.c.id).limit(limit)
     if after is not None:
         query = query.where(_audit.c.id > after)
-    return [_shown(row) for row in (await connection.execute(query)).all()]
+    return [_shown(row, kinds) for row in (await connection.execute(query)).all()]
 
 
 async def undone(
@@ -190,9 +197,11 @@ async def _objects(
     return found
 
 
-async def _made(connection: AsyncConnection, sight: Sight, revisions: Sequence[int]) -> list[Made]:
+async def _made(
+    connection: AsyncConnection, kinds: Kinds, sight: Sight, revisions: Sequence[int]
+) -> list[Made]:
     query = _seen(select(_audit).where(_audit.c.revision.in_(revisions)), sight)
-    return [_shown(row) for row in (await connection.execute(query.order_by(_audit.c.id))).all()]
+    return [_shown(row, kinds) for row in (await connection.execute(query.order_by(_audit.c.id))).all()]
 
 
 def _revision(row: Row[Any]) -> Revision:
@@ -202,17 +211,18 @@ def _revision(row: Row[Any]) -> Revision:
     )  # fmt: skip
 
 
-def _shown(row: Row[Any]) -> Made:
+def _shown(row: Row[Any], kinds: Kinds) -> Made:
     before, after = (None if text is None else json.loads(text) for text in (row.before, row.after))
     action: Action = "change" if row.action == "take over" else row.action
     taken = row.source_before if row.source_before not in (None, row.source) else None
     key = Key(row.kind, row.project, row.name)
     change = Change(action, key, before, after, taken, row.source)
-    return Made(row.id, row.revision, without_secrets(change))
+    return Made(row.id, row.revision, without_secrets(change, kinds))
 
 
-def without_secrets(change: Change) -> Change:
+def without_secrets(change: Change, kinds: Kinds) -> Change:
     """Give a change as people may see it; where a secret was changed, that still shows."""
+    change = hidden_change(change, kinds)
     after = _marked(change.before, redacted(change.after), change.after)
     return replace(change, before=redacted(change.before), after=after)
 

@@ -37,6 +37,8 @@ class Kind:
     unique_everywhere: bool = False
     references: tuple[tuple[str, ...], ...] = ()
     """Fields that may say ``{file: PATH}`` or ``{env: NAME}`` instead of a text; ``*`` is any item."""
+    secrets: tuple[tuple[str, ...], ...] = ()
+    """Fields of the type ``Sealed``: a text, a reference or ``{kept: DIGEST}``, see ``secrets.py``."""
     spelling: Callable[[str], str] = str
     """Gives the canonical spelling of a name; raises Invalid where no object can have it."""
 

@@ -35,46 +35,49 @@ def resolve(
 ) -> tuple[Any, list[Problem]]:
     """Give ``data`` with its references replaced, and what was wrong with them; ``data`` stays as it was."""
     problems: list[Problem] = []
+
+    def found(leaf: Any, field: str) -> Any:
+        if not isinstance(leaf, Mapping):
+            return leaf
+        try:
+            return text_of(leaf, read)
+        except Invalid as error:
+            problems.append(Problem(field, str(error)))
+            return ""
+
     for path in paths:
-        data = _replaced(data, path, (), read, problems)
+        data = replaced(data, path, found)
     return data, problems
 
 
+def replaced(data: Any, path: tuple[str, ...], found: Callable[[Any, str], Any]) -> Any:
+    """Give ``data`` with what ``found`` gives for each value at ``path``, which it gets with its field."""
+    return _replaced(data, path, (), found)
+
+
 def _replaced(
-    data: Any,
-    path: tuple[str, ...],
-    done: tuple[Any, ...],
-    read: ReadReference | None,
-    problems: list[Problem],
+    data: Any, path: tuple[str, ...], done: tuple[Any, ...], found: Callable[[Any, str], Any]
 ) -> Any:
     if not path:
-        return _text(data, done, read, problems) if isinstance(data, Mapping) else data
+        return found(data, join("", done))
     step, rest = path[0], path[1:]
-    if step == "*" and isinstance(data, list):
-        items = [_replaced(item, rest, (*done, i), read, problems) for i, item in enumerate(data)]
+    if step == "*" and isinstance(data, (list, tuple)):
+        items = [_replaced(item, rest, (*done, i), found) for i, item in enumerate(data)]
         return _like(data, items)
     if isinstance(data, Mapping) and step in data:
-        value = _replaced(data[step], rest, (*done, step), read, problems)
+        value = _replaced(data[step], rest, (*done, step), found)
         return data if value is data[step] else _with(data, step, value)
     return data
 
 
-def _text(
-    data: Mapping[str, Any], done: tuple[Any, ...], read: ReadReference | None, problems: list[Problem]
-) -> Any:
-    field = join("", done)
-    kind, name = next(iter(data.items()), (None, None))
-    if len(data) != 1 or kind not in ("file", "env") or not isinstance(name, str):
-        problems.append(Problem(field, "write the text itself, {file: PATH} or {env: NAME}"))
-        return ""
+def text_of(reference: Mapping[str, Any], read: ReadReference | None) -> str:
+    """Give the text that ``{file: PATH}`` or ``{env: NAME}`` stands for; raises Invalid."""
+    kind, name = next(iter(reference.items()), (None, None))
+    if len(reference) != 1 or kind not in ("file", "env") or not isinstance(name, str):
+        raise Invalid("write the text itself, {file: PATH} or {env: NAME}")
     if read is None:
-        problems.append(Problem(field, f"{{{kind}: …}} is not read over the API; send the text itself"))
-        return ""
-    try:
-        return read("file" if kind == "file" else "env", name)
-    except Invalid as error:
-        problems.append(Problem(field, str(error)))
-        return ""
+        raise Invalid(f"{{{kind}: …}} is not read over the API; send the text itself")
+    return read("file" if kind == "file" else "env", name)
 
 
 def _with(data: Mapping[str, Any], key: str, value: Any) -> Mapping[str, Any]:
@@ -87,7 +90,7 @@ def _with(data: Mapping[str, Any], key: str, value: Any) -> Mapping[str, Any]:
     return copy
 
 
-def _like(data: list[Any], items: list[Any]) -> list[Any]:
+def _like(data: Sequence[Any], items: list[Any]) -> Sequence[Any]:
     if all(a is b for a, b in zip(data, items, strict=True)):
         return data
     if not isinstance(data, Seq):

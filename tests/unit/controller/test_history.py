@@ -23,6 +23,7 @@ from edgeward.controller.state import State
 from edgeward.database.engine import Database
 from edgeward.declaration.model import Key
 from edgeward.errors import Conflict, Invalid, NotFound
+from edgeward.sealing import Seal
 from tests.unit.certificates.issuing import opened
 from tests.unit.controller.assembled import ADMIN, on_both
 from tests.unit.controller.test_declared import DOMAIN, ROUTE, SHOP, WHOLE, detail
@@ -338,7 +339,7 @@ class Declaring:
 async def declaring(path: Path) -> AsyncIterator[Declaring]:
     async with opened(path) as database:
         state = State()
-        declarations = Declarations(database, state, time.time)
+        declarations = Declarations(database, state, Seal(b"s" * 32), time.time)
         yield Declaring(database, state, declarations, History(database, state, None, time.time))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edgeward.declaration import document
 from edgeward.declaration.model import Key
+from edgeward.declaration.secrets import Carried
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS
 from tests.unit.declaration.examples import EXAMPLE, documents
@@ -193,12 +194,15 @@ def test_a_wrong_setting_of_the_environment_names_its_field():
 def test_an_object_of_the_api_takes_name_and_project_from_its_address():
     key = Key("domains", "tenant", "shop.example")
 
-    found = document.read_object({"on_demand": True}, key, KINDS["domains"])
+    found = document.read_object({"on_demand": True}, key, KINDS["domains"], Carried())
 
     assert (found.value.name, found.value.project) == ("shop.example", "tenant")
-    assert document.read_object({"name": "Shop.Example."}, key, KINDS["domains"]).value.name == "shop.example"
+    assert (
+        document.read_object({"name": "Shop.Example."}, key, KINDS["domains"], Carried()).value.name
+        == "shop.example"
+    )
     with pytest.raises(Invalid, match="project: the address of the object says 'tenant'"):
-        document.read_object({"project": "other"}, key, KINDS["domains"])
+        document.read_object({"project": "other"}, key, KINDS["domains"], Carried())
 
 
 def test_a_hundred_thousand_domains_are_read_in_some_seconds():

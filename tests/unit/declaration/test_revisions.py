@@ -49,10 +49,10 @@ async def swept(database, now: float, bounds: Bounds):
 
 async def kept(database) -> list[int]:
     async with database.reading() as connection:
-        found = await history.listed(connection, Sight(), 1000)
+        found = await history.listed(connection, KINDS, Sight(), 1000)
         reach = await history.span(connection)
         for revision in found:
-            made = await history.changes(connection, revision.revision, Sight(), 1000)
+            made = await history.changes(connection, KINDS, revision.revision, Sight(), 1000)
             assert len(made) == revision.created, "whole, or not at all"
         assert reach.oldest == (found[-1].revision - 1 if found else reach.newest)
     return [r.revision for r in found]

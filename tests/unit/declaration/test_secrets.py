@@ -1,0 +1,172 @@
+"""Declared secrets are sealed where they are read, and their text is nowhere from there on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeward.declaration import document, secrets
+from edgeward.declaration.model import Declared, Key, Stored
+from edgeward.declaration.references import reader
+from edgeward.errors import Invalid
+from edgeward.kinds import KINDS
+from edgeward.sealing import Seal, Sealed
+
+SEAL = Seal(b"s" * 32)
+DOOR = secrets.sealing(SEAL)
+ISSUERS = KINDS["issuers"]
+KEY = Key("issuers", "default", "le")
+
+
+def issuer(secret, **more):
+    eab = {"kid": "k", "hmac_key": secret}
+    return {"name": "le", "acme": {"directory": "https://ca.example/directory", "eab": eab, **more}}
+
+
+def read(secret, read_reference=None, door=DOOR, **more):
+    data = {"version": 1, "issuers": [issuer(secret, **more)]}
+    (found,) = document.from_data(data, "", KINDS, read_reference, door).objects
+    return found
+
+
+def stored(secret):
+    return {KEY: Stored(KEY, read(secret).value, "api", 1)}
+
+
+def text_of(declared: Declared) -> str:
+    return declared.value.acme.eab.hmac_key.reveal(SEAL).reveal()
+
+
+@given(
+    st.text(min_size=6, max_size=200).filter(
+        lambda t: not t.isdigit() and t.encode(errors="ignore") == t.encode(errors="replace")
+    )
+)
+def test_a_value_holds_a_secret_sealed_and_shows_its_digest_only(text):
+    found = read(text)
+
+    assert text_of(found) == text
+    kept = document.written([(found.key, found.value)], KINDS)["issuers"][0]["acme"]["eab"]["hmac_key"]
+    assert kept == {"kept": SEAL.digest(text.encode())}
+    in_json = json.dumps(text)[1:-1]
+    for said in (json.dumps(document.plain(found.value)), repr(found), json.dumps(kept)):
+        assert in_json not in said
+
+
+def test_equal_secrets_are_equal_and_others_are_not():
+    first, second, other = read("same"), read("same"), read("other")
+
+    assert first.value == second.value
+    assert first.value.acme.eab.hmac_key.sealed != second.value.acme.eab.hmac_key.sealed
+    assert first.value != other.value
+    assert Seal(b"t" * 32).digest(b"same") != SEAL.digest(b"same")
+
+
+def test_a_record_does_not_open_beside_another_digest():
+    one, other = Sealed.of("one", SEAL), Sealed.of("other", SEAL)
+
+    with pytest.raises(Invalid, match="changed"):
+        Sealed(sealed=one.sealed, digest=other.digest).reveal(SEAL)
+
+
+def test_a_secret_is_read_from_a_file_without_the_end_of_its_line(tmp_path):
+    (tmp_path / "key").write_text("c2VjcmV0\n")
+    reading = reader(tmp_path, {"KEY": "from the environment"})
+
+    assert text_of(read({"file": "key"}, reading)) == "c2VjcmV0"
+    assert text_of(read({"env": "KEY"}, reading)) == "from the environment"
+
+
+@pytest.mark.parametrize(
+    ("secret", "sentence"),
+    [
+        ("", "the secret is empty"),
+        (5, "give the secret as a text"),
+        (["x"], "give the secret as a text"),
+        ("\ud800", "not valid Unicode"),
+        ("x" * 70_000, "over 64 KB"),
+        ({"file": "x"}, "not read over the API"),
+        ({"kept": "x"}, "takes the digest that an export shows"),
+        ({"kept": None}, "takes the digest that an export shows"),
+        ({"sealed": "", "digest": "0" * 32}, "write the secret itself"),
+        (Sealed.of("stolen", SEAL).model_dump(), "write the secret itself"),
+        ({}, "write the secret itself"),
+    ],
+)
+def test_what_is_no_secret_is_refused_with_its_field(secret, sentence):
+    with pytest.raises(Invalid) as caught:
+        read(secret)
+
+    (problem,) = caught.value.problems
+    assert problem.field == "issuers[0].acme.eab.hmac_key"
+    assert sentence in problem.message
+
+
+def test_no_problem_beside_a_secret_tells_it():
+    with pytest.raises(Invalid) as caught:
+        read("s3cret-in-here", directory="ftp://x", nonsense=1)
+
+    assert "s3cret" not in str([str(p) for p in caught.value.problems])
+
+
+def test_what_is_to_be_kept_comes_from_what_is_stored_there():
+    kept = read({"kept": SEAL.digest(b"old")}, email="ops@example.com")
+
+    ((found,), problems) = secrets.filled([kept], stored("old"), KINDS)
+
+    assert problems == []
+    assert text_of(found) == "old"
+    assert found.value.acme.email == "ops@example.com"
+    assert found.value != stored("old")[KEY].value
+    ((same,), _) = secrets.filled([read({"kept": SEAL.digest(b"old")})], stored("old"), KINDS)
+    assert same.value == stored("old")[KEY].value
+
+
+@pytest.mark.parametrize("there", [{}, {Key("issuers", "other", "le"): "old"}, {KEY: "newer"}])
+def test_what_is_not_stored_in_this_place_cannot_be_kept(there):
+    held = {key: Stored(key, read(secret).value, "api", 1) for key, secret in there.items()}
+
+    _, problems = secrets.filled([read({"kept": SEAL.digest(b"old")})], held, KINDS)
+
+    assert [(p.object, p.field) for p in problems] == [("issuers/default/le", "acme.eab.hmac_key")]
+    assert "give the secret itself" in problems[0].message
+
+
+@pytest.mark.parametrize("secret", ["s3cret", {"kept": "0" * 32}])
+def test_a_document_without_a_store_is_carried_on_as_it_was(secret):
+    door = secrets.Carried()
+    found = read(secret, door=door)
+
+    sent = document.written([(found.key, found.value)], KINDS, door.written)
+
+    assert sent["issuers"][0]["acme"]["eab"]["hmac_key"] == secret
+
+
+def test_nodes_get_nothing_of_a_secret():
+    value = secrets.without(document.plain(read("s3cret").value), ISSUERS)
+
+    assert value["acme"]["eab"]["hmac_key"] == {"sealed": "", "digest": ""}
+    assert ISSUERS.model.model_validate(value).acme.eab.kid == "k"
+
+
+def test_every_sealed_field_of_a_kind_is_named_among_its_secrets():
+    def sealed(model, path=()):
+        for name, field in model.model_fields.items():
+            yield from inside(field.annotation, (*path, name))
+
+    def inside(annotation, path):
+        if annotation is Sealed:
+            yield path
+        elif hasattr(annotation, "model_fields"):
+            yield from sealed(annotation, path)
+        elif getattr(annotation, "__origin__", None) in (list, tuple):
+            yield from inside(annotation.__args__[0], (*path, "*"))
+        else:
+            for argument in getattr(annotation, "__args__", ()):
+                yield from inside(argument, path)
+
+    for kind in KINDS.values():
+        assert set(sealed(kind.model)) == set(kind.secrets), kind.name
