@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.set-up
 LOCK   := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-options \
           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+PYTEST := $(BIN)/pytest -rs --numprocesses=auto --maxprocesses=4 --dist=loadscope
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-all check bench reference lock setup tools clean
@@ -24,10 +25,10 @@ demo: $(STAMP)
 	$(BIN)/edgeward demo $(if $(ONCE),--once)
 
 test: check tools
-	$(BIN)/pytest -rs -m 'not slow' $(ARGS)
+	$(PYTEST) -m 'not slow' $(ARGS)
 
 test-all: check tools
-	$(BIN)/pytest -rs $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check

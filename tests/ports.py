@@ -1,16 +1,22 @@
-"""Free TCP ports on loopback, below the range the kernel hands out by itself."""
+"""Free TCP ports on loopback, below the range the kernel hands out by itself.
+
+Tests that run side by side in several processes never pick the same one: each process has its own share.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 
+_SHARES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_SHARE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _given: set[int] = set()
 
 
 def free_port() -> int:
     for _ in range(1000):
-        port = random.SystemRandom().randrange(15000, 32000)
+        port = random.SystemRandom().randrange(15000 + _SHARE, 32000, _SHARES)
         if port not in _given and _is_free(port):
             _given.add(port)
             return port

@@ -49,6 +49,8 @@ class Publishing:
         self._services: tuple[Service, ...] = ()
         self._named: tuple[Service, ...] = ()
         self._endpoints: dict[tuple[str, str], Resource] = {}
+        self._gathered: tuple[tuple[Resource, ...], Snapshot] | None = None
+        """The last snapshot and what was translated for it; None once an endpoint has changed."""
         self.failure: Rejection | None = None
         backends.changed = self._addresses_changed
 
@@ -64,6 +66,7 @@ class Publishing:
         for service in self._named:
             if any(b.host in hosts for b in service.backends):
                 self._endpoints.pop((service.project, service.name), None)
+                self._gathered = None
         self._due.set()
 
     async def run(self) -> None:
@@ -82,6 +85,14 @@ class Publishing:
         if self.failure is not None:
             revision = self._good_revision
         self._good_revision = revision
+        self._offer(self._snapshot(revision, complete))
+
+    def _snapshot(self, revision: int, complete: bool) -> Snapshot:
+        """Give what Envoy is to hold; cheap where only the revision moved, as with each new certificate."""
+        if self._gathered is not None:
+            translated, last = self._gathered
+            if translated is self._translated and last.complete == complete:
+                return replace(last, revision=revision)
         pending = self._pending()
         for service in self._services:
             key = service.project, service.name
@@ -89,7 +100,9 @@ class Publishing:
                 self._endpoints[key] = endpoints(service, self._backends.addresses(service))
         resources = [*self._translated, *self._endpoints.values()]
         names = [(messages.ENDPOINTS, cluster_name(*key)) for key in pending]
-        self._offer(snapshot(revision, resources, names, complete))
+        made = snapshot(revision, resources, names, complete)
+        self._gathered = self._translated, made
+        return made
 
     def _pending(self) -> set[tuple[str, str]]:
         """Give the services of which not all names were looked up yet; they have no endpoints so far."""

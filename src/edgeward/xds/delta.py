@@ -54,7 +54,9 @@ class DeltaStream:
 
     def offer(self, snapshot: Snapshot) -> None:
         """Give the state that Envoy is to hold from now on."""
-        self._snapshot = snapshot
+        before, self._snapshot = self._snapshot, snapshot
+        if before is not None and snapshot.same(before):
+            return
         self.at_rest = False
         for kind in self._kinds.values():
             kind.offered(snapshot)

@@ -21,6 +21,13 @@ class Snapshot:
     pending: frozenset[tuple[str, str]] = frozenset()
     complete: bool = True
 
+    def same(self, other: Snapshot) -> bool:
+        """Tell, at once, whether this is the other one under another revision; False where that would have
+        to be found out.
+        """
+        alike = self.pending == other.pending and self.complete == other.complete
+        return alike and self.resources is other.resources
+
 
 def snapshot(
     revision: int,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -49,14 +49,13 @@ def route_configurations(
     which stand behind one another in the configuration as they are.
     """
     groups = table.groups()
-    for group in groups:
-        if group.made is None:
-            group.made = _made(group, around, services)
+    made = [(group, _made(group, around, services)) for group in groups]
+    over_tls = [one.secure for _, one in made]
+    plainly = [_plain(group, one, around, services) for group, one in _unlike_upgrade(made)]
     client = proxied.CLIENT if listen.proxy_protocol else None
-    made = [group.made for group in groups if group.made is not None]
     return (
-        _configuration(HTTPS_ROUTES, [one.secure for one in made], client),
-        _configuration(HTTP_ROUTES, [*_plain_parts(made), _upgrade(around.https_port)], client),
+        _configuration(HTTPS_ROUTES, over_tls, client),
+        _configuration(HTTP_ROUTES, [*plainly, _upgrade(around.https_port)], client),
     )
 
 
@@ -65,12 +64,12 @@ def _part(virtual_hosts: list[Any]) -> Part:
     return Part(body, hashlib.sha256(body).digest())
 
 
-def _plain_parts(made: Sequence[Made]) -> list[Part]:
+def _unlike_upgrade(made: Sequence[tuple[Group, Made]]) -> Sequence[tuple[Group, Made]]:
     """Leave out what the redirect of all other hosts does as well: that is nearly everything, and half of
     what a change costs Envoy. A wildcard that does something else would catch hosts below it, though.
     """
-    special = [one for one in made if not one.upgraded]
-    return [one.plain for one in (made if any(one.wild for one in special) else special)]
+    special = [(group, one) for group, one in made if not one.upgraded]
+    return made if any(one.wild for _, one in special) else special
 
 
 @lru_cache(maxsize=4)
@@ -80,23 +79,38 @@ def _upgrade(port: int) -> Part:
 
 
 def _made(group: Group, around: Around, services: Mapping[Key, Service]) -> Made:
+    if group.made is not None:
+        return group.made
     led = _routes(group)
     ranked = _ordered(pair for route, level in led for pair in secure(route, level, services))
     over_tls = [
         _virtual_host(hosts, ranked, _denials_of(hosts, around.default_domain))
         for hosts in _shared(group.hosts, around)
     ]
-    shown = [(_hidden(route) if group.guarded else route, level) for route, level in led]
-    port = around.https_port
-    ranked = _ordered(pair for route, level in shown for pair in plain(route, level, services, port))
-    if not led:
-        ranked = [upgrade(m.RouteMatch(prefix="/"), port)]
-    return Made(
+    group.made = Made(
         secure=_part(over_tls),
-        plain=_part([_virtual_host(group.hosts, ranked, {})]),
-        upgraded=all(route.http == "redirect" for route, _ in shown),
+        plain=None,
+        upgraded=all(route.http == "redirect" for route, _ in _shown(group)),
         wild=any(host.startswith("*.") for host in group.hosts),
     )
+    return group.made
+
+
+def _plain(group: Group, made: Made, around: Around, services: Mapping[Key, Service]) -> Part:
+    if made.plain is not None:
+        return made.plain
+    shown, port = _shown(group), around.https_port
+    ranked = _ordered(pair for route, level in shown for pair in plain(route, level, services, port))
+    if not shown:
+        ranked = [upgrade(m.RouteMatch(prefix="/"), port)]
+    part = _part([_virtual_host(group.hosts, ranked, {})])
+    group.made = replace(made, plain=part)
+    return part
+
+
+def _shown(group: Group) -> list[tuple[Route, int]]:
+    """Give the routes as they are over plain HTTP."""
+    return [(_hidden(route) if group.guarded else route, level) for route, level in _routes(group)]
 
 
 def _hidden(route: Route) -> Route:

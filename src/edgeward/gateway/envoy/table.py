@@ -38,13 +38,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Made:
-    """What comes of a group: its virtual hosts for HTTPS, and those for plain HTTP.
+    """What comes of a group: its virtual hosts for HTTPS, and those for plain HTTP, once they were needed.
 
     ``upgraded``: over plain HTTP all its routes do is to redirect to HTTPS. ``wild``: it has a wildcard.
     """
 
     secure: Part
-    plain: Part
+    plain: Part | None
     upgraded: bool
     wild: bool
 
