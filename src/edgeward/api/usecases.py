@@ -12,6 +12,7 @@ from edgeward.declaration.model import Applied, Key, Stored
 
 if TYPE_CHECKING:
     from edgeward.api.certificates import Certificates
+    from edgeward.api.challenges import Challenges
     from edgeward.api.events import Events
     from edgeward.api.explain import Explaining
     from edgeward.api.history import History
@@ -173,3 +174,4 @@ class UseCases:
     explain: Explaining
     history: History
     events: Events
+    challenges: Challenges

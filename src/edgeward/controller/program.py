@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from edgeward import __version__, notify
 from edgeward.access.authenticate import Authenticator
 from edgeward.api import certificates as certificate_routes
+from edgeward.api import challenges as challenge_routes
 from edgeward.api import events as event_routes
 from edgeward.api import explain as explain_routes
 from edgeward.api import history as history_routes
@@ -29,6 +30,7 @@ from edgeward.controller import entry, starting, sweeping
 from edgeward.controller.asking import Questions
 from edgeward.controller.certificates import Certificates
 from edgeward.controller.certified import Certified
+from edgeward.controller.challenges import Challenges
 from edgeward.controller.config import Settings
 from edgeward.controller.declared import Declarations
 from edgeward.controller.events import Events
@@ -141,8 +143,15 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         explain=explainer,
         history=History(database, state, file, clock),
         events=events,
+        challenges=Challenges(database, clock),
     )
-    extra = (certificate_routes.router, explain_routes.router, history_routes.router, event_routes.router)
+    extra = (
+        certificate_routes.router,
+        challenge_routes.router,
+        explain_routes.router,
+        history_routes.router,
+        event_routes.router,
+    )
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)
     seeing.serving = lambda: serving.addresses

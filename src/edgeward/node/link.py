@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from urllib.parse import quote
 
 from pydantic import ValidationError
@@ -35,6 +36,7 @@ _PATIENCE_WITH_OTHERS = 4.0
 """How long one name waits for one controller where there are more to ask."""
 _LOOK_SECONDS = 5.0
 """How often a better controller is looked for while the one that is followed is not ready."""
+_T = TypeVar("_T")
 _NO_CONTROLLER = "the controller has not been reached yet"
 
 
@@ -180,6 +182,21 @@ class Link:
 
         Raises Refused or NotFound where policy has none for it, Unavailable where there is trouble.
         """
+
+        async def ask(controller: Controller, seconds: float) -> Kept:
+            return await _obtained(controller, name, seconds)
+
+        return await self._asked_of_any(ask, timeout)
+
+    async def challenge(self, kind: str, key: str, timeout: float) -> str | None:
+        """Give what a challenge is answered with, as any controller has it; None where there is none."""
+
+        async def ask(controller: Controller, seconds: float) -> str | None:
+            return await _challenged(controller, kind, key, seconds)
+
+        return await self._asked_of_any(ask, timeout)
+
+    async def _asked_of_any(self, ask: Callable[[Controller, float], Awaitable[_T]], timeout: float) -> _T:
         now = time.monotonic()
         if now < self._down_until:
             raise Unavailable("the controller does not answer")
@@ -192,7 +209,7 @@ class Link:
                 break
             more = index + 1 < len(candidates)
             try:
-                return await _obtained(controller, name, min(left, _PATIENCE_WITH_OTHERS) if more else left)
+                return await ask(controller, min(left, _PATIENCE_WITH_OTHERS) if more else left)
             except Unavailable as error:
                 failure = error
         if not self.connected and candidates:
@@ -243,6 +260,18 @@ async def _obtained(controller: Controller, name: str, timeout: float) -> Kept:
         return certificate_of(value, str(value["name"]), str(value["project"]), int(value["revision"]))
     except (KeyError, TypeError, ValueError) as error:
         raise Unavailable("the controller's certificate is not understood") from error
+
+
+async def _challenged(controller: Controller, kind: str, key: str, timeout: float) -> str | None:
+    reply = await controller.client.ask("GET", f"/v1/challenges/{quote(kind)}/{quote(key)}", timeout)
+    if reply.status == 404:
+        return None
+    if reply.status != 200:
+        raise Unavailable(reply.detail)
+    try:
+        return str(reply.json()["value"])
+    except (KeyError, TypeError) as error:
+        raise Unavailable("the controller's challenge is not understood") from error
 
 
 def _kind(reply: Reply) -> EdgewardError:

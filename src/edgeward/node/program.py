@@ -19,6 +19,7 @@ from edgeward.node import identity as identities
 from edgeward.node.answering import Answering
 from edgeward.node.backends import Backends
 from edgeward.node.catching_up import CatchingUp
+from edgeward.node.challenges import Challenges
 from edgeward.node.config import Config
 from edgeward.node.controllers import Controllers
 from edgeward.node.copying import Copying
@@ -28,6 +29,7 @@ from edgeward.node.last_good import LastGood
 from edgeward.node.lasting import Lasting
 from edgeward.node.link import Link
 from edgeward.node.metrics import Metrics
+from edgeward.node.proving import Proving
 from edgeward.node.publishing import Publishing
 from edgeward.node.reporting import Reporting
 from edgeward.node.resolver import Resolver
@@ -61,7 +63,10 @@ class Node:
         self._answering = Answering(
             self._state, self._tiers, self._link.obtain, self._keep, self._changed, lasting
         )
-        self._publishing = Publishing(self._state, self._backends, self._answering.offer, lasting.hot)
+        self._publishing = Publishing(
+            self._state, self._backends, self._answering.offer, lasting.hot, config.node_dir.absolute()
+        )
+        self._proving = Proving(Challenges(self._link.challenge))
         self._envoy.watched = self._publishing.watched
         self._reporting = Reporting(
             self._state,
@@ -116,6 +121,7 @@ class Node:
             self._link.run(),
             self._reporting.run(self._link),
             self._web.run(self._config.node_dir / "node.sock"),
+            self._proving.run(self._config.node_dir),
             self._keep_addresses(),
             _watchdog(),
         ]

@@ -27,7 +27,7 @@ _INLINE_HOSTS = 500
 
 class Publishing:
     """``offer(snapshot)`` is called with each state Envoy is to hold; ``hot`` tells of a hot name whether all
-    it needs is here."""
+    it needs is here; ``proofs``: the directory of the sockets that answer an authority's checks."""
 
     def __init__(
         self,
@@ -35,11 +35,13 @@ class Publishing:
         backends: Backends,
         offer: Callable[[Snapshot], None],
         hot: Callable[[Domain], bool] = lambda domain: domain.hot,
+        proofs: Path | None = None,
     ) -> None:
         self._state = state
         self._backends = backends
         self._offer = offer
         self._hot = hot
+        self._proofs = None if proofs is None else str(proofs)
         self._due = asyncio.Event()
         self._stale = False
         self._doubtful: set[str] = set()
@@ -120,6 +122,7 @@ class Publishing:
             domains=self._state.domains if self._state.domains_matter else {},
             edges=self._edges(),
             tcp_routes=tuple(self._state.tcp_routes.values()),
+            proofs=self._proofs,
         )
         translation, doubtful = self._translation, self._doubtful
         self._doubtful = set()

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from edgeward.errors import Unavailable
 from edgeward.gateway.model import Address
 from edgeward.log import logger
 from edgeward.node.answering import Answering
 from edgeward.node.envoy_admin import EnvoyAdmin
+from edgeward.node.listening import serve, unix_socket
 from edgeward.node.metrics import Metrics
 from edgeward.node.state import State
 
 log = logger(__name__)
-logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells of each start and end
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 _RETRY_SECONDS = 5.0
 
@@ -53,7 +49,7 @@ class Web:
     async def run(self, path: Path) -> None:
         """Serve on the Unix socket and follow ``listen.metrics``, for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(_serve(self._app, _unix_socket(path)))
+            group.create_task(serve(self._app, unix_socket(path)))
             while True:
                 self._follow(group, set(self._state.listen.metrics))
                 with contextlib.suppress(TimeoutError):
@@ -74,7 +70,7 @@ class Web:
                 self.problems[address] = f"cannot listen on {address} for metrics: {error.strerror}"
                 log.error("metrics address", problem=self.problems[address])
                 continue
-            self._servers[address] = group.create_task(_serve(self._app, listening))
+            self._servers[address] = group.create_task(serve(self._app, listening))
 
     # --- pages --------------------------------------------------------------------------------
 
@@ -94,45 +90,6 @@ class Web:
             yield "no state yet: neither the controller nor the sealed copy gave one"
         if self._answering.in_force is None:
             yield "Envoy has not taken the state in"
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield  # signals belong to the program
-
-
-async def _serve(app: Starlette, listening: socket.socket) -> None:
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-        limit_concurrency=64,
-    )
-    server = _Server(config)
-    sockets: Sequence[socket.socket] = [listening]
-    try:
-        await server.serve(sockets=list(sockets))
-    finally:  # cancelled, uvicorn leaves its sockets open
-        for accepting in getattr(server, "servers", []):
-            accepting.close()
-        listening.close()
-
-
-def _unix_socket(path: Path) -> socket.socket:
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        path.unlink(missing_ok=True)
-        listening.bind(str(path))
-    except OSError as error:
-        listening.close()
-        raise Unavailable(f"cannot listen on {path}: {error.strerror}") from error
-    finally:
-        os.umask(before)
-    return listening
 
 
 def _tcp_socket(address: Address) -> socket.socket:

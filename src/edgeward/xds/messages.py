@@ -26,6 +26,7 @@ from envoy.config.core.v3.config_source_pb2 import (
 )
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.health_check_pb2 import HealthCheck
+from envoy.config.core.v3.http_uri_pb2 import HttpUri
 from envoy.config.core.v3.protocol_pb2 import (
     Http1ProtocolOptions,
     Http2ProtocolOptions,
@@ -47,6 +48,9 @@ from envoy.config.listener.v3.quic_config_pb2 import QuicProtocolOptions as Quic
 from envoy.config.listener.v3.udp_listener_config_pb2 import UdpListenerConfig
 from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Policy, Principal
 from envoy.config.route.v3.route_components_pb2 import (
+    DirectResponseAction as DirectResponse,
+)
+from envoy.config.route.v3.route_components_pb2 import (
     FilterConfig,
     HeaderMatcher,
     RateLimit,
@@ -62,10 +66,14 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
 from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
+from envoy.extensions.common.matching.v3.extension_matcher_pb2 import ExtensionWithMatcher
 from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import DRAFT_VERSION_03 as RATE_LIMIT_HEADERS_DRAFT_3
 from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import LocalRateLimitDescriptor, RateLimitDescriptor
+from envoy.extensions.filters.common.matcher.action.v3.skip_action_pb2 import SkipFilter
 from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
 from envoy.extensions.filters.http.buffer.v3.buffer_pb2 import Buffer
+from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import ExtAuthz
+from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import HttpService as AuthorizationService
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import (
     HeaderMutation as HeaderMutationFilter,
 )
@@ -92,6 +100,7 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutat
     HeaderMutation as EarlyHeaderMutation,
 )
 from envoy.extensions.matching.common_inputs.network.v3.network_inputs_pb2 import (
+    ApplicationProtocolInput,
     DirectSourceIPInput,
     FilterStateInput,
     ServerNameInput,
@@ -123,6 +132,7 @@ from envoy.service.discovery.v3.discovery_pb2 import (
     DeltaDiscoveryResponse,
 )
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
+from envoy.type.matcher.v3.http_inputs_pb2 import HttpRequestHeaderMatchInput
 from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.metadata.v3.metadata_pb2 import MetadataKey
@@ -237,6 +247,8 @@ __all__ = [
     "AggregatedConfigSource",
     "AnyMessage",
     "ApiVersion",
+    "ApplicationProtocolInput",
+    "AuthorizationService",
     "BoolValue",
     "Buffer",
     "CelFormatter",
@@ -258,6 +270,7 @@ __all__ = [
     "DataSource",
     "DeltaDiscoveryRequest",
     "DeltaDiscoveryResponse",
+    "DirectResponse",
     "DirectSourceIPInput",
     "DiscoveryResource",
     "DownstreamTlsContext",
@@ -265,8 +278,10 @@ __all__ = [
     "Endpoint",
     "Expr",
     "ExpressionFilter",
+    "ExtAuthz",
     "ExtensionConfigSource",
     "ExtensionFilter",
+    "ExtensionWithMatcher",
     "FileAccessLog",
     "Filter",
     "FilterChain",
@@ -287,7 +302,9 @@ __all__ = [
     "HttpConnectionManager",
     "HttpFilter",
     "HttpProtocolOptions",
+    "HttpRequestHeaderMatchInput",
     "HttpStatus",
+    "HttpUri",
     "Int64Range",
     "LbEndpoint",
     "Listener",
@@ -331,6 +348,7 @@ __all__ = [
     "SdsSecretConfig",
     "Secret",
     "ServerNameInput",
+    "SkipFilter",
     "SniMapper",
     "SocketAddress",
     "SourceIPInput",

@@ -25,6 +25,7 @@ SURVEY         =  (401,    IN,  403, IN,  403, IN,  403, 403, 403)
 GOVERN         =  (401,    403, 403, 403, 403, IN,  403, 403, 403)
 JOIN           =  (401,    403, 403, 403, 403, 403, 403, IN,  403)
 FOLLOW         =  (401,    403, 403, 403, 403, 403, 403, 403, IN)
+CHALLENGE      =  (401,    403, 403, 403, 403, 403, 403, 403, 404)
 # fmt: on
 
 REPORT = Report(version="1", revision=0, received=0, envoy=EnvoyState(state="serving")).model_dump(
@@ -77,6 +78,7 @@ ROUTES = {
         CHANGE_DEFAULT,
     ),
     ("POST", "/v1/certificates/{name}/obtain"): ("/v1/certificates/shop.example/obtain", None, FOLLOW),
+    ("GET", "/v1/challenges/{type}/{key}"): ("/v1/challenges/http-01/none", None, CHALLENGE),
     ("GET", "/v1/explain/{name}"): ("/v1/explain/shop.example", None, READ),
     ("GET", "/v1/listen"): ("/v1/listen", None, READ_DEFAULT),
     ("PUT", "/v1/listen"): ("/v1/listen?take_over=true", LISTEN, GOVERN),

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 from edgeward.domain_name import wildcard_of
 from edgeward.gateway.envoy.gateway import Gateway
+from edgeward.gateway.envoy.proofs import TLS_CHAIN
 from edgeward.gateway.model import Route
 
 _PASSING = "passthrough "
+PROOFS = TLS_CHAIN
 COMMON = ""
 """The chain of all who have none of their own."""
 
@@ -25,6 +27,24 @@ class Names:
     exact: Mapping[str, str] = field(default_factory=dict)
     wildcards: Mapping[str, str] = field(default_factory=dict)
     nameless: str = COMMON
+    others: str = COMMON
+    """The chain of all other names."""
+
+
+def checks(names: Names) -> Names:
+    """Give the chains of an authority that checks these names: the node's, but where TLS is passed on unread,
+    behind which somebody else may prove a name.
+    """
+
+    def checked(chain: str) -> str:
+        return chain if chain.startswith(_PASSING) else PROOFS
+
+    chains = {*names.exact.values(), *names.wildcards.values(), names.nameless}
+    if not any(chain.startswith(_PASSING) for chain in chains):
+        return Names(nameless=PROOFS, others=PROOFS)
+    exact = {name: checked(chain) for name, chain in names.exact.items()}
+    wildcards = {name: checked(chain) for name, chain in names.wildcards.items()}
+    return Names(exact, wildcards, checked(names.nameless), PROOFS)
 
 
 def variants(chain: str) -> tuple[str, str | None]:

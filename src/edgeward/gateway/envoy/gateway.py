@@ -45,6 +45,8 @@ class Gateway:
     edges: Mapping[str, Edge] = field(default_factory=dict)
     """Domain → why it has a filter chain of its own; most have none."""
     tcp_routes: tuple[TcpRoute, ...] = ()
+    proofs: str | None = None
+    """Directory of the node's sockets that answer an authority's checks; None: nobody does."""
 
 
 def cluster_name(project: str, service: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from edgeward.gateway.envoy import access_log, chains, hardening, limits, proxied, quic, stream, tls
+from edgeward.gateway.envoy import access_log, chains, hardening, limits, proofs, proxied, quic, stream, tls
 from edgeward.gateway.envoy.cluster import ads
 from edgeward.gateway.envoy.gateway import Edge, Gateway
 from edgeward.gateway.envoy.names import chain_matcher, plain_chain_matcher
@@ -25,10 +25,12 @@ class _Common(NamedTuple):
     limits: Limits
     default_domain: str | None
     access_log: str
+    proofs: bool
 
 
-def _common(listen: Listen) -> _Common:
-    return _Common(listen.limits, listen.default_domain, listen.access_log)
+def _common(gateway: Gateway) -> _Common:
+    listen = gateway.listen
+    return _Common(listen.limits, listen.default_domain, listen.access_log, gateway.proofs is not None)
 
 
 class Listening:
@@ -43,7 +45,8 @@ class Listening:
         passing = [route for route in gateway.routes if route.tls == "passthrough"]
         led |= {(r.project, str(r.service)) for r in passing}
         services = [s for s in gateway.services if (s.project, s.name) in led] if led else []
-        seen = (gateway.listen, dict(gateway.edges), gateway.tcp_routes, names, passing, services)
+        edges, proving = dict(gateway.edges), gateway.proofs is not None
+        seen = (gateway.listen, edges, gateway.tcp_routes, names, passing, services, proving)
         if self._made is None or self._made[0] != seen:
             self._made = (seen, listeners(gateway, names))
         return self._made[1]
@@ -56,16 +59,20 @@ def listeners(gateway: Gateway, names: chains.Names) -> tuple[Resource, ...]:
     over_quic = quic.names(gateway)
     listen = gateway.listen
     return (
-        *(_secure(listen, text, _secure_chains(gateway, text), names) for text in listen.https),
-        *(_quic(listen, text, over_quic) for text in listen.https if over_quic),
-        *(_plain(listen, text) for text in listen.http),
+        *(_secure(gateway, text, names) for text in listen.https),
+        *(_quic(gateway, text, over_quic) for text in listen.https if over_quic),
+        *(_plain(gateway, text) for text in listen.http),
         *stream.tcp_listeners(gateway),
     )
 
 
-def _secure(listen: Listen, text: str, filter_chains: list[Any], names: chains.Names) -> Resource:
-    message = _listener(listen, text, "https", filter_chains)
-    message.filter_chain_matcher.CopyFrom(chain_matcher(names, listen.trusted_proxies, listen.proxy_protocol))
+def _secure(gateway: Gateway, text: str, names: chains.Names) -> Resource:
+    listen = gateway.listen
+    message = _listener(listen, text, "https", _secure_chains(gateway, text))
+    matcher = chain_matcher(
+        names, listen.trusted_proxies, listen.proxy_protocol, proofs=gateway.proofs is not None
+    )
+    message.filter_chain_matcher.CopyFrom(matcher)
     message.listener_filters.append(
         m.ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=m.packed(m.TlsInspector()))
     )
@@ -73,10 +80,11 @@ def _secure(listen: Listen, text: str, filter_chains: list[Any], names: chains.N
     return resource(message, message.name, _OWNER)
 
 
-def _quic(listen: Listen, text: str, names: Sequence[str]) -> Resource:
+def _quic(gateway: Gateway, text: str, names: Sequence[str]) -> Resource:
+    listen = gateway.listen
     proxies = [_range(network) for network in sorted(set(listen.trusted_proxies))]
     managers = {
-        trusted: _connection_manager(_common(listen), secure=True, trusted=trusted)
+        trusted: _connection_manager(_common(gateway), secure=True, trusted=trusted)
         for trusted in _trusts(listen)
     }
     found = [
@@ -87,8 +95,9 @@ def _quic(listen: Listen, text: str, names: Sequence[str]) -> Resource:
     return quic.listener(listen, text, found, _OWNER)
 
 
-def _plain(listen: Listen, text: str) -> Resource:
-    variants = [_chain(_common(listen), secure=False, trusted=trusted) for trusted in _trusts(listen)]
+def _plain(gateway: Gateway, text: str) -> Resource:
+    listen = gateway.listen
+    variants = [_chain(_common(gateway), secure=False, trusted=trusted) for trusted in _trusts(listen)]
     message = _listener(listen, text, "http", variants)
     if listen.proxy_protocol:
         message.filter_chain_matcher.CopyFrom(
@@ -122,13 +131,14 @@ def _listener(listen: Listen, text: str, kind: str, filter_chains: list[Any]) ->
 def _secure_chains(gateway: Gateway, text: str) -> list[Any]:
     listen = gateway.listen
     over_quic = set(quic.names(gateway))
-    common = [_chain(_common(listen), secure=True, trusted=trusted) for trusted in _trusts(listen)]
+    common = [_chain(_common(gateway), secure=True, trusted=trusted) for trusted in _trusts(listen)]
     own = [
-        _own_chain(_common(listen), domain, edge, trusted, text if domain in over_quic else None)
+        _own_chain(_common(gateway), domain, edge, trusted, text if domain in over_quic else None)
         for domain, edge in sorted(gateway.edges.items())
         for trusted in _trusts(listen)
     ]
-    return [*common, *own, *stream.passthrough_chains(gateway)]
+    proving = [] if gateway.proofs is None else [proofs.tls_chain()]
+    return [*common, *own, *stream.passthrough_chains(gateway), *proving]
 
 
 @lru_cache(maxsize=8192)
@@ -191,10 +201,11 @@ def _connection_manager(common: _Common, *, secure: bool, trusted: bool) -> Any:
         typed_config=m.packed(m.Router(suppress_envoy_headers=True, dynamic_stats=m.BoolValue(value=False))),
     )
     body = [_body_limit(bounds.request_body_bytes)] if bounds.request_body_bytes else []
+    proving = [proofs.http_filter()] if common.proofs and not secure else []
     return m.HttpConnectionManager(
         stat_prefix="https" if secure else "http",
         rds=m.Rds(config_source=ads(), route_config_name=HTTPS_ROUTES if secure else HTTP_ROUTES),
-        http_filters=[denials, limiter, *body, router],
+        http_filters=[denials, *proving, limiter, *body, router],
         upgrade_configs=[
             m.HttpConnectionManager.UpgradeConfig(
                 upgrade_type="websocket", filters=[denials, limiter, router]
@@ -228,9 +239,16 @@ def _connection_manager(common: _Common, *, secure: bool, trusted: bool) -> Any:
             initial_stream_window_size=m.UInt32Value(value=64 * 1024),
             initial_connection_window_size=m.UInt32Value(value=1024 * 1024),
         ),
-        local_reply_config=hardening.local_replies(),
+        local_reply_config=_local_replies(proving=bool(proving)),
         access_log=access_log.of_requests(common.access_log),
     )
+
+
+def _local_replies(*, proving: bool) -> Any:
+    found = hardening.local_replies()
+    if proving:
+        found.mappers.insert(0, proofs.known_reply())
+    return found
 
 
 def _body_limit(most: int) -> Any:

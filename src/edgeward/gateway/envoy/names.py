@@ -12,7 +12,8 @@ from typing import Any
 
 import re2
 
-from edgeward.gateway.envoy.chains import COMMON, Names, variants
+from edgeward.gateway.envoy.chains import COMMON, Names, checks, variants
+from edgeward.gateway.envoy.proofs import checked_first
 from edgeward.gateway.envoy.proxied import believed, by_network, typed
 from edgeward.xds import messages as m
 
@@ -21,12 +22,24 @@ _ANY_BYTES = r"\C+"  # RE2's dot and [^…] do not match what is no UTF-8
 NOBODY = "nobody"  # there is no such chain: Envoy closes the connection
 
 
-def chain_matcher(names: Names, proxies: Sequence[str], balancers: Sequence[str]) -> Any:
+def chain_matcher(
+    names: Names, proxies: Sequence[str], balancers: Sequence[str], *, proofs: bool = False
+) -> Any:
     """Choose the chain by name and, where ``proxies`` (networks) are trusted, by address.
 
-    ``balancers`` (networks): who may speak the PROXY protocol.
+    ``balancers`` (networks): who may speak the PROXY protocol. ``proofs``: whether the node answers an
+    authority's checks.
     """
-    served = chain_of(COMMON, proxies)
+    matcher = _by_name(names, proxies)
+    if proofs:
+        matcher = checked_first(m.ChainMatcher.OnMatch(matcher=_by_name(checks(names), ())), matcher)
+    if not balancers:
+        return matcher
+    return believed(balancers, m.ChainMatcher.OnMatch(matcher=matcher), chain(NOBODY)).matcher
+
+
+def _by_name(names: Names, proxies: Sequence[str]) -> Any:
+    served = chain_of(names.others, proxies)
     nameless = chain_of(names.nameless, proxies)
     guard = m.ChainMatcher(
         matcher_list=m.ChainMatcher.MatcherList(
@@ -38,10 +51,7 @@ def chain_matcher(names: Names, proxies: Sequence[str], balancers: Sequence[str]
         ),
         on_no_match=nameless,  # no name at all: the selector's default
     )
-    matcher = _exactly(names.exact, proxies, guard)
-    if not balancers:
-        return matcher
-    return believed(balancers, m.ChainMatcher.OnMatch(matcher=matcher), chain(NOBODY)).matcher
+    return _exactly(names.exact, proxies, guard)
 
 
 def _exactly(names: Mapping[str, str], proxies: Sequence[str], otherwise: Any) -> Any:

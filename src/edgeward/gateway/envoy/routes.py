@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from edgeward.gateway.envoy import hardening, proxied
+from edgeward.gateway.envoy import hardening, proofs, proxied
 from edgeward.gateway.envoy.headers import ADD, option
 from edgeward.gateway.envoy.route import plain, secure, upgrade
 from edgeward.gateway.envoy.table import Group, Key, Made, Part, RouteTable
@@ -28,16 +28,19 @@ _PEER = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
 
 @dataclass(frozen=True)
 class Around:
-    """What all virtual hosts depend on besides routes and services; ``own``: each exact host has one."""
+    """What all virtual hosts depend on besides routes and services; ``own``: each exact host has one;
+    ``proofs``: the node answers an authority's checks.
+    """
 
     default_domain: str | None
     https_port: int
     own: bool
+    proofs: bool = False
 
 
-def around(listen: Listen, hosts: int) -> Around:
+def around(listen: Listen, hosts: int, *, proofs: bool = False) -> Around:
     port = Address.parse(listen.https[0]).port if listen.https else 443
-    return Around(listen.default_domain, port, hosts <= _MOST_OWN)
+    return Around(listen.default_domain, port, hosts <= _MOST_OWN, proofs)
 
 
 def route_configurations(
@@ -103,6 +106,8 @@ def _plain(group: Group, made: Made, around: Around, services: Mapping[Key, Serv
     ranked = _ordered(pair for route, level in shown for pair in plain(route, level, services, port))
     if not shown:
         ranked = [upgrade(m.RouteMatch(prefix="/"), port)]
+    if around.proofs:
+        ranked.append(proofs.nowhere())
     part = _part([_virtual_host(group.hosts, ranked, {})])
     group.made = replace(made, plain=part)
     return part

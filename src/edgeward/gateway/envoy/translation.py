@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from edgeward.gateway.envoy import proofs
 from edgeward.gateway.envoy.cluster import cluster
 from edgeward.gateway.envoy.gateway import Gateway
 from edgeward.gateway.envoy.limits import buckets
@@ -69,13 +70,14 @@ class Translation:
         self._table.domains(gateway.domains, doubtful)
         clients = ((domain, edge.client) for domain, edge in gateway.edges.items())
         self._table.guards({domain: client.required for domain, client in clients if client is not None})
-        surroundings = around(gateway.listen, len(self._table))
+        surroundings = around(gateway.listen, len(self._table), proofs=gateway.proofs is not None)
         if surroundings != self._around:
             self._around = surroundings
             self._table.touch_all()
         configurations = route_configurations(self._table, surroundings, self._declared, gateway.listen)
         return (
             *self._used_clusters(),
+            *(proofs.clusters(gateway.proofs) if gateway.proofs is not None else ()),
             *self._listening.update(gateway),
             buckets(gateway.routes),
             *configurations,
