@@ -108,6 +108,7 @@ def _restart(fleet: Fleet) -> list[Row]:
     """Kill -9 the controller, and see what the nodes do once it is back."""
     edgeward = fleet.edgeward
     what = f"kill -9 of the controller with {len(fleet.ports)} nodes"
+    until(lambda: _everywhere(edgeward), 60, "all nodes knowing all there is")
     before = {node.pid: cpu_seconds([node.pid]) for node in fleet.nodes}
     began = time.monotonic()
     os.kill(edgeward.parts["controller"], signal.SIGKILL)
@@ -119,6 +120,12 @@ def _restart(fleet: Fleet) -> list[Row]:
     note = f"{used:.0f} ms of CPU a node; objects they read again: {taken}"
     memory = f"a node {max(rss_mb(n.pid) for n in fleet.nodes):.0f} MB at most"
     return [Row(what, "all nodes follow it again", took, "s", f"{note}; {memory}")]
+
+
+def _everywhere(edgeward: Edgeward) -> bool:
+    """Whether every node serves the last revision, that of the last certificate among them."""
+    status = edgeward.ask("GET", "/v1/status")
+    return all((node["report"] or {}).get("revision") == status["revision"] for node in status["nodes"])
 
 
 def _connected(edgeward: Edgeward) -> int:
