@@ -1,0 +1,1 @@
+"""The door to authorities that speak ACME (RFC 8555): the one that knows ``requests``."""

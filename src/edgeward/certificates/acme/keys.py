@@ -1,0 +1,84 @@
+"""Keys of accounts and what they sign (RFC 8555, 6.2): the one place that knows ``josepy`` and ``acme``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from acme import jws, messages
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from josepy import b64
+from josepy.errors import Error as JoseError
+from josepy.jwa import ES256
+from josepy.jwk import JWKEC
+
+from edgeward.errors import Invalid
+
+Key = JWKEC
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who asks: a key, and the account's URL once the authority has told it."""
+
+    key: Key
+    account: str | None = None
+
+
+def new_key() -> Key:
+    """ECDSA on P-256, which every authority takes (RFC 8555, 6.2)."""
+    return JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
+
+
+def write_key(key: Key) -> bytes:
+    """Give PKCS#8 PEM."""
+    kind, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    made: bytes = key.key.private_bytes(serialization.Encoding.PEM, kind, none)
+    return made
+
+
+def read_key(pem: bytes) -> Key:
+    """Raises ValueError where it is no key on P-256."""
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("not a key on P-256")
+    return JWKEC(key=key)
+
+
+def thumbprint(key: Key) -> str:
+    """Give what stands for a key in the answer to a challenge (RFC 7638)."""
+    return base64url(key.thumbprint())
+
+
+def base64url(data: bytes) -> str:
+    """Without padding, as all of ACME has it."""
+    return b64.b64encode(data).decode()
+
+
+def signed(url: str, payload: Mapping[str, Any] | None, signer: Signer, nonce: str | None) -> dict[str, Any]:
+    """Give the JWS: the public key itself goes along where there is no account yet."""
+    text = b"" if payload is None else json.dumps(payload).encode()
+    raw = None if nonce is None else b64.b64decode(nonce)
+    made = jws.JWS.sign(text, key=signer.key, alg=ES256, nonce=raw, url=url, kid=signer.account)
+    return dict(made.to_json())
+
+
+def changing(url: str, old: Signer, fresh: Key) -> dict[str, Any]:
+    """Give what asks for another key: signed by it, to be sent signed by the old one (7.3.5)."""
+    inner = {"account": old.account, "oldKey": old.key.public_key().to_json()}
+    return signed(url, inner, Signer(fresh), None)
+
+
+def bound(url: str, key: Key, kid: str, hmac_key: str) -> dict[str, Any]:
+    """Give the binding to an account of the authority's own site (7.3.4); raises Invalid."""
+    directory = messages.Directory({"newAccount": url})
+    try:
+        made = messages.ExternalAccountBinding.from_data(
+            key.public_key(), kid, hmac_key.strip().rstrip("="), directory
+        )
+    except (ValueError, TypeError, JoseError):
+        raise Invalid("the key is not base64url; copy it as the authority gave it") from None
+    return made

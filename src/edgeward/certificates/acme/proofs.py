@@ -1,0 +1,131 @@
+"""What is put up so that an authority sees a name is ours, and taken down again.
+
+http-01 and tls-alpn-01 are answered by nodes, which ask a controller, which looks into the table
+``challenges``: a row that is committed is found at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import delete, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.certificates.acme.answers import Authorization, Challenge
+from edgeward.certificates.fulfilment import Rejected
+from edgeward.certificates.model import AcmeIssuer
+from edgeward.database import schema
+from edgeward.database.engine import Database
+
+_KEPT_SECONDS: Final = 3600.0
+"""Longer than any authority looks; what a crash left over goes then."""
+_MOST_AT_ONCE: Final = 200
+_challenges = schema.challenges
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One challenge that was chosen, and the answer to it; ``name`` as it is declared, ``*.`` included."""
+
+    name: str
+    challenge: Challenge
+    authorization: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Type and key of its row."""
+        key = self.challenge.token if self.challenge.type == "http-01" else self.name
+        return self.challenge.type, key or ""
+
+
+def choose(acme: AcmeIssuer, asked: Authorization) -> Challenge:
+    """Give the challenge to answer: the first of the issuer's that the authority offers; raises Rejected."""
+    offered = {challenge.type: challenge for challenge in asked.challenges if challenge.token}
+    wanted = [kind for kind in acme.challenges if not asked.wildcard or kind == "dns-01"]
+    for kind in wanted:
+        if kind in offered:
+            return offered[kind]
+    if not wanted:
+        raise Rejected(
+            f"{asked.name}: a wildcard is proven by dns-01 only; add it to the issuer's challenges"
+        )
+    raise Rejected(
+        f"{asked.name}: the authority offers {', '.join(sorted(offered)) or 'nothing'},"
+        f" and the issuer's challenges are {', '.join(wanted)}"
+    )
+
+
+class Proofs:
+    """Puts proofs up and takes them down, for all orders of this controller."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._answers = Answers(database, clock)
+
+    async def put_up(self, acme: AcmeIssuer, proofs: Sequence[Proof]) -> None:
+        """Returns when the authority may look; may be done twice."""
+        if proofs:
+            await self._answers.put_up(proofs)
+
+    async def take_down(self, acme: AcmeIssuer, proofs: Sequence[Proof]) -> None:
+        self._answers.take_down(proofs)
+
+    async def tidy(self) -> None:
+        """Remove what is over."""
+        await self._answers.tidy()
+
+
+class Answers:
+    """The rows nodes answer from."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self._over: list[Proof] = []
+
+    async def put_up(self, proofs: Sequence[Proof]) -> None:
+        """Have nodes answer, from now on; what is over by then goes in the same transaction."""
+        now = self._clock()
+        rows = [
+            {
+                **dict(zip(("type", "key"), proof.place, strict=True)),
+                "name": proof.name,
+                "value": proof.authorization,
+                "expires": now + _KEPT_SECONDS,
+            }
+            for proof in proofs
+        ]
+        over, self._over = self._over, []
+        async with self._database.noting() as connection:
+            await _forget(connection, over)
+            await connection.execute(delete(_challenges).where(_challenges.c.expires < now))
+            put = _insert(connection)(_challenges)
+            changed = {name: put.excluded[name] for name in ("name", "value", "expires")}
+            await connection.execute(
+                put.on_conflict_do_update(index_elements=["type", "key"], set_=changed), rows
+            )
+
+    def take_down(self, proofs: Sequence[Proof]) -> None:
+        """Say that they are over; their rows go with the next ones that come, or with ``tidy``."""
+        self._over.extend(proofs)
+
+    async def tidy(self) -> None:
+        """Remove what is over."""
+        over, self._over = self._over, []
+        if over:
+            async with self._database.noting() as connection:
+                await _forget(connection, over)
+
+
+async def _forget(connection: AsyncConnection, over: Sequence[Proof]) -> None:
+    """Remove these rows, and none that a later order has put in their place."""
+    row = tuple_(_challenges.c.type, _challenges.c.key, _challenges.c.value)
+    for start in range(0, len(over), _MOST_AT_ONCE):
+        some = [(*proof.place, proof.authorization) for proof in over[start : start + _MOST_AT_ONCE]]
+        await connection.execute(delete(_challenges).where(row.in_(some)))
+
+
+def _insert(connection: AsyncConnection) -> Callable[..., Any]:
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
