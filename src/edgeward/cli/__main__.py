@@ -5,15 +5,30 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-
-import typer
+from typing import TYPE_CHECKING
 
 from edgeward.errors import EdgewardError, Invalid
 
-_COMMANDS = ("up", "declare", "look", "history", "events", "tokens", "certificates", "database", "demo")
+if TYPE_CHECKING:
+    import typer
+
+_COMMANDS = (
+    "up",
+    "declare",
+    "look",
+    "history",
+    "events",
+    "tokens",
+    "certificates",
+    "database",
+    "relay",
+    "demo",
+)
 
 
 def build() -> typer.Typer:
+    import typer
+
     app = typer.Typer(
         name="edgeward",
         help="Puts customers' domains in front of customers' networks.",
@@ -40,6 +55,10 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["relay"]:  # before anything is imported: somebody waits for its first connection
+        from edgeward.relay.__main__ import main as relay
+
+        sys.exit(relay(sys.argv[2:]))
     try:
         build()()
     except Invalid as error:
@@ -51,6 +70,8 @@ def main() -> None:
 
 
 def _say(lines: list[str]) -> None:
+    import typer
+
     for line in lines:
         typer.echo(f"edgeward: {line}", err=True)
 
