@@ -31,6 +31,8 @@ class Settings:
     """For references ({env: NAME}) and settings (EDGEWARD_LISTEN__…) of the file."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Set on the node of this host at each start, beside those it has."""
+    dns_servers: tuple[str, ...] = ()
+    """``IP:PORT`` instead of those in /etc/resolv.conf, for what is looked up before an order."""
 
 
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -61,7 +63,15 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         log_level=level,
         environment=environment,
         labels=_labels(given.label),
+        dns_servers=_servers(environment.get("EDGEWARD_DNS_SERVERS", "")),
     )
+
+
+def _servers(text: str) -> tuple[str, ...]:
+    servers = tuple(text.replace(",", " ").split())
+    for server in servers:
+        Address.parse(server)
+    return servers
 
 
 def _labels(words: Sequence[str]) -> Mapping[str, str]:

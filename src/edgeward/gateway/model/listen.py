@@ -103,6 +103,9 @@ class Listen(Value):
     """Addresses of the controller's API."""
     metrics: Addresses = ()
     """Plain HTTP addresses for the node's own Prometheus metrics; none by default."""
+    public: tuple[Network, ...] = Field(default=(), max_length=1000)
+    """Addresses under which visitors reach the edge, its load balancers' too. Names that lead elsewhere in
+    DNS are not ordered from authorities that visit them; none: they are, wherever they lead."""
     default_domain: ExactName | None = None
     """Whose certificate a visitor without SNI gets; unset: such visitors are refused."""
     trusted_proxies: tuple[Network, ...] = ()
