@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeward import passage
-from edgeward.certificates.model import Cache, Domain, Issuer
+from edgeward.certificates.model import UPLOADED, Cache, Domain, Issuer, Withheld
 from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
 from edgeward.domain_name import normalise_pattern, wildcard_of
 from edgeward.errors import Problem
@@ -33,6 +33,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             spelling=normalise_pattern,
             references=(("client_certificates", "ca"), ("client_certificates", "crl")),
         ),
+        Kind("withheld", Withheld, spelling=normalise_pattern),
         Kind("services", Service, references=(("backends", "*", "tls", "ca"),)),
         Kind("routes", Route),
         Kind("tcp_routes", TcpRoute),
@@ -41,8 +42,8 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 MOST_OWN_CHAINS: Final = 1_000
 """Filter chains cost Envoy memory, on each address and each worker."""
-LOCAL_ISSUER: Final = "local"
-"""Exists in every project without being declared."""
+BUILT_IN_ISSUERS: Final = frozenset({"local", UPLOADED})
+"""Exist in every project without being declared."""
 _Match = tuple[str, str, frozenset[str], frozenset[tuple[str, str]]]
 _LISTEN: Final = Key("listen", DEFAULT_PROJECT, "listen")
 
@@ -133,6 +134,9 @@ class World:
             return list(self._of_listen(key, value))
         if isinstance(value, TcpRoute):
             return list(self._of_tcp_route(key, value))
+        if isinstance(value, Withheld) and not self._covered(value.name, key.project):
+            message = f"no domain of project {key.project} covers '{value.name}'; declare it under domains"
+            return [Problem("name", message, object=str(key))]
         return []
 
     def touched_by(self, key: Key, *values: Value | None) -> set[Key]:
@@ -140,8 +144,10 @@ class World:
         touched: set[Key] = set()
         for value in values:
             if isinstance(value, Domain):
-                touched |= {_LISTEN, *self._domains[value.name], *self._below[value.name]}
-                touched.update(self._hosted[value.name], self._domains[_over(value.name)])
+                touched.add(_LISTEN)
+                for name in value.names:
+                    touched.update(self._domains[name], self._below[name])
+                    touched.update(self._hosted[name], self._domains[_over(name)])
             elif isinstance(value, Route):
                 touched.add(_LISTEN)  # it may pass through the default domain
             elif isinstance(value, Service):
@@ -153,7 +159,7 @@ class World:
     def conflicts(self, key: Key) -> list[Conflicting]:
         """Give what another project's domains leave no room for; nothing where it is not there."""
         value = self._objects.get(key)
-        return list(self._conflicts(key, value.name)) if isinstance(value, Domain) else []
+        return list(self._conflicts(key, value)) if isinstance(value, Domain) else []
 
     # --- where things are used ----------------------------------------------------------------
 
@@ -190,12 +196,13 @@ class World:
         if (selector := selector_of(value)) is not None:
             yield self._selecting, where(selector)
         if isinstance(value, Domain):
-            yield self._domains, value.name
             yield self._issued, (key.project, value.issuer)
             if value.own_chain:
                 yield self._chained, True
-            if (over := _over(value.name)) is not None:
-                yield self._below, over
+            for name in value.names:
+                yield self._domains, name
+                if (over := _over(name)) is not None:
+                    yield self._below, over
         elif isinstance(value, Route):
             for service in value.services:
                 yield self._users, (key.project, service)
@@ -215,12 +222,17 @@ class World:
         def problem(field: str, message: str) -> Problem:
             return Problem(field, message, object=str(key))
 
-        if domain.issuer != LOCAL_ISSUER and Key("issuers", key.project, domain.issuer) not in self._objects:
+        issuer = Key("issuers", key.project, domain.issuer)
+        if domain.issuer not in BUILT_IN_ISSUERS and issuer not in self._objects:
             yield problem(
                 "issuer",
                 f"there is no issuer '{domain.issuer}' in project {key.project}; declare it, or use local",
             )
-
+        for name in domain.names:
+            other = next((o for o in self._domains[name] if o != key and o.project == key.project), None)
+            if other is not None:
+                field = "name" if name == domain.name else f"also[{domain.also.index(name)}]"
+                yield problem(field, f"'{name}' is declared by {other} already; say it in one of them only")
         if domain.own_chain:
             if len(self._chained[True]) > MOST_OWN_CHAINS:
                 yield problem(
@@ -231,18 +243,19 @@ class World:
                 if message := passage.guarded(domain, route):
                     yield problem("client_certificates", message)
 
-    def _conflicts(self, key: Key, name: str) -> Iterator[Conflicting]:
+    def _conflicts(self, key: Key, domain: Domain) -> Iterator[Conflicting]:
+        for name in domain.names:
+            for others, message in self._rivals(name):
+                other = next((o for o in others if o.project != key.project), None)
+                if other is not None:
+                    yield Conflicting(Problem("name", message, object=str(key)), other)
+                    return
+
+    def _rivals(self, name: str) -> Iterator[tuple[Collection[Key], str]]:
         over = _over(name)
-        rivals = (
-            (self._domains[name], f"'{name}' is declared in another project already"),
-            (self._domains[over] if over else (), f"'{name}' is below the wildcard of another project"),
-            (self._below[name], f"'{name}' is over a domain of another project"),
-        )
-        for others, message in rivals:
-            other = next((o for o in others if o.project != key.project), None)
-            if other is not None:
-                yield Conflicting(Problem("name", message, object=str(key)), other)
-                return
+        yield self._domains[name], f"'{name}' is declared in another project already"
+        yield self._domains[over] if over else (), f"'{name}' is below the wildcard of another project"
+        yield self._below[name], f"'{name}' is over a domain of another project"
 
     def _of_route(self, key: Key, route: Route) -> Iterator[Problem]:
         def problem(field: str, message: str) -> Problem:

@@ -73,7 +73,8 @@ class Before:
 
 def before(world: World, values: Mapping[Key, tuple[Value | None, Value | None]]) -> Before:
     """Look at what these changes (before and after each) may move; the world is the one before."""
-    names = frozenset(k.name for k in values if k.kind == "domains")
+    domains = (value for pair in values.values() for value in pair if isinstance(value, Domain))
+    names = frozenset(name for domain in domains for name in domain.names)
     selecting = world.selective or any(
         selector_of(value) is not None for pair in values.values() for value in pair
     )
@@ -93,9 +94,11 @@ def moved(world: World, then: Before) -> Moved:
 def _of_domain(world: World, domain: Domain) -> Place:
     if domain.nodes is None:
         return _ANYWHERE
-    over = None if domain.name.startswith("*.") else wildcard_of(domain.name)
-    wildcard = world.deciding(over) if over is not None else None
-    return Place(where(domain.nodes), NOWHERE if wildcard is None else where(wildcard.nodes))
+    exact = (name for name in domain.names if not name.startswith("*."))
+    overs = {over for name in exact if (over := wildcard_of(name)) is not None}
+    wildcards = (world.deciding(over) for over in overs)
+    hidden = [where(wildcard.nodes) for wildcard in wildcards if wildcard is not None]
+    return Place(where(domain.nodes), either(hidden) if hidden else NOWHERE)
 
 
 def _of_user(world: World, user: Value | None) -> Where:
@@ -112,9 +115,9 @@ def _of_route(world: World, route: Route) -> Where:
 def _doubtful(world: World, values: Mapping[Key, tuple[Value | None, Value | None]]) -> Iterator[Key]:
     routes: set[Key] = set()
     for key, pair in values.items():
-        if key.kind == "domains":
-            yield from world.below(key.name)
-            routes.update(world.hosted(key.name))
+        for name in {name for value in pair if isinstance(value, Domain) for name in value.names}:
+            yield from world.below(name)
+            routes.update(world.hosted(name))
         yield from _services(key, pair)
     yield from routes
     for key in routes:

@@ -27,9 +27,18 @@ def test_what_holds_together_has_no_problems():
     assert (
         found(
             issuers=[{"name": "mine", "local": {}}],
-            domains=[{"name": "shop.example", "issuer": "mine"}, {"name": "*.c.example"}],
+            domains=[
+                {"name": "shop.example", "issuer": "mine", "also": ["www.shop.example"]},
+                {"name": "*.c.example", "issuer": "uploaded"},
+            ],
+            withheld=[{"name": "www.shop.example"}, {"name": "y.c.example"}],
             services=[SHOP],
-            routes=[{"hosts": ["shop.example", "*.c.example", "x.c.example"], "service": "shop"}],
+            routes=[
+                {
+                    "hosts": ["shop.example", "www.shop.example", "*.c.example", "x.c.example"],
+                    "service": "shop",
+                }
+            ],
             listen={"default_domain": "x.c.example"},
         )
         == []
@@ -39,6 +48,19 @@ def test_what_holds_together_has_no_problems():
 @pytest.mark.parametrize(
     ("sections", "sentence"),
     [
+        (
+            {"domains": [DOMAIN, {"name": "z.example", "also": ["shop.example"]}]},
+            "domains/default/z.example also[0]: 'shop.example' is declared by domains/default/shop.example already",
+        ),
+        (
+            {"domains": [{"name": "y.example", "also": ["x.example"]}, {"name": "z.example", "also": ["x.example"]}]},
+            "domains/default/y.example also[0]: 'x.example' is declared by domains/default/z.example already",
+        ),
+        (
+            {"domains": [DOMAIN, {"name": "z.example", "project": "p", "also": ["shop.example"]}]},
+            "domains/p/z.example name: 'shop.example' is declared in another project already",
+        ),
+        ({"withheld": [{"name": "x.example"}]}, "withheld/default/x.example name: no domain of project default covers"),
         ({"domains": [{"name": "a.example", "issuer": "other"}]}, "domains/default/a.example issuer: there is no issuer 'other'"),
         (
             {"domains": [DOMAIN], "routes": [{"name": "r", "hosts": ["shop.example"], "service": "gone"}]},

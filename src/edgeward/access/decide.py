@@ -24,6 +24,7 @@ _CHANGES: dict[str, Right] = {
     "cache": Right.GOVERN,
     "issuers": Right.ADMINISTER,
     "domains": Right.CHANGE,
+    "withheld": Right.CHANGE,
     "services": Right.CHANGE,
     "routes": Right.CHANGE,
     "tcp_routes": Right.GOVERN,

@@ -51,10 +51,10 @@ class Authority:
         self, order: Order, now: float, spread: float, rsa_key: Callable[[], LeafKey] = new_rsa_key
     ) -> Certificate:
         """Issue what was ordered; ``spread`` in [0, 1) keeps certificates from being renewed all at once."""
-        issued = self._issue(order, [order.name], [], now, spread)
+        issued = self._issue(order, order.names, [], now, spread)
         if not order.beside:
             return issued
-        twin = self._leaves.sign([order.name], [], order.lifetime, now, rsa_key())
+        twin = self._leaves.sign(order.names, [], order.lifetime, now, rsa_key())
         chain = twin.certificate + self.intermediate_pem
         return replace(issued, beside=Beside(chain, Secret(twin.key), twin.fingerprint))
 

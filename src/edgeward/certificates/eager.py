@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import store, tickets
 from edgeward.certificates.issue import Issuance, issue
-from edgeward.certificates.model import Domain, Order
+from edgeward.certificates.model import UPLOADED, Domain, Order
 from edgeward.database.leases import Lease, Taken, held
 from edgeward.errors import EdgewardError, Refused
 from edgeward.log import logger
@@ -54,7 +54,7 @@ async def make_missing(issuance: Issuance, domains: Sequence[Domain], lease: Lea
     if not domains:
         return 0
     async with issuance.database.reading() as connection:
-        missing = await _missing(connection, domains, issuance.clock())
+        missing = await _missing(issuance, connection, domains, issuance.clock())
     made = 0
     for start in range(0, len(missing), _BATCH):
         made += await _make(issuance, missing[start : start + _BATCH], lease)
@@ -68,17 +68,20 @@ async def _make(issuance: Issuance, domains: Sequence[Domain], lease: Lease | No
     await issuance.rsa_keys.fill(sum(domain.hot for domain in domains))
     async with issuance.database.writing() as writing:
         await held(writing, lease)
-        missing = await _missing(writing.connection, domains, now)
+        missing = await _missing(issuance, writing.connection, domains, now)
         orders = [order for domain in missing if (order := _ordered(issuance, domain)) is not None]
         return len(await issue(issuance, writing, orders, now))
 
 
-async def _missing(connection: AsyncConnection, domains: Sequence[Domain], now: float) -> list[Domain]:
-    valid = await store.valid(connection, [domain.name for domain in domains], now)
+async def _missing(
+    issuance: Issuance, connection: AsyncConnection, domains: Sequence[Domain], now: float
+) -> list[Domain]:
+    policy = issuance.policy()
+    standing = await store.valid(connection, [name for domain in domains for name in domain.names], now)
     twins = await store.beside(connection, [domain.name for domain in domains if domain.hot])
-    return [
-        d for d in domains if valid.get(d.name) != (d.project, d.issuer) or (d.hot and d.name not in twins)
-    ]
+    brought = {name for name, found in standing.items() if found.source == UPLOADED}
+    alone = {d.name for d in domains if d.hot and d.name not in twins and d.name not in brought}
+    return [d for d in domains if policy.lacks(d, standing) or (d.name in alone and policy.names_of(d))]
 
 
 def _ordered(issuance: Issuance, domain: Domain) -> Order | None:

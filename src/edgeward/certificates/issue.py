@@ -36,14 +36,17 @@ class Issuance:
 
 async def issue(issuance: Issuance, writing: Writing, orders: Iterable[Order], now: float) -> dict[str, Kept]:
     """Sign and store in one transaction; an order that cannot be signed is logged and left out."""
-    authority = issuance.authority()
+    authority, ordered = issuance.authority(), list(orders)
     signed: dict[str, Certificate] = {}
-    for order in orders:
+    for order in ordered:
         try:
             signed[order.name] = authority.issue(order, now, issuance.spread(), issuance.rsa_keys.take)
         except ValueError as error:
             _log.error("certificate not issued", name=order.name, reason=str(error))
     if not signed:
         return {}
-    revision = await store.put(writing, issuance.seal, signed.values())
-    return {name: Kept(certificate, revision) for name, certificate in signed.items()}
+    fresh = [
+        copy for order in ordered if order.name in signed for copy in signed[order.name].under(order.names)
+    ]
+    revision = await store.put(writing, issuance.seal, fresh)
+    return {certificate.name: Kept(certificate, revision) for certificate in fresh}

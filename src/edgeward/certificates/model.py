@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgeward.certificates.client import ClientCertificates
 from edgeward.parsing import HostPattern, Name, Value
@@ -15,6 +16,8 @@ from edgeward.sealing import Sealed
 from edgeward.secret import Secret
 
 Challenge = Literal["http-01", "tls-alpn-01", "dns-01"]
+UPLOADED: Final = "uploaded"
+"""The issuer of domains whose certificates people bring, and the source of these certificates."""
 
 
 class LocalIssuer(Value):
@@ -66,6 +69,13 @@ class Issuer(Value):
     fallback: list[Name] = Field(default=[], max_length=5)
     """Issuers of the same project that are tried, in this order, where this one cannot issue."""
 
+    @field_validator("name")
+    @classmethod
+    def _not_of_people(cls, name: str) -> str:
+        if name == UPLOADED:
+            raise ValueError(f"'{UPLOADED}' stands for certificates that people bring; choose another name")
+        return name
+
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if (self.local is None) == (self.acme is None):
@@ -85,7 +95,9 @@ class Domain(Value):
     """An exact name or ``*.suffix``; unique over all projects."""
     project: Name = "default"
     issuer: Name = "local"
-    """Where its certificates come from; ``local`` always exists."""
+    """Where its certificates come from; ``local`` always exists, and ``uploaded``: people bring them."""
+    also: tuple[HostPattern, ...] = Field(default=(), max_length=99)
+    """More names on the same certificate, exact or ``*.suffix``; they belong to this domain in all else."""
     on_demand: bool = False
     """Issue at the first handshake instead of at the declaration."""
     most_names: int = Field(default=100_000, ge=1, le=100_000_000)
@@ -100,6 +112,11 @@ class Domain(Value):
     HTTP/3 is offered."""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its own name, then the others on its certificate."""
+        return (self.name, *self.also)
+
+    @property
     def own_chain(self) -> bool:
         """Whether its visitors get a filter chain of their own; there is room for a thousand."""
         return self.hot or self.client_certificates is not None
@@ -111,6 +128,31 @@ class Domain(Value):
         if self.hot and self.on_demand:
             raise ValueError("hot names have their certificates ahead of visitors; leave out on_demand")
         return self
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> Self:
+        if not self.also:
+            return self
+        if self.on_demand and self.name.startswith("*."):
+            raise ValueError("below a wildcard on demand each name has its own certificate; leave out also")
+        if self.own_chain:
+            raise ValueError(
+                "a domain that is hot or asks for client_certificates stands by itself; leave out also"
+            )
+        twice = next((name for name in self.names if self.names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"'{twice}' is said twice in name and also; say it once")
+        return self
+
+
+class Withheld(Value):
+    """A name that is deactivated: no certificate of it is served or obtained until it is activated again."""
+
+    name: HostPattern
+    """A name of a domain of the project; ``*.suffix`` stands for all names that this wildcard serves."""
+    project: Name = "default"
+    reason: str | None = Field(default=None, max_length=500)
+    """Why, for people."""
 
 
 class Cache(Value):
@@ -150,6 +192,16 @@ class Certificate:
     """SHA-256 of the leaf's DER, lower-case hex."""
     beside: Beside | None = None
     """Its twin for visitors who know no ECDSA."""
+    source: str = "issued"
+    """``issued``, ``uploaded`` or ``imported``; uploaded ones are not renewed."""
+    leader: str | None = None
+    """The name whose certificate this is a copy of, where several names share one."""
+
+    def under(self, names: Sequence[str]) -> list[Certificate]:
+        """Give it as it is kept for each of its names: the first leads, and is the one that is renewed."""
+        first, *others = names
+        copies = [replace(self, name=name, leader=first) for name in others]
+        return [replace(self, name=first, leader=None), *copies]
 
 
 @dataclass(frozen=True)
@@ -171,6 +223,12 @@ class Order:
     lifetime: float
     beside: bool = False
     """With an RSA twin."""
+    also: tuple[str, ...] = ()
+    """More names that it bears."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.also)
 
 
 @dataclass(frozen=True)
@@ -196,6 +254,19 @@ class Summary:
     not_after: float
     renew_at: float
     revision: int
+    source: str = "issued"
+    leader: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a name has: enough to see whether its domain wants another certificate."""
+
+    project: str
+    issuer: str
+    source: str
+    leader: str | None
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -206,3 +277,5 @@ class Wanted:
     issuer: str | None = None
     name: str | None = None
     ends_before: float | None = None
+    since: int | None = None
+    """Only what changed after this revision."""

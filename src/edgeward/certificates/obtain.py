@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.certificates import store
 from edgeward.certificates.issue import Issuance, issue
 from edgeward.certificates.model import Kept, Order
-from edgeward.certificates.policy import certificate_for
+from edgeward.certificates.policy import certificate_for, withheld_sentence
 from edgeward.certificates.quota import Quota
 from edgeward.domain_name import normalise
 from edgeward.errors import EdgewardError, NotFound, Refused, Unavailable
@@ -57,6 +57,8 @@ class Obtainer:
         canonical = normalise(name)
         if self._issuance.policy().covering(canonical) is None:
             raise _uncovered(canonical)
+        if self._issuance.policy().withheld(canonical):
+            raise Refused(withheld_sentence(canonical))
         flight = self._flights.get(canonical) or self._departure(canonical)
         try:
             async with asyncio.timeout(timeout):
@@ -144,7 +146,10 @@ class Obtainer:
             found = await store.find_all(writing.connection, self._issuance.seal, orders, now)
             missing = {order.name: order for name, order in orders.items() if name not in found}
             signed = await issue(self._issuance, writing, missing.values(), now)
-        have = {**found, **{name: signed[o.name] for name, o in orders.items() if o.name in signed}}
+        have = {
+            **found,
+            **{n: signed.get(n) or signed[o.name] for n, o in orders.items() if o.name in signed},
+        }
         for kept in signed.values():
             until = kept.certificate.not_after.isoformat()
             _log.info("certificate issued", name=kept.certificate.name, until=until)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Order
+from edgeward.certificates.model import UPLOADED, Domain, Issuer, LocalIssuer, Order, Standing, Withheld
 from edgeward.domain_name import wildcard_of
 from edgeward.errors import Refused
 
@@ -15,10 +15,19 @@ LOCAL: Final = Issuer(name="local", local=LocalIssuer())
 
 
 class Policy:
-    """The domains and issuers as they are declared now; each is looked up in constant time."""
+    """The domains and issuers as they are declared now, and the names that are withheld; each is looked up
+    in constant time.
+    """
 
-    def __init__(self, domains: Iterable[Domain] = (), issuers: Iterable[Issuer] = ()) -> None:
+    def __init__(
+        self,
+        domains: Iterable[Domain] = (),
+        issuers: Iterable[Issuer] = (),
+        withheld: Iterable[Withheld] = (),
+    ) -> None:
         self._domains = {domain.name: domain for domain in domains}
+        self._also = {name: domain for domain in self._domains.values() for name in domain.also}
+        self._withheld = {(one.project, one.name) for one in withheld}
         self._hot = {name: domain for name, domain in self._domains.items() if domain.hot}
         self._issuers = {(issuer.project, issuer.name): issuer for issuer in issuers}
         self._fresh = {domain.name: domain for domain in self.eager()}
@@ -29,23 +38,73 @@ class Policy:
             del self._domains[before.name]  # else another project has it by now
             self._fresh.pop(before.name, None)
             self._hot.pop(before.name, None)
+            for name in before.also:
+                if self._also.get(name) == before:
+                    del self._also[name]
         elif isinstance(before, Issuer):
             self._issuers.pop((before.project, before.name), None)
+        elif isinstance(before, Withheld):
+            self._withheld.discard((before.project, before.name))
+            self._look_again_at(before.name)
         if isinstance(after, Domain):
             self._domains[after.name] = after
+            self._also.update(dict.fromkeys(after.also, after))
             if not after.on_demand:
                 self._fresh[after.name] = after
             if after.hot:
                 self._hot[after.name] = after
         elif isinstance(after, Issuer):
             self._issuers[after.project, after.name] = after
+        elif isinstance(after, Withheld):
+            self._withheld.add((after.project, after.name))
+
+    def _look_again_at(self, name: str) -> None:
+        domain = self._named(name)
+        if domain is not None and not domain.on_demand:
+            self._fresh[domain.name] = domain
+
+    def _named(self, name: str) -> Domain | None:
+        return self._domains.get(name) or self._also.get(name)
 
     def covering(self, name: str) -> Domain | None:
-        """Give the domain that covers a canonical name: the one so named, else its wildcard."""
-        found = self._domains.get(name)
+        """Give the domain that covers a canonical name: the one that says it, else its wildcard's."""
+        found = self._named(name)
         if found is None and (wildcard := wildcard_of(name)) is not None:
-            found = self._domains.get(wildcard)
+            found = self._named(wildcard)
         return found
+
+    def withholding(self, name: str) -> str | None:
+        """Give what was deactivated so that a canonical name is withheld: it, or the wildcard serving it."""
+        domain = self.covering(name) if self._withheld else None
+        if domain is None:
+            return None
+        if (domain.project, name) in self._withheld:
+            return name
+        over = None if self._named(name) is not None else wildcard_of(name)
+        return over if (domain.project, over) in self._withheld else None
+
+    def withheld(self, name: str) -> bool:
+        return self.withholding(name) is not None
+
+    def names_of(self, domain: Domain) -> tuple[str, ...]:
+        """Give the names that a domain's own certificate is to bear now: all that are not withheld."""
+        return tuple(name for name in domain.names if (domain.project, name) not in self._withheld)
+
+    def lacks(self, domain: Domain, standing: Mapping[str, Standing]) -> bool:
+        """Tell whether an eager domain wants a certificate other than those that stand now, by name."""
+        names = self.names_of(domain)
+        if not names:
+            return False
+        found = [standing.get(name) for name in names]
+        if any(one is None for one in found):
+            return domain.issuer != UPLOADED
+        issued = [one for one in found if one is not None and one.source != UPLOADED]
+        leaders = [None, *(names[0] for _ in names[1:])]
+        if len(issued) == len(found) and [one.leader for one in issued] != leaders:
+            return True
+        return any((one.project, one.issuer) != (domain.project, domain.issuer) for one in issued) or (
+            len({one.fingerprint for one in issued}) > 1
+        )
 
     def eager(self) -> Iterator[Domain]:
         """Give the domains whose certificate should exist now; it bears the domain's own name."""
@@ -68,13 +127,24 @@ class Policy:
         certificate whose domain now gives each name its own.
         """
         domain = self.covering(certificate_name)
-        if domain is None or not domain.name.startswith("*."):
-            return domain
-        of_one_name = domain.name != certificate_name
-        return domain if of_one_name == domain.on_demand else None
+        if domain is None:
+            return None
+        each_its_own = domain.on_demand and not domain.also
+        if certificate_name not in domain.names:
+            return domain if each_its_own else None
+        return None if each_its_own and certificate_name.startswith("*.") else domain
 
     def order(self, name: str, domain: Domain) -> Order:
-        """Say what to issue; raises Refused where the domain's issuer is not declared in its project."""
+        """Say what to issue; raises Refused where the name is withheld, or where the domain's project has no
+        such issuer.
+        """
+        names = self.names_of(domain) if name in domain.names else (name,)
+        if not names or self.withheld(names[0]):
+            raise Refused(withheld_sentence(name))
+        if domain.issuer == UPLOADED:
+            raise Refused(
+                f"domain {domain.name}: its certificates are brought by people; edgeward certificates upload"
+            )
         issuer = self._issuers.get((domain.project, domain.issuer))
         if issuer is None and domain.issuer != LOCAL.name:
             raise Refused(f"domain {domain.name}: its issuer '{domain.issuer}' does not exist; declare it")
@@ -82,9 +152,13 @@ class Policy:
         if issuer.local is None:
             raise Refused(f"domain {domain.name}: ordering from '{issuer.name}' is not possible yet")
         lifetime = issuer.local.lifetime_days * _DAY_SECONDS
-        return Order(name, domain.project, issuer.name, lifetime, beside=domain.hot)
+        return Order(names[0], domain.project, issuer.name, lifetime, domain.hot, names[1:])
 
 
 def certificate_for(name: str, domain: Domain) -> str:
-    """Give the name of the certificate that serves a covered name: its own, or an eager domain's."""
-    return name if domain.on_demand else domain.name
+    """Give the name of the certificate that serves a covered name: its own, or its domain's."""
+    return name if domain.on_demand and not domain.also else domain.name
+
+
+def withheld_sentence(name: str) -> str:
+    return f"{name} is deactivated; edgeward certificates activate {name} has it served again"

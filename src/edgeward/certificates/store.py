@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates.model import Beside, Certificate, Kept, Summary, Wanted
+from edgeward.certificates.model import UPLOADED, Beside, Certificate, Kept, Standing, Summary, Wanted
 from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
-from edgeward.database.schema import certificates, counter, expirations
+from edgeward.database.schema import certificates, counter, expirations, tombstones
 from edgeward.domain_name import wildcard_of
 from edgeward.errors import Invalid
 from edgeward.log import logger
@@ -26,11 +26,15 @@ from edgeward.secret import Secret
 EVERY_NAME: Final = "*"
 _DAY: Final = 86400.0
 _MOST_IN_ONE_QUESTION: Final = 500
+_KIND: Final = "certificates"
+_Item = TypeVar("_Item")
 _log = logger("edgeward.certificates.store")
 _columns = certificates.c
 _ECDSA: Final = _columns.algorithm == "ecdsa"
 """Every name has such a certificate; an RSA one only beside it."""
 _PAIRED: Final = (_columns.name, _columns.algorithm)
+_RENEWED: Final = (_columns.source != UPLOADED, _columns.leader.is_(None))
+"""What people brought they bring anew, and what is shared is renewed under its first name."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ async def listed(
         query = query.where(_columns.issuer == wanted.issuer)
     if wanted.ends_before is not None:
         query = query.where(_columns.not_after < wanted.ends_before)
+    if wanted.since is not None:
+        query = query.where(_columns.revision > wanted.since)
     if wanted.name is not None:
         query = _named(query, wanted.name)
     return [Summary(**row._mapping) for row in await connection.execute(query)]
@@ -116,23 +122,23 @@ async def expirations_since(connection: AsyncConnection, since: int) -> list[Exp
 
 async def renewals_due(connection: AsyncConnection, now: float, limit: int) -> list[Summary]:
     """Give certificates whose renewal is due, the most urgent first."""
-    query = _summaries().where(_columns.renew_at <= now).order_by(_columns.renew_at).limit(limit)
+    query = _summaries().where(_columns.renew_at <= now, *_RENEWED).order_by(_columns.renew_at).limit(limit)
     return [Summary(**row._mapping) for row in await connection.execute(query)]
 
 
 async def still_due(connection: AsyncConnection, names: Collection[str], now: float) -> list[Summary]:
     """Give those of some certificates that nobody renewed or postponed in the meantime."""
-    query = _summaries().where(_columns.name.in_(names), _columns.renew_at <= now)
+    query = _summaries().where(_columns.name.in_(names), _columns.renew_at <= now, *_RENEWED)
     return [Summary(**row._mapping) for row in await connection.execute(query)]
 
 
-async def valid(connection: AsyncConnection, names: Sequence[str], now: float) -> dict[str, tuple[str, str]]:
-    """Give project and issuer of the valid certificates that bear exactly these names."""
-    found: dict[str, tuple[str, str]] = {}
+async def valid(connection: AsyncConnection, names: Sequence[str], now: float) -> dict[str, Standing]:
+    """Give what stands of the valid certificates that are kept under exactly these names."""
+    found: dict[str, Standing] = {}
     for some in _in_parts(names):
-        query = select(_columns.name, _columns.project, _columns.issuer)
+        query = select(_columns.name, *(_columns[field] for field in Standing.__dataclass_fields__))
         query = query.where(_columns.name.in_(some), _columns.not_after > now, _ECDSA)
-        found.update((row.name, (row.project, row.issuer)) for row in await connection.execute(query))
+        found.update((name, Standing(*rest)) for name, *rest in await connection.execute(query))
     return found
 
 
@@ -175,14 +181,34 @@ async def count_below(connection: AsyncConnection, wildcard: str) -> int:
 
 
 async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate]) -> int:
-    """Store or replace certificates, all under this transaction's revision."""
+    """Store or replace certificates, all under this transaction's revision; what somebody uploaded stays
+    while it is valid, unless that is replaced by what somebody brings.
+    """
     revision = await writing.next_revision()
-    rows = [row for certificate in fresh for row in _rows(certificate, seal, revision)]
+    every = list(fresh)
+    stays = await _uploaded(writing.connection, [c for c in every if c.source == "issued"])
+    rows = [
+        row
+        for certificate in every
+        if certificate.name not in stays
+        for row in _rows(certificate, seal, revision)
+    ]
     if rows:
         named = delete(certificates).where(_columns.name == bindparam("stored"))
         await writing.connection.execute(named, [{"stored": name} for name in {row["name"] for row in rows}])
         await writing.connection.execute(insert(certificates), rows)
     return revision
+
+
+async def _uploaded(connection: AsyncConnection, fresh: Sequence[Certificate]) -> set[str]:
+    """Give the names of those that somebody uploaded a certificate for that is valid still."""
+    found: set[str] = set()
+    for some in _in_parts(fresh):
+        since = max(certificate.not_before for certificate in some).timestamp()
+        query = select(_columns.name).where(_columns.name.in_([c.name for c in some]))
+        query = query.where(_columns.source == UPLOADED, _columns.not_after > since)
+        found.update((await connection.execute(query)).scalars())
+    return found
 
 
 async def move(writing: Writing, domains: Collection[str]) -> None:
@@ -207,6 +233,24 @@ async def postpone(writing: Writing, renewals: Mapping[str, float]) -> None:
         statement = statement.values(renew_at=bindparam("later"))
         rows = [{"stored": name, "later": at} for name, at in renewals.items()]
         await writing.connection.execute(statement, rows)
+
+
+async def withdraw(writing: Writing, names: Collection[str], now: float) -> int:
+    """Delete certificates and have every node delete them, too; give the revision of that."""
+    revision = await writing.next_revision()
+    for some in _in_parts(sorted(names)):
+        rows = await writing.connection.execute(
+            delete(certificates).where(_columns.name.in_(some)).returning(_columns.name, _columns.project)
+        )
+        buried = [
+            {"kind": _KIND, "project": row.project, "name": row.name, "revision": revision, "at": now}
+            for row in {(row.project, row.name): row for row in rows}.values()
+        ]
+        if buried:
+            gone = tombstones.c.name.in_([row["name"] for row in buried])
+            await writing.connection.execute(delete(tombstones).where(tombstones.c.kind == _KIND, gone))
+            await writing.connection.execute(insert(tombstones), buried)
+    return revision
 
 
 async def forget(writing: Writing, names: Iterable[str]) -> None:
@@ -265,6 +309,8 @@ def _row(certificate: Certificate, seal: Seal, revision: int) -> dict[str, Any]:
         "renew_at": certificate.renew_at.timestamp(),
         "revision": revision,
         "placed": revision,
+        "source": certificate.source,
+        "leader": certificate.leader,
     }
 
 
@@ -296,6 +342,8 @@ def _certificate(row: Row[Any], key: Secret[str]) -> Certificate:
         not_after=instant(row.not_after),
         renew_at=instant(row.renew_at),
         fingerprint=row.fingerprint,
+        source=row.source,
+        leader=row.leader,
     )
 
 
@@ -303,7 +351,7 @@ def _context(name: str, algorithm: str = "ecdsa") -> str:
     return f"certificate:{name}" if algorithm == "ecdsa" else f"certificate:{name}/{algorithm}"
 
 
-def _in_parts(names: Sequence[str]) -> Iterable[Sequence[str]]:
+def _in_parts(names: Sequence[_Item]) -> Iterable[Sequence[_Item]]:
     return (
         names[start : start + _MOST_IN_ONE_QUESTION] for start in range(0, len(names), _MOST_IN_ONE_QUESTION)
     )

@@ -117,6 +117,7 @@ KINDS: Final[Sequence[Listed]] = (
         "domains",
         {
             **_OBJECT,
+            "also": _value("also"),
             "issuer": _value("issuer", "local"),
             "on demand": _value("on_demand", False),
             "nodes": _selector,
@@ -124,6 +125,7 @@ KINDS: Final[Sequence[Listed]] = (
         },
         declared=True,
     ),
+    Listed("withheld", {**_OBJECT, "reason": _value("reason"), **_SOURCE}, declared=True),
     Listed("services", {**_OBJECT, "backends": _backends, **_SOURCE}, declared=True),
     Listed(
         "routes",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from edgeward.certificates.model import Domain, Summary
+from edgeward.certificates.model import UPLOADED, Domain, Summary
 from edgeward.certificates.policy import certificate_for
 from edgeward.controller import traffic
 from edgeward.declaration.feed import Answer, Report
@@ -50,6 +50,8 @@ class Facts:
     now: float
     listen: Listen = field(default_factory=Listen)
     domain: Domain | None = None
+    withheld: str | None = None
+    """What was deactivated: it, or the wildcard that serves it."""
     without_issuer: str | None = None
     """Why nothing can be issued for the domain, where that is so."""
     routes: Sequence[Route] = ()
@@ -161,14 +163,26 @@ def _obstacles(facts: Facts, choice: Choice | None) -> Iterator[Obstacle]:
         )
     if facts.domain is None:
         yield _uncovered(facts.name)
-    elif facts.without_issuer is not None:
-        yield Obstacle(facts.without_issuer, f"declare the issuer '{facts.domain.issuer}', or use local")
+    elif facts.withheld:
+        yield Obstacle(
+            f"{facts.name} is deactivated: no certificate of it is served",
+            f"edgeward certificates activate {facts.withheld}",
+        )
+    elif facts.without_issuer is not None and not (facts.domain.issuer == UPLOADED and _valid(facts)):
+        yield _without_issuer(facts.without_issuer, facts.domain)
     if choice is None:
         yield _unrouted(facts)
     elif choice.route.service is not None and _service_of(facts, choice) is None:
         key = f"services/{choice.route.project}/{choice.route.service}"
         yield Obstacle(f"{key} is not declared: visitors get 503", f"declare {key}")
     yield from _on_nodes(facts, choice)
+
+
+def _without_issuer(reason: str, domain: Domain) -> Obstacle:
+    if domain.issuer == UPLOADED:
+        remedy = f"edgeward certificates upload {domain.name} --cert FILE --key FILE"
+        return Obstacle("no valid certificate was uploaded, and nobody issues one", remedy)
+    return Obstacle(reason, f"declare the issuer '{domain.issuer}', or use local")
 
 
 def _uncovered(name: str) -> Obstacle:

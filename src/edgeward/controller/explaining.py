@@ -53,6 +53,7 @@ class Explainer:
                 now=self._clock(),
                 listen=listen,
                 domain=domain,
+                withheld=None if domain is None else self._state.policy().withholding(canonical),
                 without_issuer=self._without_issuer(canonical, domain),
                 routes=routes,
                 services=services,

@@ -33,7 +33,8 @@ from edgeward.whereabouts import Place
 
 OBJECTS_AT_ONCE: Final = 500
 CERTIFICATES_AT_ONCE: Final = 200
-_FOR_NODES: Final = frozenset({"listen", "cache", "domains", "services", "routes", "tcp_routes"})
+_FOR_NODES: Final = frozenset({"listen", "cache", "domains", "services", "routes", "tcp_routes", "withheld"})
+_REMOVED: Final = frozenset({*_FOR_NODES, "certificates"})
 _SELECTING: Final = frozenset({"domains", "routes", "tcp_routes"})
 _FRESH_SECONDS: Final = 0.25
 _MOST_KEPT: Final = 8
@@ -151,7 +152,8 @@ class Looks:
         at, places, wheres = await self._state.places(connection, keys, names)
         full = len(objects) == OBJECTS_AT_ONCE
         whole = min(current, current if end is None else end, objects[-1].placed - 1 if full else current)
-        found = [_object(f, places.get(f.key, Place())) for f in objects if f.key.kind in _FOR_NODES]
+        told = [f for f in objects if f.key.kind in (_REMOVED if f.value is None else _FOR_NODES)]
+        found = [_object(f, places.get(f.key, Place())) for f in told]
         begun = full and objects[-1].placed == whole + 1
         part = [i for i in found if i.revision == whole + 1] if begun else []
         following = Start(Position(whole + 1, objects[-1].key) if begun else Position(whole), whole)
@@ -193,7 +195,9 @@ def _object(followed: Followed, place: Place) -> Item:
         value = {field: v for field, v in value.items() if field != "nodes"}  # who gets it is selected
     hint = None
     if key.kind == "domains":
-        hint = _put(key, followed.revision, {"name": key.name, "elsewhere": True})
+        elsewhere = {"name": key.name, "elsewhere": True}
+        also = {"also": value["also"]} if value.get("also") else {}
+        hint = _put(key, followed.revision, {**elsewhere, **also})
     length = len(json.dumps(value)) if key.kind in ("services", "routes", "tcp_routes") else 300
     return Item(followed.placed, place, removed, _put(key, followed.revision, value), hint, length)
 

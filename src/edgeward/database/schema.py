@@ -318,17 +318,6 @@ pauses = Table(
     Column("reason", Text, nullable=False),
 )
 
-withheld = Table(
-    "withheld",
-    metadata,
-    # names that somebody deactivated: no certificate is served or obtained for them
-    Column("name", _string(260), primary_key=True),
-    Column("project", _string(100), nullable=False),
-    Column("at", Float, nullable=False),
-    Column("who", _string(200), nullable=False),
-    Column("revision", BigInteger, nullable=False),
-)
-
 seal_keys = Table(
     "seal_keys",
     metadata,

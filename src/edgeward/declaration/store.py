@@ -79,7 +79,9 @@ async def declared_revision(connection: AsyncConnection) -> int:
     """Give the revision of the last change of anything declared; certificates do not move it."""
     latest = select(
         select(func.max(_objects.c.revision)).scalar_subquery(),
-        select(func.max(_tombstones.c.revision)).scalar_subquery(),
+        select(func.max(_tombstones.c.revision))
+        .where(_tombstones.c.kind != "certificates")
+        .scalar_subquery(),
         select(schema.counter.c.floor).scalar_subquery(),
     )
     return max(value or 0 for value in (await connection.execute(latest)).one())

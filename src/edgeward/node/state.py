@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from edgeward import __version__
@@ -48,10 +48,20 @@ class Touched:
 
 
 _OWN = ("client_certificates", "hot")
-DOMAIN: Final = object()
-"""All that a node needs of most domains is that they are there."""
-ELSEWHERE: Final = object()
-"""A domain that other nodes serve."""
+WITHHELD: Final = object()
+"""A name that somebody deactivated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """All that a node needs of most domains: that they are there, or that other nodes serve them."""
+
+    also: tuple[str, ...] = ()
+    elsewhere: bool = False
+
+
+DOMAIN: Final = Plain()
+ELSEWHERE: Final = Plain(elsewhere=True)
 _DOMAIN_FIELDS: Final = frozenset({*Domain.model_fields, "elsewhere"})
 _MODELS: Final[Mapping[str, type[Value]]] = {
     "domains": Domain,
@@ -80,7 +90,10 @@ def understand(kind: str, value: dict[str, Any]) -> Understood:
             raise Invalid(not_known(", ".join(sorted(unknown))))
         if not any(value.get(field) for field in _OWN):
             # parsed only where it says something that most do not: there may be 100,000
-            return ELSEWHERE if value.get("elsewhere") else DOMAIN
+            plain = ELSEWHERE if value.get("elsewhere") else DOMAIN
+            return replace(plain, also=tuple(value["also"])) if value.get("also") else plain
+    if kind == "withheld":
+        return WITHHELD
     model = _MODELS.get(kind)
     if model is None:
         raise Invalid(not_known(kind))
@@ -113,8 +126,15 @@ class State:
         """Name or ``*.suffix`` → project."""
         self.elsewhere: set[str] = set()
         """Names that other nodes serve, below wildcards that this one serves."""
+        self.withheld: set[tuple[str, str]] = set()
+        """Project and name, or ``*.suffix``, of what somebody deactivated."""
+        self._also: dict[str, tuple[str, ...]] = {}
+        self._said_by: dict[str, str] = {}
+        """Other names of a domain → its own name: what one change moves from one to the other comes in any
+        order."""
         self._chained = False
-        self.own: dict[str, Domain] = {}
+        self._own: dict[str, Domain] = {}
+        self.own: Mapping[str, Domain] = {}
         """Domains whose visitors get a filter chain of their own."""
         self._projects: set[str] = set()
         """Every project that had a domain: with more than one, routes depend on domains."""
@@ -130,10 +150,14 @@ class State:
         return len(self._projects) > 1 or self._chained
 
     def covered(self, name: str) -> bool:
-        """Tell whether a declared domain covers a canonical exact name."""
-        if name in self.domains:
-            return True
-        return wildcard_of(name) in self.domains and name not in self.elsewhere
+        """Tell whether a declared domain covers a canonical exact name, and nobody deactivated it."""
+        project = self.domains.get(name)
+        if project is not None:
+            return (project, name) not in self.withheld
+        if (wildcard := wildcard_of(name)) is None or name in self.elsewhere:
+            return False
+        project = self.domains.get(wildcard)
+        return project is not None and self.withheld.isdisjoint(((project, name), (project, wildcard)))
 
     def put(self, kind: str, project: str, name: str, understood: Understood, touched: Touched) -> None:
         """Take an object in as ``understand`` gave it."""
@@ -145,12 +169,18 @@ class State:
         self.problems[f"{kind}/{project}/{name}"] = problem
 
     def _take(self, kind: str, project: str, name: str, value: Understood, touched: Touched) -> None:
-        if value is ELSEWHERE:
-            self._remove_domain(name, touched)
-            self.elsewhere.add(name)
-        elif kind == "domains":
-            self._domain(name, project, value if isinstance(value, Domain) else None, touched)
-            self.elsewhere.discard(name)
+        if kind == "domains":
+            self._said_by.pop(name, None)
+            self._others(name, value.also if isinstance(value, (Domain, Plain)) else (), touched)
+            for one in (name, *self._also.get(name, ())):
+                if isinstance(value, Plain) and value.elsewhere:
+                    self._remove_domain(one, touched)
+                    self.elsewhere.add(one)
+                else:
+                    self._domain(one, project, value if isinstance(value, Domain) else None, touched)
+                    self.elsewhere.discard(one)
+        elif value is WITHHELD:
+            self._withhold(project, name, touched, withheld=True)
         elif isinstance(value, Service):
             self.services[project, name] = value
             touched.gateway = True
@@ -169,8 +199,12 @@ class State:
     def remove(self, kind: str, project: str, name: str, touched: Touched) -> None:
         self.problems.pop(f"{kind}/{project}/{name}", None)
         if kind == "domains":
-            self.elsewhere.discard(name)
-            self._remove_domain(name, touched)
+            self._others(name, (), touched)
+            if name not in self._said_by:
+                self.elsewhere.discard(name)
+                self._remove_domain(name, touched)
+        elif kind == "withheld":
+            self._withhold(project, name, touched, withheld=False)
         elif kind == "services":
             self.services.pop((project, name), None)
             touched.gateway = True
@@ -186,20 +220,47 @@ class State:
             self.cache = Cache()
             touched.cache = True
 
+    def _others(self, name: str, also: tuple[str, ...], touched: Touched) -> None:
+        """Take note of the other names of a domain; those that nobody says any more go."""
+        for gone in self._also.pop(name, ()):
+            if gone not in also and self._said_by.get(gone) == name:
+                del self._said_by[gone]
+                self.elsewhere.discard(gone)
+                self._remove_domain(gone, touched)
+        if also:
+            self._also[name] = also
+            self._said_by.update(dict.fromkeys(also, name))
+
     def _remove_domain(self, name: str, touched: Touched) -> None:
         touched.add(name)
         matters = len(self._projects) > 1 or self._chains_matter(name)
         touched.gateway |= matters and name in self.domains
         self.domains.pop(name, None)
-        self.own.pop(name, None)
+        self._chain(name, None)
+
+    def _withhold(self, project: str, name: str, touched: Touched, *, withheld: bool) -> None:
+        touched.add(name)
+        touched.gateway |= self._chains_matter(name) or name in self._own
+        (self.withheld.add if withheld else self.withheld.discard)((project, name))
+        self._chain(name, self._own.get(name))
+
+    def _chain(self, name: str, domain: Domain | None) -> None:
+        """Take note of a domain with a filter chain of its own, which it has not while it is withheld."""
+        if domain is None:
+            self._own.pop(name, None)
+        else:
+            self._own[name] = domain
+        if domain is not None or name in self.own:
+            shown = self._own.items()
+            self.own = {n: d for n, d in shown if (d.project, n) not in self.withheld}
 
     def _domain(self, name: str, project: str, domain: Domain | None, touched: Touched) -> None:
         before = self._chains_matter(name)
         if domain is not None and domain.own_chain:
-            self.own[name] = domain
+            self._chain(name, domain)
             self._chained = True
         else:
-            self.own.pop(name, None)
+            self._chain(name, None)
         self.domains[name] = project
         self._projects.add(project)
         touched.add(name)

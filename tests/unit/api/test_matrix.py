@@ -97,6 +97,7 @@ ROUTES = {
 }
 for kind, there, name, value in (
     ("domains", "shop.example", "new.example", {}),
+    ("withheld", "off.example", "new.example", {}),
     ("services", "shop", "new", SERVICE),
     ("routes", "r", "new", {"hosts": ["new.example"], "service": "new"}),
 ):
@@ -110,7 +111,8 @@ DECLARED = {
     "listen": LISTEN,
     "cache": {},
     "issuers": [{"name": "i", "local": {}}],
-    "domains": [{"name": "shop.example"}],
+    "domains": [{"name": "shop.example"}, {"name": "off.example", "on_demand": True}],
+    "withheld": [{"name": "off.example"}],
     "services": [{"name": "shop", **SERVICE}, {"name": "raw", "backends": ["tcp://b.example:25"]}],
     "tcp_routes": [{"name": "t", "listen": ":8025", "service": "raw"}],
     "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop"}],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeward.certificates.model import Domain, Issuer, LocalIssuer
+from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Standing, Withheld
 from edgeward.certificates.policy import Policy, certificate_for
 from edgeward.domain_name import wildcard_of
 from edgeward.errors import Refused
@@ -104,3 +104,87 @@ def test_eager_domains_are_fresh_once_for_each_change_and_not_when_they_are_gone
     policy.replace(late, Domain(name="c.example"))
     policy.replace(there, Domain(name="a.example", on_demand=True))
     assert [domain.name for domain in policy.fresh()] == ["c.example"]
+
+
+SHARED = Domain(name="a.example", also=("www.a.example", "*.b.example"))
+
+
+def test_every_name_of_a_domain_is_served_by_its_one_certificate():
+    policy = Policy([SHARED])
+    for name in ("a.example", "www.a.example", "x.b.example"):
+        assert policy.covering(name) == SHARED
+        assert certificate_for(name, SHARED) == "a.example"
+    assert policy.covering("b.example") is None
+    assert policy.order("a.example", SHARED).names == SHARED.names
+    assert policy.wanted("www.a.example") == SHARED
+    assert policy.wanted("x.b.example") is None
+
+    policy.replace(SHARED, Domain(name="a.example"))
+    assert policy.covering("www.a.example") is None
+
+
+def test_a_withheld_name_has_no_order_and_the_others_of_its_certificate_go_on_without_it():
+    held = Withheld(name="a.example")
+    policy = Policy([SHARED], withheld=[held, Withheld(name="x.b.example"), Withheld(name="c.example")])
+
+    assert policy.withheld("a.example") and policy.withheld("x.b.example")
+    assert not policy.withheld("www.a.example") and not policy.withheld("y.b.example")
+    assert policy.order("a.example", SHARED).names == ("www.a.example", "*.b.example")
+    with pytest.raises(Refused, match=r"x\.b\.example is deactivated; edgeward certificates activate"):
+        policy.order("x.b.example", SHARED)
+
+    policy.replace(held, None)
+    assert not policy.withheld("a.example")
+    assert policy.fresh() == [SHARED], "who makes certificates ahead looks at it again"
+
+
+def test_a_withheld_wildcard_withholds_the_names_it_serves_and_no_others():
+    domains = [Domain(name="*.a.example", on_demand=True), Domain(name="own.a.example")]
+    policy = Policy(
+        domains, withheld=[Withheld(name="*.a.example"), Withheld(name="own.a.example", project="p")]
+    )
+
+    assert policy.withholding("x.a.example") == "*.a.example"
+    assert not policy.withheld("own.a.example"), (
+        "it stands by itself, and another project withholds nothing here"
+    )
+
+
+def standing(leader=None, source="issued", fingerprint="f", issuer="local") -> Standing:
+    return Standing("default", issuer, source, leader, fingerprint)
+
+
+def test_a_domain_lacks_a_certificate_until_all_its_names_share_one_of_its_issuer():
+    policy = Policy([SHARED])
+    others = {name: standing("a.example") for name in SHARED.also}
+    whole = {"a.example": standing(), **others}
+
+    assert policy.lacks(SHARED, {})
+    assert not policy.lacks(SHARED, whole)
+    assert policy.lacks(SHARED, {**whole, "*.b.example": standing("a.example", fingerprint="other")})
+    assert policy.lacks(SHARED, {**whole, "www.a.example": standing()}), "one of its own from before"
+    assert policy.lacks(Domain(name="www.a.example"), others), "a copy that nobody renews any more"
+    assert policy.lacks(SHARED, {**whole, "a.example": standing(issuer="mine")})
+
+
+def test_a_name_with_an_uploaded_certificate_lacks_none():
+    uploaded = {name: standing(source="uploaded", issuer="uploaded") for name in SHARED.names}
+
+    assert not Policy([SHARED]).lacks(SHARED, uploaded)
+    only = Domain(name="a.example", issuer="uploaded")
+    assert not Policy([only]).lacks(only, {}), "nobody issues for it"
+    with pytest.raises(Refused, match="edgeward certificates upload"):
+        Policy([only]).order("a.example", only)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"name": "*.a.example", "on_demand": True}, "leave out also"),
+        ({"name": "a.example", "hot": True}, "stands by itself"),
+        ({"name": "B.example"}, "said twice"),
+    ],
+)
+def test_what_cannot_share_a_certificate_is_refused(fields, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Domain(**fields, also=["b.example"])

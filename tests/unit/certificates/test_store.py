@@ -11,6 +11,8 @@ from edgeward.certificates import store
 from edgeward.certificates.model import Kept, Order, Wanted
 from edgeward.certificates.store import Expiration
 from edgeward.database.schema import certificates
+from edgeward.declaration import store as declared
+from edgeward.declaration.store import Position
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
 
@@ -200,3 +202,54 @@ async def test_neither_of_a_pair_opens_in_the_others_place(here):
         found = await store.find(connection, here.seal, "a.example", START)
 
     assert found is not None and found.certificate.beside is None
+
+
+async def test_what_is_shared_is_found_under_each_name_and_renewed_under_the_first(here):
+    made = here.authority.issue(Order("a.example", "default", "local", DAY, also=("*.a.example",)), START, 0)
+    async with here.database.writing() as writing:
+        await store.put(writing, here.seal, made.under(["a.example", "*.a.example"]))
+    async with here.database.reading() as connection:
+        found = await store.find_all(connection, here.seal, ["a.example", "b.a.example"], START)
+        due = await store.renewals_due(connection, START + DAY, 10)
+        standing = await store.valid(connection, ["a.example", "*.a.example"], START)
+
+    assert {kept.certificate.fingerprint for kept in found.values()} == {made.fingerprint}
+    assert set(found) == {"a.example", "b.a.example"}
+    assert [s.name for s in due] == ["a.example"]
+    assert standing["*.a.example"].leader == "a.example" and standing["a.example"].leader is None
+
+
+async def test_what_was_uploaded_stays_while_it_is_valid_and_is_never_renewed(here):
+    uploaded = replace(
+        here.authority.issue(Order("a.example", "default", "uploaded", DAY), START, 0), source="uploaded"
+    )
+    async with here.database.writing() as writing:
+        await store.put(writing, here.seal, [uploaded])
+    await put(here, "a.example")
+    async with here.database.reading() as connection:
+        kept = await store.find(connection, here.seal, "a.example", START)
+        assert kept is not None and kept.certificate == uploaded
+        assert await store.renewals_due(connection, START + 30 * DAY, 10) == []
+    here.now = START + 2 * DAY
+    await put(here, "a.example")
+    async with here.database.reading() as connection:
+        kept = await store.find(connection, here.seal, "a.example", here.now)
+        assert kept is not None and kept.certificate.source == "issued"
+
+
+async def test_what_is_withdrawn_is_gone_and_followers_hear_of_it(here):
+    await put(here, "a.example", "b.example")
+    async with here.database.writing() as writing:
+        first = await store.withdraw(writing, ["a.example", "none.example"], START)
+    async with here.database.writing() as writing:
+        again = await store.withdraw(writing, ["a.example"], START)
+    async with here.database.reading() as connection:
+        assert await store.find(connection, here.seal, "a.example", START) is None
+        assert await store.find(connection, here.seal, "b.example", START) is not None
+        followed = await declared.moves_since(connection, Position(0), 10)
+        assert await declared.declared_revision(connection) == 0
+
+    assert [(str(f.key), f.value, f.revision) for f in followed] == [
+        ("certificates/default/a.example", None, first)
+    ]
+    assert again > first

@@ -58,6 +58,7 @@ OTHER_ROUTE = Route(name="api", hosts=("shop.example",), paths=("/api",), servic
 OBSTACLES = [
     ({"listen": Listen()}, "listen.https is empty", "listen.https"),
     ({"domain": None}, "no domain covers shop.example", "under domains"),
+    ({"withheld": "shop.example"}, "is deactivated", "edgeward certificates activate shop.example"),
     ({"without_issuer": "the issuer is not there"}, "the issuer is not there", "'local'"),
     ({"routes": ()}, "no route leads shop.example", "hosts: [shop.example]"),
     ({"routes": (OTHER_ROUTE,)}, "takes GET /:", "routes/default/api"),

@@ -27,14 +27,6 @@ def _certificates() -> None:
         op.add_column("certificates", sa.Column(f"window_{name}", sa.Float(), nullable=True))
     op.create_index("certificates_by_leader", "certificates", ["leader"])
     op.create_index("certificates_by_window", "certificates", ["window_next"])
-    op.create_table(
-        "withheld",
-        sa.Column("name", _string(260), primary_key=True),
-        sa.Column("project", _string(100), nullable=False),
-        sa.Column("at", sa.Float(), nullable=False),
-        sa.Column("who", _string(200), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-    )
 
 
 def _orders() -> None:
