@@ -31,7 +31,7 @@ def state_dir() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs() -> Callable[[str], str]:
     """``needs("curl")`` gives the program's path; without it the test is left out, or fails in CI."""
 

@@ -56,6 +56,7 @@ def _desk(url: str, seal: Seal, clock: Callable[[], float] = time.time) -> Desk:
 
 
 def issuer(authority: Pebble, **acme: Any) -> Issuer:
+    """``directory`` may be that of a proxy in front."""
     settings = {"directory": authority.directory, "ca_file": str(authority.ca_file), **acme}
     return Issuer(name="pebble", acme=AcmeIssuer.model_validate(settings))
 

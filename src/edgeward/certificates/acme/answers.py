@@ -123,9 +123,11 @@ def read(model: type[A], body: bytes) -> A:
 def read_problem(body: bytes, status: int) -> Problem:
     """Give what an answer says went wrong; an answer that says nothing stands for its status."""
     try:
-        return Problem.model_validate_json(body)
+        found = Problem.model_validate_json(body)
     except ValidationError:
         return Problem(detail=f"HTTP {status}")
+    untold = found.code == "about:blank" and not (found.detail or found.title)
+    return found.model_copy(update={"detail": f"HTTP {status}"}) if untold else found
 
 
 def _a(model: type[Any]) -> str:

@@ -188,14 +188,11 @@ class Course:
 
     async def _issued(self, saved: Saved, order: Order, key: LeafKey) -> Order:
         for _ in range(_MOST_FINALIZED):
-            if order.status != "ready":
-                break
-            await self._save(saved.at("finalize"))
-            order = await self._finalized(order, key)
+            if order.status == "ready":
+                await self._save(saved.at("finalize"))
+                order = await self._finalized(order, key)
             if order.status in ("ready", "processing"):
                 order = await self._past(order.status)
-        if order.status == "processing":
-            order = await self._past("processing")
         if order.status == "invalid":
             raise meaning(order.error or Problem(detail="the order is invalid"))
         return order
