@@ -48,12 +48,19 @@ class Reset:
     """End the connection before the authority hears of it."""
 
 
+@dataclass(frozen=True)
 class Lose:
     """Let the authority do it, and end the connection instead of answering."""
 
+    first: Callable[[], None] = lambda: None
+    """What happens in between."""
 
+
+@dataclass(frozen=True)
 class Stall:
     """Say nothing at all until the proxy ends."""
+
+    first: Callable[[], None] = lambda: None
 
 
 Fault = Say | Reset | Lose | Stall | None
@@ -132,18 +139,20 @@ def proxy(authority: Pebble) -> Iterator[Proxy]:
             if isinstance(fault, Say):
                 self._answer(fault.status, fault.headers, json.dumps(fault.body).encode())
             elif isinstance(fault, Stall):
+                fault.first()
                 made.over.wait()
                 self.close_connection = True
             elif isinstance(fault, Reset):
                 self._reset()
             else:
-                self._asked(body, what, lost=isinstance(fault, Lose))
+                self._asked(body, what, fault if isinstance(fault, Lose) else None)
 
-        def _asked(self, body: bytes, what: str, *, lost: bool) -> None:
+        def _asked(self, body: bytes, what: str, lost: Lose | None) -> None:
             kept = {n: v for n, v in self.headers.items() if n.lower() in ("host", "content-type")}
             url = f"https://127.0.0.1:{authority.port}{self.path}"
             answer = upstream.request(self.command, url, content=body, headers=kept)
-            if lost:
+            if lost is not None:
+                lost.first()
                 self._reset()
                 return
             content = answer.content

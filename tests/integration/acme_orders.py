@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 
@@ -17,6 +17,8 @@ from edgeward.certificates.model import AcmeIssuer, Issuer
 from edgeward.database.engine import Database, open_database
 from edgeward.sealing import Seal
 from tests.integration.acme import Pebble
+
+SEAL: Final = b"k" * 32
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Desk:
 
 def desk(template: Path, directory: Path) -> Desk:
     shutil.copy(template, directory / "edgeward.db")
-    return _desk(f"sqlite:///{directory}/edgeward.db", Seal(b"k" * 32))
+    return _desk(f"sqlite:///{directory}/edgeward.db", Seal(SEAL))
 
 
 def _desk(url: str, seal: Seal, clock: Callable[[], float] = time.time) -> Desk:
