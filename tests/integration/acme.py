@@ -212,7 +212,8 @@ def started(authority: Pebble) -> Iterator[Process]:
     """Run the authority for the length of the block; as often as wanted, each time without a memory."""
     with running(authority.argv, env=authority.env) as process:
         authority.processes.append(process)
-        until(authority.ready, what="Pebble's readiness")
+        until(lambda: authority.ready() or not process.alive(), what="Pebble's readiness")
+        assert process.alive(), process.output()
         yield process
 
 
@@ -230,7 +231,7 @@ def _configured(
         "tlsPort": tls_port,
         "ocspResponderURL": "",
         "externalAccountBindingRequired": bool(bindings),
-        "externalAccountMACKeys": dict(bindings or {}),
+        "externalAccountMACKeys": {kid: key.rstrip("=") for kid, key in (bindings or {}).items()},
     }
     if lifetime is not None:
         config["certificateValidityPeriod"] = int(lifetime)

@@ -15,7 +15,7 @@ from edgeward.certificates.acme.fulfiller import AcmeFulfiller
 from edgeward.certificates.fulfilment import Fulfilled, Job, Saved
 from edgeward.certificates.model import AcmeIssuer, Issuer
 from edgeward.database.engine import Database, open_database
-from edgeward.sealing import Seal
+from edgeward.sealing import Seal, Sealed
 from tests.integration.acme import Pebble
 
 SEAL: Final = b"k" * 32
@@ -37,6 +37,10 @@ class Desk:
     async def order(self, issuer: Issuer, *names: str, saved: Saved | None = None, **more: Any) -> Fulfilled:
         job = Job(names, issuer.project, issuer, **more)
         return await self.fulfiller.fulfil(job, saved or Saved(), self.save)
+
+    def sealed(self, text: str) -> Sealed:
+        """As a declared secret is kept."""
+        return Sealed.of(text, self.seal)
 
     def again(self) -> Desk:
         """The same installation after a restart."""

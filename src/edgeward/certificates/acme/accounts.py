@@ -7,6 +7,8 @@ is asked for, and which of the two keys holds is asked for where that was cut sh
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -64,13 +66,18 @@ class Accounts:
         self._seal = seal
         self._clock = clock
         self._known: dict[tuple[str, str, str], Account] = {}
+        self._settling: dict[tuple[str, str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def of(self, issuer: Issuer, authority: Authority) -> Account:
         """Give the issuer's account, registered at its first use."""
-        place = _place(issuer)
+        place, email = _place(issuer), _acme(issuer).email
         known = self._known.get(place)
-        if known is None or known.email != _acme(issuer).email:
-            known = self._known[place] = await self._settled(issuer, authority)
+        if known is not None and known.email == email:
+            return known
+        async with self._settling[place]:  # orders that begin together register once
+            known = self._known.get(place)
+            if known is None or known.email != email:
+                known = self._known[place] = await self._settled(issuer, authority)
         return known
 
     async def again(
