@@ -22,6 +22,7 @@ _COMMANDS = (
     "certificates",
     "database",
     "relay",
+    "actions",
     "demo",
 )
 

@@ -34,6 +34,8 @@ def register(app: typer.Typer) -> None:
     app.command("up")(up)
     for name, (module, text) in _ALONE.items():
         app.command(name, help=text, context_settings=_PASSED_ON, add_help_option=False)(_alone(module))
+    text = "Run rootd alone: it does typed, allow-listed actions as root, and nothing else."
+    app.command("rootd", help=text, context_settings=_PASSED_ON, add_help_option=False)(_rootd)
 
 
 def up(
@@ -148,6 +150,16 @@ def _alone(module: str) -> Callable[[typer.Context], None]:
         os.execve(argv[0], argv, environment)  # noqa: S606 - becomes that program, no shell
 
     return run
+
+
+def _rootd(context: typer.Context) -> None:
+    argv = [*rootd_command(), *context.args]
+    os.execve(argv[0], argv, dict(os.environ))  # noqa: S606 - becomes that program, no shell
+
+
+def rootd_command() -> tuple[str, ...]:
+    """Give rootd's command; -I -S: no environment and no installed package adds to what it runs."""
+    return (sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "rootd" / "__main__.py"))
 
 
 def _module(module: str) -> tuple[str, ...]:

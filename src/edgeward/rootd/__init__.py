@@ -1,0 +1,1 @@
+"""The one small program that runs as root: typed, allow-listed actions and nothing else; stdlib only."""

@@ -1,0 +1,113 @@
+"""rootd as a program: what it is told, what must hold before it starts, and the socket it takes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import os
+import pwd
+import resource
+import signal
+import socket
+import stat
+import sys
+from pathlib import Path
+
+from edgeward.rootd import trusted
+from edgeward.rootd.audit import AuditLog
+from edgeward.rootd.serving import MOST_CONNECTIONS, Server
+from edgeward.rootd.table.reading import Table
+
+SOCKET = "/run/edgeward-rootd/rootd.sock"
+ACTIONS = "/etc/edgeward/actions.d"
+LOG = "/var/log/edgeward-rootd"
+
+
+def main() -> int:
+    given = _parser().parse_args()
+    os.umask(0o077)
+    try:
+        trusted.directory(Path(__file__).resolve().parent)  # code that others can write is theirs, not root's
+        faces = frozenset(_uid(name) for name in given.user)
+        _limit()
+        os.close(made(given.log))
+        table, log = Table(given.actions, {}, faces), AuditLog(given.log)
+        server = Server(_listener(given.socket), table, log)
+    except (trusted.Untrusted, KeyError, OSError) as error:
+        print(f"edgeward rootd: {error}", file=sys.stderr)  # noqa: T201 - for who started it
+        return 2
+    asyncio.run(_serve(server))
+    return 0
+
+
+async def _serve(server: Server) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.end)
+    loop.add_signal_handler(signal.SIGHUP, server.reload)
+    _notify("READY=1")
+    await server.run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "edgeward rootd", description="Does typed, allow-listed actions as root."
+    )
+    parser.add_argument("--socket", type=Path, default=SOCKET, help="where to listen, if no socket is passed")
+    parser.add_argument("--actions", type=Path, default=ACTIONS, help="directory of the operators' actions")
+    parser.add_argument("--log", type=Path, default=LOG, help="directory of its audit log")
+    users = "user (or uid) of node and controller, who ask for the API's users"
+    parser.add_argument("--user", action="append", default=[], help=users)
+    return parser
+
+
+def _uid(name: str) -> int:
+    return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
+
+
+def _limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, 2 * MOST_CONNECTIONS + 512)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard >= 0 else wanted, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def made(path: Path) -> int:
+    """Open a directory, made where it is not there in one that is nobody else's; raises Untrusted."""
+    above = trusted.directory(path.parent)
+    try:
+        os.mkdir(path.name, 0o700, dir_fd=above)
+        os.chmod(path.name, 0o755, dir_fd=above)  # noqa: S103 - others come by to the socket
+    except FileExistsError:
+        pass
+    finally:
+        os.close(above)
+    return trusted.directory(path)
+
+
+def _listener(path: Path) -> socket.socket:
+    """Give the socket systemd passed (sd_listen_fds(3)), else listen at a path, in place of a dead one's."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        os.set_inheritable(3, False)
+        return socket.socket(fileno=3)
+    within = made(path.parent)
+    fcntl.flock(within, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends
+    try:
+        if stat.S_ISSOCK(os.stat(path.name, dir_fd=within, follow_symlinks=False).st_mode):
+            os.unlink(path.name, dir_fd=within)
+    except FileNotFoundError:
+        pass
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    found.bind(f"/proc/self/fd/{within}/{path.name}")
+    os.chmod(path.name, 0o666, dir_fd=within)  # noqa: S103 - who somebody is decides, not who may connect
+    found.listen(socket.SOMAXCONN)
+    return found
+
+
+def _notify(state: str) -> None:
+    """Tell the manager (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] in ("/", "@"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.sendto(state.encode(), address.replace("@", "\0", 1))

@@ -1,0 +1,1 @@
+"""The closed table of actions: what one is, the types of its values, and where it is read from."""

@@ -1,0 +1,85 @@
+"""Opens files and directories that nobody but root can have written, and no way past a symbolic link."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+MOST_BYTES = 65_536
+
+
+class Untrusted(Exception):
+    """Somebody else could have a hand in it; the message says who and what to do."""
+
+
+def directory(path: Path) -> int:
+    """Open a directory (O_RDONLY) that only its owner can write, as all above it; raises Untrusted.
+
+    Each step is opened by its name in the one before, so that nobody can swap what was looked at.
+    """
+    if not path.is_absolute() or ".." in path.parts:
+        raise Untrusted(f"{path}: write the whole path, from / on and without ..")
+    parts = path.parts[1:]
+    found = _step("/", None, path, last=not parts)
+    for index, part in enumerate(parts):
+        try:
+            following = _step(part, found, path, last=index == len(parts) - 1)
+        finally:
+            os.close(found)
+        found = following
+    return found
+
+
+def file(name: str, within: int, shown: str) -> bytes:
+    """Give what a small file in an open directory says; raises Untrusted."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=within)
+    except OSError as error:
+        raise Untrusted(f"{shown}: {error.strerror}") from error
+    with open(descriptor, "rb") as opened:  # noqa: PTH123 - a descriptor
+        check(os.fstat(descriptor), shown, stat.S_IFREG)
+        data = opened.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise Untrusted(f"{shown} has more than {MOST_BYTES} bytes")
+    return data
+
+
+def program(path: str) -> None:
+    """See that a program is what root installed; raises Untrusted."""
+    within = directory(Path(path).parent)
+    try:
+        found = os.stat(Path(path).name, dir_fd=within, follow_symlinks=False)
+    except OSError as error:
+        raise Untrusted(f"{path}: {error.strerror}") from error
+    finally:
+        os.close(within)
+    if stat.S_ISLNK(found.st_mode):
+        raise Untrusted(f"{path} is a symbolic link; write {os.path.realpath(path)}")
+    check(found, path, stat.S_IFREG)
+    if not found.st_mode & 0o111:
+        raise Untrusted(f"{path} cannot be executed; chmod +x it")
+
+
+def check(found: os.stat_result, shown: str, kind: int, sticky: bool = False) -> None:
+    """See that it is of that kind and only root, or who runs this, can write it; raises Untrusted."""
+    if stat.S_IFMT(found.st_mode) != kind:
+        raise Untrusted(f"{shown} is not a {'directory' if kind == stat.S_IFDIR else 'plain file'}")
+    if found.st_uid not in (0, os.geteuid()):
+        raise Untrusted(f"{shown} belongs to uid {found.st_uid}; chown root it")
+    if found.st_mode & 0o022 and not (sticky and found.st_mode & stat.S_ISVTX):
+        raise Untrusted(f"{shown} can be written by others; chmod go-w it")
+
+
+def _step(part: str, within: int | None, whole: Path, *, last: bool) -> int:
+    way = os.O_RDONLY if last else os.O_PATH
+    try:
+        found = os.open(part, way | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    except OSError as error:
+        raise Untrusted(f"{whole}: {part}: {error.strerror}; it is to be a directory, and no link") from error
+    try:
+        check(os.fstat(found), f"{whole}: the directory {part}", stat.S_IFDIR, sticky=not last)
+    except Untrusted:
+        os.close(found)
+        raise
+    return found

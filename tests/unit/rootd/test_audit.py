@@ -1,0 +1,128 @@
+"""What rootd writes down, and that `edgeward action verify-log` finds whatever is changed in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgeward.cli import chain
+from edgeward.rootd.audit import MOST_FILES, NAME, AuditLog
+from edgeward.rootd.trusted import Untrusted
+
+
+@pytest.fixture
+def place(state_dir: Path) -> Path:
+    path = state_dir / "log"
+    path.mkdir(mode=0o755)
+    return path
+
+
+def closed(log: AuditLog) -> None:
+    os.close(log._file)
+    os.close(log._within)
+
+
+def written(place: Path, count: int, most_bytes: int = 1 << 20) -> AuditLog:
+    log = AuditLog(place, most_bytes)
+    for index in range(count):
+        log.write({"uid": 33, "action": "a", "values": {"x": f"v{index}"}, "outcome": "done"})
+    return log
+
+
+def verified(place: Path, anchors: dict[int, str] | None = None) -> chain.Verified:
+    return chain.verify(chain.lines(chain.files(place)), anchors)
+
+
+def test_what_rootd_writes_is_whole(place):
+    closed(written(place, 20))
+    log = written(place, 20)
+
+    found = verified(place, {log.number: log.newest})
+    assert (found.first, found.last, found.lines, found.anchors, found.problems) == (1, 40, 40, 1, [])
+    assert (place / NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_chain_goes_on_over_rotated_files_and_old_ones_go(place):
+    log = written(place, 400, most_bytes=1000)
+
+    found = verified(place, {1: "gone", log.number: log.newest})
+    assert found.problems == []
+    assert found.last == 400
+    assert len(list(place.iterdir())) == MOST_FILES + 1
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_changed_byte_and_any_missing_line_tells(place, data):
+    for path in place.iterdir():
+        path.unlink()
+    log = written(place, 12)
+    closed(log)
+    text = (place / NAME).read_bytes()
+    if data.draw(st.booleans(), label="cut a line"):
+        lines = text.splitlines(keepends=True)
+        del lines[data.draw(st.integers(1, len(lines) - 1))]
+        changed = b"".join(lines)
+    else:
+        at = data.draw(st.integers(0, len(text) - 2))
+        byte = data.draw(st.integers(0, 255).filter(lambda b: b != text[at]))
+        changed = text[:at] + bytes([byte]) + text[at + 1 :]
+    (place / NAME).write_bytes(changed)
+
+    assert verified(place, {log.number: log.newest}).problems
+
+
+def test_a_log_that_root_wrote_anew_in_whole_is_told_by_what_the_controller_knows(place, state_dir):
+    log = written(place, 5)
+    closed(log)
+    (place / NAME).unlink()
+    forged = AuditLog(place)
+    for _ in range(5):
+        forged.write({"outcome": "nothing to see"})
+
+    assert verified(place).problems == []  # the chain alone cannot tell
+    assert verified(place, {log.number: log.newest}).problems
+    closed(forged)
+    (place / NAME).write_bytes(b"".join((place / NAME).read_bytes().splitlines(keepends=True)[:3]))
+    assert "cut off" in str(verified(place, {log.number: log.newest}).problems)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 30])
+def test_a_line_torn_by_a_kill_stays_in_the_chain(place, cut):
+    closed(written(place, 5))
+    with (place / NAME).open("r+b") as file:
+        file.truncate(file.seek(0, 2) - cut)
+    log = written(place, 5)
+
+    found = verified(place, {log.number: log.newest})
+    assert found.problems == []
+    assert found.last == 10
+
+
+def test_a_kill_in_the_middle_of_a_rotation_leaves_the_chain_whole(place):
+    closed(written(place, 5))
+    (place / NAME).rename(place / f"{NAME}.1")
+    log = written(place, 5)
+
+    found = verified(place, {log.number: log.newest})
+    assert (found.problems, found.last) == ([], 10)
+
+
+def test_two_cannot_write_one_log(place):
+    first = written(place, 1)
+
+    with pytest.raises(Untrusted, match="another rootd"):
+        AuditLog(place)
+    closed(first)
+
+
+def test_a_log_that_is_a_link_is_not_written(place, state_dir):
+    (place / NAME).symlink_to(state_dir / "elsewhere")
+
+    with pytest.raises(OSError):
+        AuditLog(place)
+    assert not (state_dir / "elsewhere").exists()
