@@ -8,13 +8,18 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 from urllib.parse import urlsplit
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from edgeward.database.copying import copy
 from edgeward.database.migrations import migrate
-from edgeward.database.opening import open_engine
-from edgeward.errors import EdgewardError, Invalid
+from edgeward.database.opening import open_engine, reach
+from edgeward.errors import EdgewardError, Invalid, Unavailable
+
+_AGAIN: Final = 1.0
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -22,7 +27,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     given = _parser(environment).parse_args(arguments)
     own = Path(given.state_dir).absolute() / "edgeward.db"
     try:
-        if given.command == "migrate":
+        if given.command == "wait":
+            asyncio.run(_wait(environment.get("EDGEWARD_DATABASE") or f"sqlite:///{own}", given.timeout))
+        elif given.command == "migrate":
             asyncio.run(_migrate(environment.get("EDGEWARD_DATABASE") or f"sqlite:///{_existing(own)}"))
         else:
             asyncio.run(_copy(_existing(own), given.to or environment.get("EDGEWARD_DATABASE") or ""))
@@ -42,7 +49,11 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "copy", help="Move a stopped store of SQLite to an empty database of PostgreSQL, all or nothing."
     )
     copying.add_argument("--to", metavar="URL", type=_without_password, help="instead of EDGEWARD_DATABASE")
-    for command in (migrating, copying):
+    waiting = commands.add_parser(
+        "wait", help="Return as soon as the database answers; 1 where it does not in time."
+    )
+    waiting.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="60 unless told")
+    for command in (migrating, copying, waiting):
         command.add_argument("--state-dir", required=not environment.get("EDGEWARD_STATE_DIR"),
                              default=environment.get("EDGEWARD_STATE_DIR"), metavar="DIR")  # fmt: skip
     return parser
@@ -55,6 +66,48 @@ def _without_password(url: str) -> str:
             "everybody may read a command line; put the password into EDGEWARD_DATABASE or a PGPASSFILE"
         )
     return url
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError("say seconds, from 0 to 86400")
+    return seconds
+
+
+async def _wait(url: str, timeout: float) -> None:
+    if url.startswith("sqlite"):
+        _say("SQLite is a file of the controller's own: nothing to wait for")
+        return
+    time = asyncio.get_running_loop().time
+    began, said = time(), ""
+    while (reason := await _silence(url, max(timeout - (time() - began), 1.0))) is not None:
+        if time() - began + _AGAIN >= timeout:
+            raise Unavailable(f"the database does not answer within {timeout:g} s: {reason}")
+        if reason != said:
+            _say(f"waiting for the database: {reason}\n", sys.stderr)
+            said = reason
+        await asyncio.sleep(_AGAIN)
+    _say(f"the database answers after {time() - began:.1f} s")
+
+
+async def _silence(url: str, timeout: float) -> str | None:
+    """Give why the database does not answer; None where it does."""
+    engine = open_engine(url)
+    try:
+        async with asyncio.timeout(timeout), engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+        return None
+    except TimeoutError:
+        return "no answer"
+    except (DBAPIError, OSError) as error:
+        link = reach(engine)
+        return link.reason(getattr(error, "orig", None) or error) if link else str(error)
+    finally:
+        await engine.dispose()
 
 
 async def _migrate(url: str) -> None:
@@ -97,8 +150,8 @@ def _progress(table: str, done: int, total: int) -> None:
         _say(f"{table} {done}/{total}{end}", sys.stderr)
 
 
-def _say(text: str, where: TextIO | None = None) -> None:
-    print(text, end="" if where else "\n", file=where or sys.stdout, flush=True)
+def _say(line: str, where: TextIO | None = None) -> None:
+    print(line, end="" if where else "\n", file=where or sys.stdout, flush=True)
 
 
 if __name__ == "__main__":
