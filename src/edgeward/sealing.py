@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,6 +42,13 @@ class Sealed(Value):
             sealed=base64.b64encode(seal.seal(text.encode(), _declared(digest))).decode(), digest=digest
         )
 
+    def again(self, seal: Seal) -> Self:
+        """Give it sealed with the seal's present key; raises Invalid where it does not open."""
+        if base64.b64decode(self.sealed).startswith(seal.prefix):
+            return self
+        record = seal.seal(self.reveal(seal).reveal().encode(), _declared(self.digest))
+        return type(self)(sealed=base64.b64encode(record).decode(), digest=self.digest)
+
     def reveal(self, seal: Seal) -> Secret[str]:
         """Give the text; raises Invalid where it was sealed under another key."""
         return Secret(seal.open(base64.b64decode(self.sealed), _declared(self.digest)).decode())
@@ -67,21 +75,44 @@ def _declared(digest: str) -> str:
     return f"declared:{digest}"
 
 
+def new_key() -> bytes:
+    return AESGCM.generate_key(256)
+
+
+def id_of(key: bytes) -> bytes:
+    """Give what stands for a key in records."""
+    return hashlib.sha256(b"edgeward seal key id\0" + key).digest()[:_KEY_ID_BYTES]
+
+
 class Seal:
     """Seals and opens byte strings; a record is version (1) | key id (8) | nonce (12) | ciphertext.
 
-    ``context`` is bound as associated data, so that a record copied to another place does not open.
+    ``context`` is bound as associated data, so that a record copied to another place does not open. One key
+    seals; others may be held to open what was sealed with them.
     """
 
     def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(key)
-        self._digesting = hmac.digest(key, b"edgeward digests of declared secrets", "sha256")
-        self.key_id = hashlib.sha256(b"edgeward seal key id\0" + key).digest()[:_KEY_ID_BYTES]
+        self.hold(key, (), hmac.digest(key, b"edgeward digests of declared secrets", "sha256"))
+
+    def hold(self, key: bytes, others: Iterable[bytes], digesting: bytes) -> None:
+        """Seal with ``key`` from now on, open with all, and make digests with ``digesting``."""
+        self._digesting = digesting
+        self._opening = {id_of(one): AESGCM(one) for one in (*others, key)}
+        self._sealing = id_of(key)
+
+    @property
+    def key_id(self) -> bytes:
+        return self._sealing
+
+    @property
+    def prefix(self) -> bytes:
+        """What every record begins with that is sealed with the present key."""
+        return _VERSION + self._sealing
 
     def seal(self, plain: bytes, context: str) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        box = self._aead.encrypt(nonce, plain, context.encode())
-        return b"".join((_VERSION, self.key_id, nonce, box))
+        key_id, nonce = self._sealing, os.urandom(_NONCE_BYTES)
+        box = self._opening[key_id].encrypt(nonce, plain, context.encode())
+        return b"".join((_VERSION, key_id, nonce, box))
 
     def digest(self, plain: bytes) -> str:
         """Tell equal texts by an equal digest, which is worth nothing without the key."""
@@ -91,17 +122,23 @@ class Seal:
         """Give the plain bytes back; raises Invalid where the record is not ours or was changed."""
         if len(record) < _HEADER_BYTES or record[:1] != _VERSION:
             raise Invalid(f"{context}: not a sealed record")
-        if record[1 : 1 + _KEY_ID_BYTES] != self.key_id:
+        aead = self._opening.get(record[1 : 1 + _KEY_ID_BYTES])
+        if aead is None:
             raise Invalid(f"{context}: sealed under another key")
         nonce = record[1 + _KEY_ID_BYTES : _HEADER_BYTES]
         try:
-            return self._aead.decrypt(nonce, record[_HEADER_BYTES:], context.encode())
+            return aead.decrypt(nonce, record[_HEADER_BYTES:], context.encode())
         except InvalidTag as error:
             raise Invalid(f"{context}: the sealed record was changed") from error
 
 
 def load_or_create(path: Path) -> Seal:
     """Give the seal under the key file (32 bytes, mode 0600), made on first use; safe against races."""
+    return Seal(key_of(path))
+
+
+def key_of(path: Path) -> bytes:
+    """Give the key of a file, made on first use."""
     try:
         if not path.exists():
             _create(path)
@@ -110,7 +147,7 @@ def load_or_create(path: Path) -> Seal:
         raise Unavailable(f"{path}: {error.strerror}; make it usable for this user") from error
     if len(key) != 32:
         raise Invalid(f"{path} is not a seal key of 32 bytes; restore it from your backup")
-    return Seal(key)
+    return key
 
 
 def _create(path: Path) -> None:
@@ -119,7 +156,7 @@ def _create(path: Path) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(AESGCM.generate_key(256))
+            file.write(new_key())
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):

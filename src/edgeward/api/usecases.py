@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgeward.api.events import Events
     from edgeward.api.explain import Explaining
     from edgeward.api.history import History
+    from edgeward.api.keys import Keys
 
 
 @dataclass(frozen=True)
@@ -175,3 +176,4 @@ class UseCases:
     history: History
     events: Events
     challenges: Challenges
+    keys: Keys

@@ -146,7 +146,7 @@ async def _held(connection: AsyncConnection, seal: Seal) -> list[Held]:
     held = []
     for row in rows:
         try:
-            key = seal.open(row.sealed_key, _context(row.certificate))
+            key = seal.open(row.sealed_key, context(row.certificate))
         except Invalid as error:
             raise Invalid(
                 f"the local authority's keys do not open with this seal.key ({error});"
@@ -172,7 +172,7 @@ async def _keep(
             role=new.role,
             parent=next((h.id for h in kept if h.signed(new)), None),
             certificate=pem,
-            sealed_key=seal.seal(new.signer.key_pem, _context(pem)),
+            sealed_key=seal.seal(new.signer.key_pem, context(pem)),
             not_before=new.not_before,
             not_after=new.not_after,
             signs_from=new.signs_from,
@@ -182,6 +182,6 @@ async def _keep(
     return kept
 
 
-def _context(pem: str) -> str:
+def context(pem: str) -> str:
     """Bind a sealed key to its certificate: neither opens beside another one."""
     return f"authority:{hashlib.sha256(pem.encode()).hexdigest()}"

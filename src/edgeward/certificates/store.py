@@ -290,7 +290,7 @@ def _rows(certificate: Certificate, seal: Seal, revision: int) -> list[dict[str,
     row = _row(certificate, seal, revision)
     if (twin := certificate.beside) is None:
         return [row]
-    key = seal.seal(twin.key.reveal().encode(), _context(certificate.name, "rsa"))
+    key = seal.seal(twin.key.reveal().encode(), context(certificate.name, "rsa"))
     changed = {"chain": twin.chain, "sealed_key": key, "fingerprint": twin.fingerprint}
     return [row, {**row, "algorithm": "rsa", **changed}]
 
@@ -302,7 +302,7 @@ def _row(certificate: Certificate, seal: Seal, revision: int) -> dict[str, Any]:
         "project": certificate.project,
         "issuer": certificate.issuer,
         "chain": certificate.chain,
-        "sealed_key": seal.seal(certificate.key.reveal().encode(), _context(certificate.name)),
+        "sealed_key": seal.seal(certificate.key.reveal().encode(), context(certificate.name)),
         "fingerprint": certificate.fingerprint,
         "not_before": certificate.not_before.timestamp(),
         "not_after": certificate.not_after.timestamp(),
@@ -319,7 +319,7 @@ def _opened(seal: Seal, rows: Iterable[Row[Any]]) -> list[Kept]:
     kept: list[Kept] = []
     for row in rows:
         try:
-            key = Secret(seal.open(row.sealed_key, _context(row.name, row.algorithm)).decode())
+            key = Secret(seal.open(row.sealed_key, context(row.name, row.algorithm)).decode())
         except Invalid as error:
             _log.error("a stored certificate cannot be opened; it counts as missing", reason=str(error))
             continue
@@ -347,7 +347,8 @@ def _certificate(row: Row[Any], key: Secret[str]) -> Certificate:
     )
 
 
-def _context(name: str, algorithm: str = "ecdsa") -> str:
+def context(name: str, algorithm: str = "ecdsa") -> str:
+    """Give what a sealed key is bound to."""
     return f"certificate:{name}" if algorithm == "ecdsa" else f"certificate:{name}/{algorithm}"
 
 

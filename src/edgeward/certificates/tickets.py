@@ -28,7 +28,7 @@ KEPT: Final = 3
 """Sessions sealed with the last ones are still opened: for a day at least."""
 _BYTES: Final = 80
 _EVERY: Final = 60.0
-_CONTEXT: Final = "ticket_keys"
+CONTEXT: Final = "ticket_keys"
 _log = logger("edgeward.certificates.tickets")
 
 
@@ -54,7 +54,7 @@ async def rotate(issuance: Issuance, now: float) -> bool:
     async with issuance.database.writing() as writing:
         if not await _due(writing.connection, now):
             return False
-        sealed = issuance.seal.seal(os.urandom(_BYTES), _CONTEXT)
+        sealed = issuance.seal.seal(os.urandom(_BYTES), CONTEXT)
         revision = await writing.next_revision()
         row = insert(ticket_keys).values(sealed=sealed, created=now, revision=revision)
         await writing.connection.execute(row)
@@ -77,7 +77,7 @@ async def masters(connection: AsyncConnection, seal: Seal) -> list[bytes]:
     found = []
     for sealed in (await connection.execute(query)).scalars():
         try:
-            found.append(seal.open(sealed, _CONTEXT))
+            found.append(seal.open(sealed, CONTEXT))
         except Invalid as error:
             _log.error("a key for TLS sessions cannot be opened", reason=str(error))
     return found

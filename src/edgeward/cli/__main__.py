@@ -20,6 +20,7 @@ _COMMANDS = (
     "events",
     "tokens",
     "certificates",
+    "keys",
     "database",
     "relay",
     "actions",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgeward.cli.supervisor import Program, Supervisor
 
 _OF_THE_STORE = ("EDGEWARD_DATABASE", "PGPASSWORD", "PGPASSFILE")
+_SEAL_KEY = "EDGEWARD_SEAL_KEY"
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 _ALONE = {
     "controller": ("edgeward.controller", "Run the controller alone: it says what should be."),
@@ -111,7 +112,7 @@ def _programs(
         ),
         Program(
             "envoy", launcher, patience=drain_seconds + 10.0,
-            orphaned=signal.SIGTERM, watched=False, not_told=_OF_THE_STORE,
+            orphaned=signal.SIGTERM, watched=False, not_told=(*_OF_THE_STORE, _SEAL_KEY),
         ),
     ]  # fmt: skip
 

@@ -21,6 +21,7 @@ from edgeward.api import challenges as challenge_routes
 from edgeward.api import events as event_routes
 from edgeward.api import explain as explain_routes
 from edgeward.api import history as history_routes
+from edgeward.api import keys as key_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
 from edgeward.certificates import eager, renew, tickets
@@ -38,6 +39,7 @@ from edgeward.controller.explaining import Explainer
 from edgeward.controller.files import write_secret
 from edgeward.controller.fleet import Controller, Fleet
 from edgeward.controller.history import History
+from edgeward.controller.keys import Keys
 from edgeward.controller.looking import Looks
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.nodes import Nodes
@@ -55,6 +57,7 @@ from edgeward.gateway.model import Address
 from edgeward.kinds import KINDS
 from edgeward.log import logger
 from edgeward.sealing import Seal
+from edgeward.wrapping import Wrapping
 
 _log = logger("edgeward.controller")
 
@@ -73,6 +76,7 @@ class Parts:
     fleet: Fleet
     questions: Questions
     leases: Leases
+    keys: Keys
     certified: Certified
     issuance: Issuance
     obtainer: Obtainer
@@ -93,15 +97,15 @@ async def run(settings: Settings) -> None:
     database = open_database(settings.database)
     try:
         await starting.open_when_there(database)
-        seal = await starting.seal_of(database, settings.state_dir / "seal.key")
-        parts = await put_together(settings, database, seal)
+        seal, wrapping = await starting.seal_of(database, settings.seal_keys, time.time())
+        parts = await put_together(settings, database, seal, wrapping)
         await _begin(parts)
         await _serve(parts)
     finally:
         await database.close()
 
 
-async def put_together(settings: Settings, database: Database, seal: Seal) -> Parts:
+async def put_together(settings: Settings, database: Database, seal: Seal, wrapping: Wrapping) -> Parts:
     """Give all parts, wired and not yet started, over a migrated database."""
     clock, tls = time.time, tls_context()
     changed = asyncio.Event()
@@ -118,6 +122,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
     fleet = Fleet(database, registry, access, me, clock)
     questions = Questions(database, registry)
     leases = Leases(database, me.id, clock)
+    keys = Keys(database, seal, wrapping, me.id, fleet.shown, clock)
     nodes = Nodes(database, looks, registry, access, certified.roots, clock, fleet.note)
     file = None
     if settings.config is not None:
@@ -144,6 +149,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         history=History(database, state, file, clock),
         events=events,
         challenges=Challenges(database, clock),
+        keys=keys,
     )
     extra = (
         certificate_routes.router,
@@ -151,6 +157,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         explain_routes.router,
         history_routes.router,
         event_routes.router,
+        key_routes.router,
     )
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)
@@ -166,6 +173,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal) -> Pa
         fleet=fleet,
         questions=questions,
         leases=leases,
+        keys=keys,
         certified=certified,
         issuance=issuance,
         obtainer=obtainer,
@@ -187,6 +195,7 @@ async def _begin(parts: Parts) -> None:
     await parts.nodes.load()
     await parts.fleet.load()
     await parts.leases.begin_alone()
+    await parts.keys.take()
     if parts.file is not None:
         try:
             await parts.file.apply()
@@ -231,6 +240,8 @@ async def _serve(parts: Parts) -> None:
             parts.obtainer.run(),
             parts.leases.work("renewal", lambda lease: renew.run(parts.issuance, lease)),
             parts.leases.work("sweeping", lambda lease: sweeping.run(parts.database, parts.leases, lease)),
+            parts.keys.run(),
+            parts.leases.work("keys", parts.keys.work),
             tickets.run(parts.issuance),
             parts.database.listen(),
             parts.fleet.run(),

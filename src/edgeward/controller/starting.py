@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
-
 from edgeward import notify
-from edgeward.database import schema
+from edgeward.database import seal_keys
 from edgeward.database.engine import Database, Unreachable
 from edgeward.database.migrations import migrate
-from edgeward.errors import Invalid
 from edgeward.log import logger
-from edgeward.sealing import Seal, load_or_create
+from edgeward.sealing import Seal
+from edgeward.wrapping import Sources, Wrapping, gathered
 
 _AGAIN: Final = 2.0
 _SAY_AGAIN: Final = 15
@@ -40,13 +37,8 @@ async def open_when_there(database: Database) -> None:
         await asyncio.sleep(_AGAIN)
 
 
-async def seal_of(database: Database, key: Path) -> Seal:
-    """Give the seal, made at the first start; raises Invalid where there is something it should open."""
-    if not await asyncio.to_thread(key.exists):
-        async with database.reading() as connection:
-            if (await connection.execute(select(schema.authorities.c.id).limit(1))).first() is not None:
-                raise Invalid(
-                    f"{key} is not there, and what the database holds is sealed with it; copy it from the"
-                    " state directory of another controller, or restore it from your backup"
-                )
-    return load_or_create(key)
+async def seal_of(database: Database, sources: Sources, now: float) -> tuple[Seal, Wrapping]:
+    """Give the seal, made at the first start, and what wraps its keys; raises Invalid with the remedy."""
+    fresh = await seal_keys.fresh(database)
+    wrapping = await asyncio.to_thread(gathered, sources, fresh)
+    return await seal_keys.load(database, wrapping, now), wrapping

@@ -17,7 +17,7 @@ from edgeward.database.opening import reach
 from edgeward.errors import Conflict, Unavailable
 
 _BATCH: Final = 1000
-_OF_RUNS: Final = frozenset({"controllers", "leases"})
+_OF_RUNS: Final = frozenset({"controllers", "leases", "seal_holders"})
 """What belongs to controllers that run; there are none."""
 TABLES: Final[Sequence[Table]] = [
     table for name, table in sorted(schema.metadata.tables.items()) if name not in _OF_RUNS

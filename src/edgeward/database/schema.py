@@ -326,5 +326,16 @@ seal_keys = Table(
     Column("wrapped", LargeBinary, nullable=False),
     Column("wrapped_by", _string(16), nullable=False),
     Column("created", Float, nullable=False),
+    Column("active", Float),  # records are sealed with it since then; none: it waits until all hold it
     Column("retired", Float),  # records are sealed anew with another one since then
+)
+
+seal_holders = Table(
+    "seal_holders",
+    metadata,
+    # which of them each controller holds by now
+    Column("controller", _string(36), primary_key=True),
+    Column("keys", Text, nullable=False),  # ids, with blanks between
+    Column("seals_with", _string(16), nullable=False),
+    Column("wraps_with", Text, nullable=False),  # ids of the keys that it can unwrap with
 )

@@ -111,6 +111,11 @@ def without(data: Any, kind: Kind | None) -> Any:
     return hidden(data, kind, lambda _leaf: dict(_NONE))
 
 
+def again(data: Any, kind: Kind, seal: Seal) -> Any:
+    """Give the JSON data of an object with its secrets sealed with the present key; raises Invalid."""
+    return hidden(data, kind, lambda leaf: Sealed.model_validate(leaf).again(seal).model_dump())
+
+
 def hidden_change(change: Change, kinds: Mapping[str, Kind]) -> Change:
     kind = kinds.get(change.key.kind)
     if kind is None or not kind.secrets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ import httpx
 import pytest
 
 from edgeward.access.model import EVERY_PROJECT, Principal, Role
+from edgeward.controller import starting
 from edgeward.controller.config import Settings
 from edgeward.controller.program import Parts, put_together
 from edgeward.database.engine import open_database
 from edgeward.database.migrations import migrate
-from edgeward.sealing import load_or_create
+from edgeward.wrapping import Sources
 
 ADMIN = Principal("t", "ann", "admin", EVERY_PROJECT)
 on_both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
@@ -48,12 +50,22 @@ class Controller:
 @asynccontextmanager
 async def controller(state_dir: Path, url: str | None = None) -> AsyncIterator[Controller]:
     settings = Settings(
-        state_dir, None, (), (), None, url or f"sqlite:///{state_dir}/edgeward.db", "info", {}
+        state_dir,
+        None,
+        (),
+        (),
+        None,
+        url or f"sqlite:///{state_dir}/edgeward.db",
+        "info",
+        {},
+        Sources(state_dir / "seal.key"),
     )
     database = open_database(settings.database)
     await migrate(database.engine)
     try:
-        parts = await put_together(settings, database, load_or_create(state_dir / "seal.key"))
+        seal, wrapping = await starting.seal_of(database, settings.seal_keys, time.time())
+        parts = await put_together(settings, database, seal, wrapping)
+        await parts.keys.take()
         async with database.reading() as connection:
             await parts.state.catch_up(connection)
         transport = httpx.ASGITransport(parts.app, raise_app_exceptions=False)

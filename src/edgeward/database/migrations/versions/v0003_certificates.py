@@ -116,5 +116,13 @@ def _keys() -> None:
         sa.Column("wrapped", sa.LargeBinary(), nullable=False),
         sa.Column("wrapped_by", _string(16), nullable=False),
         sa.Column("created", sa.Float(), nullable=False),
+        sa.Column("active", sa.Float(), nullable=True),
         sa.Column("retired", sa.Float(), nullable=True),
+    )
+    op.create_table(
+        "seal_holders",
+        sa.Column("controller", _string(36), primary_key=True),
+        sa.Column("keys", sa.Text(), nullable=False),
+        sa.Column("seals_with", _string(16), nullable=False),
+        sa.Column("wraps_with", sa.Text(), nullable=False),
     )
