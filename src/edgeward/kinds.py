@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeward import passage
-from edgeward.certificates.model import UPLOADED, Cache, Domain, Issuer, Withheld
+from edgeward.certificates.model import UPLOADED, Budgets, Cache, Domain, Issuer, Withheld
 from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
 from edgeward.domain_name import normalise_pattern, wildcard_of
 from edgeward.errors import Problem
@@ -25,6 +25,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     for kind in (
         Kind("listen", Listen),
         Kind("cache", Cache),
+        Kind("budgets", Budgets),
         Kind("issuers", Issuer, secrets=(("acme", "eab", "hmac_key"),)),
         Kind(
             "domains",
@@ -57,9 +58,11 @@ def privileged(value: Value) -> tuple[str, ...]:
 
 
 def reaching_host(value: Value) -> tuple[str, ...]:
-    """Give those of the privileged fields that reach the edge host itself, which is every project's: its
-    sockets (Envoy's own among them, which give all private keys), loopback, link-local, metadata.
+    """Give the fields that reach the edge host itself, which is every project's: its sockets (Envoy's own
+    among them, which give all private keys), loopback, link-local, metadata; or what the controller reaches.
     """
+    if isinstance(value, Domain):
+        return ("ask",) if value.ask is not None else ()
     if not isinstance(value, Service):
         return ()
     fields = [

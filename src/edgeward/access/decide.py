@@ -22,6 +22,7 @@ _OF_INSTALLATION = frozenset({Right.SURVEY, Right.GOVERN})
 _CHANGES: dict[str, Right] = {
     "listen": Right.GOVERN,
     "cache": Right.GOVERN,
+    "budgets": Right.GOVERN,
     "issuers": Right.ADMINISTER,
     "domains": Right.CHANGE,
     "withheld": Right.CHANGE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +18,9 @@ from edgeward.secret import Secret
 Challenge = Literal["http-01", "tls-alpn-01", "dns-01"]
 UPLOADED: Final = "uploaded"
 """The issuer of domains whose certificates people bring, and the source of these certificates."""
+
+
+AskUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+([/?][^\s#]*)?$", max_length=1000)]
 
 
 class LocalIssuer(Value):
@@ -100,6 +103,13 @@ class Domain(Value):
     """More names on the same certificate, exact or ``*.suffix``; they belong to this domain in all else."""
     on_demand: bool = False
     """Issue at the first handshake instead of at the declaration."""
+    ask: AskUrl | None = None
+    """Asked before a name gets its first certificate: `GET` with `?domain=NAME`; 200 allows it, all else does
+    not, redirects too. Where it does not answer, names that have a certificate are served and renewed as
+    ever. For names on demand; for admins of every project."""
+    new_names: int | None = Field(default=None, ge=1, le=100_000_000)
+    """How many new names below a wildcard on demand may come about within an hour, instead of what
+    ``budgets`` says."""
     most_names: int = Field(default=100_000, ge=1, le=100_000_000)
     """How many names below a wildcard on demand may have certificates: strangers choose these names."""
     nodes: Selector | None = None
@@ -117,9 +127,22 @@ class Domain(Value):
         return (self.name, *self.also)
 
     @property
+    def many(self) -> bool:
+        """Whether strangers choose names of it."""
+        return self.on_demand and self.name.startswith("*")
+
+    @property
     def own_chain(self) -> bool:
         """Whether its visitors get a filter chain of their own; there is room for a thousand."""
         return self.hot or self.client_certificates is not None
+
+    @model_validator(mode="after")
+    def _asked_on_demand(self) -> Self:
+        if self.ask is not None and not self.on_demand:
+            raise ValueError("ask is for names on demand; say on_demand: true, or leave it out")
+        if self.new_names is not None and not self.many:
+            raise ValueError("new_names is for wildcards on demand; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _hot_ahead(self) -> Self:
@@ -153,6 +176,19 @@ class Withheld(Value):
     project: Name = "default"
     reason: str | None = Field(default=None, max_length=500)
     """Why, for people."""
+
+
+class Budgets(Value):
+    """How many new names strangers may bring about within an hour; one object, named ``budgets``."""
+
+    each_domain: int = Field(default=10_000, ge=1, le=100_000_000)
+    """Below one wildcard on demand, with certificates of this installation's own authority."""
+    each_ordering_domain: int = Field(default=300, ge=1, le=100_000_000)
+    """Below one whose certificates are ordered from an authority that allows only so many."""
+    each_project: int = Field(default=20_000, ge=1, le=100_000_000)
+    """Below all wildcards of a project."""
+    in_all: int = Field(default=50_000, ge=1, le=100_000_000)
+    """Below all there are."""
 
 
 class Cache(Value):

@@ -112,6 +112,7 @@ _SOURCE: Final[Mapping[str, Column]] = {"source": _field("source"), "revision": 
 KINDS: Final[Sequence[Listed]] = (
     Listed("listen", declared=True, single=True),
     Listed("cache", declared=True, single=True),
+    Listed("budgets", declared=True, single=True),
     Listed("issuers", {**_OBJECT, "lifetime": _lifetime, **_SOURCE}, declared=True),
     Listed(
         "domains",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward import whereabouts
-from edgeward.certificates.model import Cache, Domain
+from edgeward.certificates.model import Budgets, Cache, Domain
 from edgeward.certificates.policy import Policy
 from edgeward.database.engine import Database, current_revision
 from edgeward.declaration import store
@@ -76,6 +76,10 @@ class State:
     def cache(self) -> Cache:
         found = self.stored.get(Key("cache", DEFAULT_PROJECT, "cache"))
         return found.value if found is not None and isinstance(found.value, Cache) else Cache()
+
+    def budgets(self) -> Budgets:
+        found = self.stored.get(Key("budgets", DEFAULT_PROJECT, "budgets"))
+        return found.value if found is not None and isinstance(found.value, Budgets) else Budgets()
 
     async def catch_up(self, connection: AsyncConnection) -> None:
         """Take in what was committed since, as this connection sees it."""

@@ -318,6 +318,17 @@ pauses = Table(
     Column("reason", Text, nullable=False),
 )
 
+budgets = Table(
+    "budgets",
+    metadata,
+    # new names that strangers chose, by the five minutes they came in
+    Column("scope", _string(20), primary_key=True),  # domain, project, all
+    Column("key", _string(300), primary_key=True),
+    Column("slot", BigInteger, primary_key=True, autoincrement=False),
+    Column("taken", BigInteger, nullable=False),
+    Index("budgets_by_slot", "slot"),
+)
+
 seal_keys = Table(
     "seal_keys",
     metadata,

@@ -86,6 +86,9 @@ ROUTES = {
     ("GET", "/v1/cache"): ("/v1/cache", None, READ_DEFAULT),
     ("PUT", "/v1/cache"): ("/v1/cache?take_over=true", {"resident": 20}, GOVERN),
     ("DELETE", "/v1/cache"): ("/v1/cache?take_over=true", None, GOVERN),
+    ("GET", "/v1/budgets"): ("/v1/budgets", None, READ_DEFAULT),
+    ("PUT", "/v1/budgets"): ("/v1/budgets?take_over=true", {"in_all": 20}, GOVERN),
+    ("DELETE", "/v1/budgets"): ("/v1/budgets?take_over=true", None, GOVERN),
     ("GET", "/v1/issuers"): ("/v1/issuers", None, READ),
     ("GET", "/v1/issuers/{name}"): ("/v1/issuers/i?project=default", None, READ_DEFAULT),
     ("PUT", "/v1/issuers/{name}"): ("/v1/issuers/mine", {"local": {}}, ISSUERS),
@@ -110,6 +113,7 @@ for kind, there, name, value in (
 DECLARED = {
     "listen": LISTEN,
     "cache": {},
+    "budgets": {},
     "issuers": [{"name": "i", "local": {}}],
     "domains": [{"name": "shop.example"}, {"name": "off.example", "on_demand": True}],
     "withheld": [{"name": "off.example"}],

@@ -111,6 +111,14 @@ def _authorities() -> None:
 
 def _keys() -> None:
     op.create_table(
+        "budgets",
+        sa.Column("scope", _string(20), primary_key=True),
+        sa.Column("key", _string(300), primary_key=True),
+        sa.Column("slot", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("taken", sa.BigInteger(), nullable=False),
+    )
+    op.create_index("budgets_by_slot", "budgets", ["slot"])
+    op.create_table(
         "seal_keys",
         sa.Column("id", _string(16), primary_key=True),
         sa.Column("wrapped", sa.LargeBinary(), nullable=False),
