@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import store
 from edgeward.certificates.issue import Issuance, issue
-from edgeward.certificates.model import Kept, Order
+from edgeward.certificates.model import Budgets, Domain, Kept, Order
+from edgeward.certificates.permission import Permission
 from edgeward.certificates.policy import certificate_for, withheld_sentence
 from edgeward.certificates.quota import Quota
 from edgeward.domain_name import normalise
@@ -35,8 +36,12 @@ Outcome = Kept | EdgewardError
 class Obtainer:
     """Answers ``obtain``; each name is worked on once, however many ask. ``run`` is its worker."""
 
-    def __init__(self, issuance: Issuance, most_waiting: int = 1000) -> None:
+    def __init__(
+        self, issuance: Issuance, most_waiting: int = 1000, permission: Permission | None = None
+    ) -> None:
         self._issuance = issuance
+        self._permission = permission or Permission(issuance.database, Budgets)
+        self._learning: dict[str, asyncio.Task[None]] = {}
         self._quota = Quota()
         self._most_waiting = most_waiting
         self._flights: dict[str, asyncio.Future[Outcome]] = {}
@@ -94,10 +99,16 @@ class Obtainer:
                 idle_since = time()
         finally:
             self._queue.clear()
+            for task in self._learning.values():
+                task.cancel()
+            self._learning.clear()
             self._land(list(self._flights), {})
+            await self._permission.close()
 
     def _land(self, names: Sequence[str], outcomes: Mapping[str, Outcome]) -> None:
         for name in names:
+            if name in self._learning:
+                continue  # it comes again once it is known whether it may have one
             flight = self._flights.pop(name)
             flight.set_result(outcomes.get(name) or Unavailable("the controller is stopping; try again"))
 
@@ -119,7 +130,7 @@ class Obtainer:
         now = self._issuance.clock()
         async with self._issuance.database.reading() as connection:
             found = await store.find_all(connection, self._issuance.seal, names, now)
-            missing = [name for name in names if name not in found]
+            missing = [name for name in names if name not in found and not self._learns(name)]
             ordered = {name: await self._ordered(connection, name, now) for name in missing}
         outcomes: dict[str, Outcome] = {**found}
         outcomes.update((n, order) for n, order in ordered.items() if isinstance(order, EdgewardError))
@@ -136,9 +147,26 @@ class Obtainer:
         try:
             order = policy.order(certificate_for(name, domain), domain)
             await self._quota.take(connection, name, domain, now)
+            await self._permission.permit(name, domain, ordered=False, now=now)
             return order
-        except Refused as error:
+        except (Refused, Unavailable) as error:
             return error
+
+    def _learns(self, name: str) -> bool:
+        """Find out, beside the line in which names wait, whether one may have a certificate; False where
+        nobody need be asked.
+        """
+        domain = self._issuance.policy().covering(name)
+        if domain is None or self._permission.knows(name, domain):
+            return False
+        self._learning[name] = asyncio.create_task(self._learn(name, domain))
+        return True
+
+    async def _learn(self, name: str, domain: Domain) -> None:
+        await self._permission.learn(name, domain)
+        if self._learning.pop(name, None) is not None:
+            self._queue.append(name)
+            self._arrived.set()
 
     async def _issued(self, orders: Mapping[str, Order], now: float) -> Mapping[str, Outcome]:
         """Issue what is still missing once we alone may write: another controller may have been faster."""

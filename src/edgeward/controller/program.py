@@ -27,6 +27,7 @@ from edgeward.api.usecases import UseCases
 from edgeward.certificates import eager, renew, tickets
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.obtain import Obtainer
+from edgeward.certificates.permission import Permission
 from edgeward.controller import entry, starting, sweeping
 from edgeward.controller.asking import Questions
 from edgeward.controller.certificates import Certificates
@@ -115,7 +116,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     certified = Certified(database, seal, settings.state_dir, tls, clock)
     await certified.load()
     issuance = Issuance(database, seal, certified.authority, state.policy, clock, random.random)
-    obtainer = Obtainer(issuance)
+    obtainer = Obtainer(issuance, permission=Permission(database, state.budgets))
     declarations = Declarations(database, state, seal, clock)
     looks = Looks(database, state, seal)
     me = Controller(str(uuid.uuid4()), socket.gethostname()[:100], "", __version__, clock(), clock())

@@ -7,30 +7,9 @@ import pytest
 
 from edgeward.certificates.ask import Asker
 from edgeward.errors import Refused, Unavailable
+from tests.unit.certificates.asked import Asked, somebody_asked
 
 NAME = "shop.example"
-
-
-class Asked:
-    """An HTTP server whose status a test says; ``lines`` are the requests it got."""
-
-    def __init__(self) -> None:
-        self.status = "200 OK"
-        self.headers = ""
-        self.lines: list[str] = []
-        self.port = 0
-        self.silent = False
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readline()).decode()
-        self.lines.append(head.split("\r\n")[0])
-        if not self.silent:
-            writer.write(f"HTTP/1.1 {self.status}\r\n{self.headers}Content-Length: 0\r\n\r\n".encode())
-        await reader.read()
-        writer.close()
-
-    def url(self, rest: str = "/check") -> str:
-        return f"http://127.0.0.1:{self.port}{rest}"
 
 
 class Clock:
@@ -42,11 +21,8 @@ class Clock:
 
 @pytest.fixture
 async def asked() -> AsyncIterator[Asked]:
-    made = Asked()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    yield made
-    server.close()
+    async with somebody_asked() as made:
+        yield made
 
 
 @pytest.fixture

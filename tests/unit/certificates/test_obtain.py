@@ -7,11 +7,13 @@ import asyncio
 import pytest
 from sqlalchemy import func, select
 
-from edgeward.certificates.model import Domain, Kept
+from edgeward.certificates.model import Budgets, Domain, Kept
 from edgeward.certificates.obtain import Obtainer
+from edgeward.certificates.permission import Permission
 from edgeward.database.engine import current_revision
 from edgeward.database.schema import certificates
 from edgeward.errors import Invalid, NotFound, Refused, Unavailable
+from tests.unit.certificates.asked import somebody_asked
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
 DOMAINS = [
@@ -218,3 +220,46 @@ async def test_a_defect_is_logged_and_does_not_end_the_worker(here, obtainer):
     here.authority = authority
 
     assert (await obtainer.obtain("a.customers.example")).certificate.name == "a.customers.example"
+
+
+async def test_a_name_is_asked_about_once_and_never_again_once_it_has_a_certificate(here, obtainer):
+    async with somebody_asked() as asked:
+        here.declare([Domain(name="*.asked.example", on_demand=True, ask=asked.url())])
+        found = await asyncio.gather(*(obtainer.obtain("a.asked.example") for _ in range(20)))
+        assert len({fingerprint(kept) for kept in found}) == 1
+        asked.status = "403 Forbidden"
+        assert await obtainer.obtain("a.asked.example") == found[0]
+        with pytest.raises(Refused, match="403"):
+            await obtainer.obtain("b.asked.example")
+
+    assert asked.lines == [f"GET /check?domain={name}.asked.example HTTP/1.1" for name in "ab"]
+    assert obtainer.waiting == 0
+
+
+async def test_a_server_that_does_not_say_whether_holds_up_no_other_name(here, obtainer):
+    async with somebody_asked() as asked:
+        asked.silent = True
+        here.declare([Domain(name="*.asked.example", on_demand=True, ask=asked.url()), *DOMAINS])
+        waiting = [asyncio.create_task(obtainer.obtain(f"{n}.asked.example", timeout=2)) for n in range(40)]
+        await asyncio.sleep(0.1)
+        for n in range(5):
+            await obtainer.obtain(f"{n}.customers.example", timeout=1)
+        assert not any(task.done() for task in waiting)
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert {type(outcome) for outcome in found} == {Unavailable}
+
+
+async def test_strangers_bring_about_no_more_names_than_the_budget(here):
+    permission = Permission(here.database, lambda: Budgets(each_domain=7))
+    obtainer = Obtainer(here.issuance, permission=permission)
+    worker = asyncio.create_task(obtainer.run())
+    names = [f"{n}.customers.example" for n in range(60)]
+    found = await asyncio.gather(*(obtainer.obtain(n) for n in names), return_exceptions=True)
+    known = [name for name, outcome in zip(names, found, strict=True) if isinstance(outcome, Kept)]
+    again = [await obtainer.obtain(name) for name in known]
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+    assert len(known) == len(again) == 7
+    assert {type(outcome) for outcome in found} == {Kept, Refused}
