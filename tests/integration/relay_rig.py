@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from tests.integration.processes import Process, running, until
 
@@ -34,28 +36,46 @@ def said(process: Process, event: str) -> list[dict[str, object]]:
     return [line for line in lines if event in line["event"]]
 
 
-def listener(where: int | str) -> socket.socket:
-    """Listen on a port of loopback, or on a path."""
+def asked(path: Path) -> dict[str, Any]:
+    """Ask a relay with ``--metrics`` for its status."""
+    found: dict[str, Any] = json.loads(fetched(path, "/status").partition("\r\n\r\n")[2])
+    return found
+
+
+def fetched(path: Path, what: str) -> str:
+    with dial(str(path)) as stream:
+        stream.sendall(f"GET {what} HTTP/1.1\r\nHost: relay\r\n\r\n".encode())
+        answer = b""
+        while data := stream.recv(65536):
+            answer += data
+    return answer.decode()
+
+
+Where = int | str | tuple[str, int]
+"""A port of 127.0.0.1, a path, or an address and a port."""
+
+
+def listener(where: Where) -> socket.socket:
     made = socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET)
     if not isinstance(where, str):
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind(where if isinstance(where, str) else ("127.0.0.1", where))
+    made.bind(("127.0.0.1", where) if isinstance(where, int) else where)
     made.listen(1024)
     made.settimeout(PATIENCE)
     return made
 
 
-def dial(where: int | str) -> socket.socket:
+def dial(where: Where) -> socket.socket:
     made = socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET)
     made.settimeout(PATIENCE)
-    made.connect(where if isinstance(where, str) else ("127.0.0.1", where))
+    made.connect(("127.0.0.1", where) if isinstance(where, int) else where)
     return made
 
 
 class Answering:
     """A backend that answers each connection with a word, then with what it is sent, until its end."""
 
-    def __init__(self, where: int | str, word: bytes = b"") -> None:
+    def __init__(self, where: Where, word: bytes = b"") -> None:
         self.socket = listener(where)
         self.socket.settimeout(None)
         self.word = word
@@ -90,7 +110,7 @@ class Answering:
 
 
 @contextmanager
-def answering(where: int | str, word: bytes = b"") -> Iterator[Answering]:
+def answering(where: Where, word: bytes = b"") -> Iterator[Answering]:
     made = Answering(where, word)
     try:
         yield made
@@ -98,7 +118,7 @@ def answering(where: int | str, word: bytes = b"") -> Iterator[Answering]:
         made.close()
 
 
-def word_from(where: int | str, size: int) -> bytes:
+def word_from(where: Where, size: int) -> bytes:
     """Connect, and read so many bytes; fewer where the connection ends before."""
     found = b""
     with dial(where) as stream, suppress(ConnectionError):
@@ -156,7 +176,7 @@ def reset(stream: socket.socket) -> None:
     stream.close()
 
 
-def play(front: int | str, backend: socket.socket, client: End, server: End) -> None:
+def play(front: Where, backend: socket.socket, client: End, server: End) -> None:
     """Have two ends talk through a relay until both are through."""
     near = dial(front)
     far, _ = backend.accept()

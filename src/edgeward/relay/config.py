@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import os
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeVar
 
 from edgeward.relay import place
+from edgeward.relay.peers import Allowed, group_id, user_id
 from edgeward.relay.place import Address, Target, Unusable
 
 _OTHER_DESCRIPTORS: Final = 64
 MOST_PIPES: Final = 64
 _T = TypeVar("_T")
+
+_TIMES: Final = (
+    ("--connect-timeout", 0.05, 5.0, "for each address of the backend"),
+    ("--idle-timeout", 0.0, 0.0, "end connections on which nothing moved for so long; 0: never"),
+    (
+        "--exit-idle-time",
+        0.0,
+        None,
+        "exit after so long without a connection; systemd starts it for the next",
+    ),
+    ("--drain-seconds", 0.0, 30.0, "how long connections may go on after SIGTERM"),
+    ("--ttl-min", 0.05, 1.0, "keep a name's addresses for at least so long"),
+    ("--ttl-max", 0.05, 300.0, "keep a name's addresses for at most so long"),
+)
 
 
 @dataclass(frozen=True)
@@ -23,10 +40,16 @@ class Config:
     target: Target
     listen: tuple[Address, ...]
     connections_max: int
+    allowed: Allowed
+    proxy_protocol: bool
+    metrics: Address | None
+    resolvers: tuple[str, ...]
     connect_timeout: float
     idle_timeout: float | None
     exit_idle_time: float | None
     drain: float
+    ttl_min: float
+    ttl_max: float
 
 
 def read(arguments: Sequence[str]) -> Config:
@@ -36,10 +59,16 @@ def read(arguments: Sequence[str]) -> Config:
         target=given.to,
         listen=tuple(given.listen),
         connections_max=given.connections_max or _as_many_as_descriptors_allow(),
+        allowed=Allowed(frozenset(given.allow_user), frozenset(given.allow_group)),
+        proxy_protocol=given.proxy_protocol,
+        metrics=given.metrics or _metrics_of_unit(),
+        resolvers=tuple(given.resolver),
         connect_timeout=given.connect_timeout,
         idle_timeout=given.idle_timeout or None,
         exit_idle_time=given.exit_idle_time,
         drain=given.drain_seconds,
+        ttl_min=given.ttl_min,
+        ttl_max=max(given.ttl_min, given.ttl_max),
     )
 
 
@@ -53,58 +82,30 @@ def _parser() -> argparse.ArgumentParser:
         prog="edgeward relay",
         allow_abbrev=False,
         description="Takes streams on sockets that systemd hands over, or on --listen, and carries them"
-        " to a backend whose address may move.",
+        " to a backend whose address may move. `edgeward relay status` says how one is.",
     )
     add = parser.add_argument
-    add(
-        "--to",
-        required=True,
-        metavar="TARGET",
-        type=_typed(place.target),
-        help="HOST:PORT, [IPv6]:PORT, unix:PATH, or srv:NAME to take host and port from SRV records",
-    )
-    add(
-        "--listen",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        type=_typed(place.listening),
-        help="ADDRESS:PORT, [IPv6]:PORT or unix:PATH; may be repeated; not needed under systemd",
-    )
-    add(
-        "--connections-max",
-        type=_number(int, 1),
-        metavar="N",
-        help="more wait in the backlog (default: as many as the limit of open files allows)",
-    )
-    add(
-        "--connect-timeout",
-        type=_number(float, 0.05),
-        default=5.0,
-        metavar="SECONDS",
-        help="for each address of the backend (default: 5)",
-    )
-    add(
-        "--idle-timeout",
-        type=_number(float, 0),
-        default=0.0,
-        metavar="SECONDS",
-        help="end connections on which nothing moved for so long (default: never)",
-    )
-    add(
-        "--exit-idle-time",
-        type=_number(float, 0),
-        metavar="SECONDS",
-        help="exit after so long without a connection; systemd starts the relay again for the next one",
-    )
-    add(
-        "--drain-seconds",
-        type=_number(float, 0),
-        default=30.0,
-        metavar="SECONDS",
-        help="how long connections may go on after SIGTERM (default: 30)",
-    )
-    return parser  # fmt: skip
+    where = "HOST:PORT, [IPv6]:PORT, unix:PATH, or srv:NAME to take host and port from SRV records"
+    add("--to", required=True, metavar="TARGET", type=_typed(place.target), help=where)
+    where = "ADDRESS:PORT, [IPv6]:PORT or unix:PATH; may be repeated; not needed under systemd"
+    add("--listen", action="append", default=[], metavar="ADDRESS", type=_typed(place.listening), help=where)
+    most = "more wait in the backlog (default: as many as the limit of open files allows)"
+    add("--connections-max", type=_number(int, 1), metavar="N", help=most)
+    for flag, least, default, about in _TIMES:
+        known = f" (default: {default:g})" if default else ""
+        number = _number(float, least)
+        add(flag, type=number, default=default, metavar="SECONDS", help=f"{about}{known}")
+    servers = "ask this DNS server, IP or IP:PORT, instead of the host's; may be repeated"
+    add("--resolver", action="append", default=[], metavar="ADDR", type=_typed(_resolver), help=servers)
+    users = "let only this user connect to Unix sockets; may be repeated"
+    add("--allow-user", action="append", default=[], metavar="USER", type=_typed(user_id), help=users)
+    groups = "let members of this group connect to Unix sockets; may be repeated"
+    add("--allow-group", action="append", default=[], metavar="GROUP", type=_typed(group_id), help=groups)
+    proxy = "tell the backend who connected, by the PROXY protocol version 2"
+    add("--proxy-protocol", action="store_true", help=proxy)
+    path = "serve metrics and status on unix:PATH (default: $RUNTIME_DIRECTORY/status under systemd)"
+    add("--metrics", metavar="unix:PATH", type=_typed(_metrics), help=path)
+    return parser
 
 
 def _typed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
@@ -129,6 +130,32 @@ def _number(kind: type[int] | type[float], least: float) -> Callable[[str], floa
         return found
 
     return number
+
+
+def _resolver(text: str) -> str:
+    """Read ``IP``, ``IP:PORT`` or ``[IPv6]:PORT``, as c-ares takes it."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        address = place.listening(text)
+        if address.family == place.UNIX:
+            raise Unusable(f"{text!r} is no DNS server; write IP or IP:PORT") from None
+        return str(address)
+    return text
+
+
+def _metrics(text: str) -> Address:
+    address = place.listening(text)
+    if address.family != place.UNIX:
+        raise Unusable(
+            f"{text!r} is no Unix socket; metrics are only on unix:PATH, where the file's mode guards them"
+        )
+    return address
+
+
+def _metrics_of_unit() -> Address | None:
+    directory = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return place.listening(f"unix:{directory}/status") if directory.startswith("/") else None
 
 
 def _as_many_as_descriptors_allow() -> int:

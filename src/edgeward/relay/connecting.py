@@ -27,7 +27,7 @@ class Connecting:
 
     __slots__ = (
         "_addresses", "_attempts", "_done", "_failed", "_left", "_loop", "_next", "_reason", "_timeout",
-        "client", "deadline", "since",
+        "client", "deadline", "over", "since",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +44,9 @@ class Connecting:
         self._attempts: dict[Socket, Address] = {}
         self._next: Timer | None = None
         self._reason = "there is no address to connect to"
+        self._addresses: Sequence[Address] = ()
+        self._left = 0
+        self.over = False
         self.since = monotonic()
         self.deadline = self.since + timeout
 
@@ -52,16 +55,26 @@ class Connecting:
         self._addresses, self._left = addresses, 0
         self._try_next()
 
+    @property
+    def tried(self) -> Sequence[Address]:
+        return self._addresses[: self._left]
+
+    def wait(self, reason: str) -> None:
+        """Wait to be started, for the timeout at most; ``reason`` is why it failed, if it does."""
+        self._reason = reason
+
     def overdue(self) -> bool:
         """Give up where the time of the last attempt is over; tells whether it is."""
         if monotonic() < self.deadline:
             return False
-        self._reason = f"no answer within {self._timeout:g} s"
+        if self._addresses:
+            self._reason = f"no answer within {self._timeout:g} s"
         self._give_up()
         return True
 
     def abandon(self) -> None:
         """Stop without a word; the client's socket stays its owner's."""
+        self.over = True
         if self._next is not None:
             self._next.cancel()
         for socket in self._attempts:

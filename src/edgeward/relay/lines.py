@@ -42,7 +42,11 @@ class Seldom:
         self._since: dict[str, tuple[float, int]] = {}
 
     def say(
-        self, level: Literal["info", "warning", "error"], event: str, about: str = "", **fields: str | float
+        self,
+        level: Literal["info", "warning", "error"],
+        event: str,
+        about: str = "",
+        **fields: str | float | list[str],
     ) -> None:
         """``about``: what else makes it another thing; bounded, since the oldest are forgotten."""
         key, now = f"{event} {about}", time.monotonic()

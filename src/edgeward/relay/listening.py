@@ -19,10 +19,14 @@ _BACKLOG: Final = 4096
 
 @dataclass(frozen=True)
 class Listener:
-    """``name``: as systemd calls it, or the address; ``inode``: of a path we made and shall remove."""
+    """``name``: as systemd calls it, or the address; ``ours``: nobody listens on it when we end.
+
+    ``inode``: that of a path we made and shall remove.
+    """
 
     socket: Socket
     name: str
+    ours: bool = False
     inode: int | None = None
 
     @property
@@ -81,7 +85,7 @@ def _opened(address: Address) -> Listener:
         made.close()
         raise Unusable(f"cannot listen on {address}: {error.strerror}; choose another address") from error
     inode = os.stat(path).st_ino if path and not path.startswith("\0") else None  # noqa: PTH116
-    return Listener(_prepared(made), str(address), inode)
+    return Listener(_prepared(made), str(address), True, inode)
 
 
 def _bind(made: Socket, address: Address) -> None:

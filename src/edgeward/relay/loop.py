@@ -13,7 +13,7 @@ from typing import Final
 
 from edgeward.relay.sockets import Socket
 
-Event = Callable[[int], None]
+Event = Callable[[int], object]
 
 IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 _NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _MOST_PATH_BYTES: Final = 107
+UNIX: Final = socket.AF_UNIX
 
 
 class Unusable(ValueError):
