@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 import socket
 import ssl
@@ -16,13 +14,11 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from edgeward.errors import Unavailable
 from edgeward.gateway.envoy import NO_SNI, Gateway
 from edgeward.gateway.model import Listen, Route, Service
-from edgeward.node.challenges import Challenges
-from edgeward.node.proving import Proving
 from edgeward.parsing import parse
 from tests.integration.gateway_rig import Rig, ShowingBackend, ask, connect
+from tests.integration.proving_rig import Answers
 from tests.ports import free_port
 
 TOKEN, NAME = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr_oA", "new.elsewhere.example"
@@ -31,36 +27,10 @@ PATH = f"/.well-known/acme-challenge/{TOKEN}"
 UNKNOWN = "/.well-known/acme-challenge/" + "x" * 43
 
 
-class Authority:
-    """The node's sockets on a loop of their own; ``asked`` is what the controller would have been asked."""
-
-    def __init__(self, directory: Path) -> None:
-        self.asked: list[tuple[str, str]] = []
-        self.down = False
-        self._loop = asyncio.new_event_loop()
-        self._task = self._loop.create_task(Proving(Challenges(self._fetch)).run(directory))
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            self._loop.run_until_complete(self._task)
-
-    async def _fetch(self, kind: str, key: str, _: float) -> str | None:
-        self.asked.append((kind, key))
-        if self.down:
-            raise Unavailable("no controller")
-        return KNOWN.get((kind, key))
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(5)
-
-
 class World:
     def __init__(self, directory: Path) -> None:
         self.backend = ShowingBackend()
-        self.node = Authority(directory)
+        self.node = Answers(directory, lambda kind, key: KNOWN.get((kind, key)))
         self.rig = Rig(directory, {"shop.example": "shop.example", NO_SNI: "shop.example"})
         self.http, self.https = free_port(), free_port()
         self.passed = socket.create_server(("127.0.0.1", 0))
