@@ -48,6 +48,7 @@ class Problem(_Answer):
 class Meta(_Answer):
     profiles: dict[str, str] | None = None
     external_account_required: bool = Field(default=False, alias="externalAccountRequired")
+    caa_identities: tuple[str, ...] = Field(default=(), alias="caaIdentities")
 
 
 class Directory(_Answer):

@@ -78,6 +78,11 @@ class AcmeFulfiller:
             url = (await self._accounts.of(issuer, self._authority(issuer))).url
         return url if len(url) <= _LONGEST_ACCOUNT else hashlib.sha256(url.encode()).hexdigest()
 
+    async def identities(self, issuer: Issuer) -> tuple[str, ...]:
+        """Give the domains this authority goes by in CAA records (RFC 8555, 7.1.1), where it says some."""
+        with self._translated(issuer):
+            return (await self._authority(issuer).directory()).meta.caa_identities
+
     async def change_account_key(self, issuer: Issuer) -> None:
         """Give the issuer's account a new key (RFC 8555, 7.3.5)."""
         with self._translated(issuer):
