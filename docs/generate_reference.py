@@ -14,7 +14,7 @@ from edgeward.parsing import Value
 from edgeward.sealing import Sealed
 
 TARGET = Path(__file__).parent / "reference" / "configuration.md"
-SINGLE = ("listen", "cache", "budgets")
+SINGLE = ("listen", "cache", "budgets", "openresty")
 COMMON = {
     "name": "1 to 100 letters, digits, dots, hyphens and underscores.",
     "project": "Whose object it is; roles are given by project.",

@@ -15,7 +15,7 @@ from edgeward.certificates.model import UPLOADED, Budgets, Cache, Domain, Issuer
 from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
 from edgeward.domain_name import normalise_pattern, wildcard_of
 from edgeward.errors import Problem
-from edgeward.gateway.model import Listen, Route, Service, TcpRoute
+from edgeward.gateway.model import Listen, OpenResty, Route, Service, TcpRoute
 from edgeward.gateway.resolve import permitted
 from edgeward.parsing import Value
 from edgeward.placement import disjoint, shown, where
@@ -26,6 +26,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("listen", Listen),
         Kind("cache", Cache),
         Kind("budgets", Budgets),
+        Kind(
+            "openresty",
+            OpenResty,
+            references=(("redis", "ca"), ("gateways", "*", "tls", "ca")),
+            secrets=(("secret",), ("redis", "password"), ("gateways", "*", "password")),
+        ),
         Kind("issuers", Issuer, secrets=(("acme", "eab", "hmac_key"),)),
         Kind(
             "domains",

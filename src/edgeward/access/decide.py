@@ -23,6 +23,7 @@ _CHANGES: dict[str, Right] = {
     "listen": Right.GOVERN,
     "cache": Right.GOVERN,
     "budgets": Right.GOVERN,
+    "openresty": Right.GOVERN,
     "issuers": Right.ADMINISTER,
     "domains": Right.CHANGE,
     "withheld": Right.CHANGE,

@@ -83,14 +83,15 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 async def events(
     cases: Cases,
     who: Reader,
-    types: Annotated[str | None, Query(max_length=100, description="some of: change, node")] = None,
+    types: Annotated[str | None, Query(max_length=100, description="change, node, openresty")] = None,
     project: Text = None,
     after: Annotated[int | None, Query(ge=0, lt=10**_LONGEST_ID, description="an event's id")] = None,
     last: Annotated[int, Query(ge=0, le=1000, description="begin with that many of the past")] = 0,
     follow: Annotated[bool, Query(description="go on when everything so far was sent")] = True,
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> EventStream:
-    """Follow what happens: ``change`` events of revisions, ``node`` events of nodes.
+    """Follow what happens: ``change`` events of revisions, ``node`` events of nodes, ``openresty`` events of
+    what keeps OpenResty gateways up to date.
 
     ``Last-Event-ID``, or ``after``, goes on behind an event, at any controller, without a gap; where that
     is too long ago, an event ``reset`` says so first, and who mirrors the state has to read it anew.

@@ -99,6 +99,8 @@ def _sentence(kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
         return "-", f"events are missing here: {data.get('reason')}"
     if kind == "node":
         return _of_node(data)
+    if kind == "openresty":
+        return _of_openresty(data)
     return "?", f"{kind}: {json.dumps(data)}"
 
 
@@ -122,3 +124,14 @@ def _of_node(data: Mapping[str, Any]) -> tuple[str, str]:
         return "+", f"{name} refuses {data['object']} no more"
     good = {"connected": "+", "disconnected": "-"}
     return good.get(what, " "), f"{name} {what}"
+
+
+def _of_openresty(data: Mapping[str, Any]) -> tuple[str, str]:
+    about, reason = data["about"], data.get("reason")
+    sentences = {
+        "gateway_failing": ("-", f"the cache of gateway {about} cannot be emptied: {reason}"),
+        "gateway_well": ("+", f"the cache of gateway {about} is emptied again"),
+        "redis_failing": ("-", f"the redis of the gateways cannot be primed: {reason}"),
+        "redis_primed": ("+", f"the redis of the gateways is primed again: {about}"),
+    }
+    return sentences.get(data["what"], (" ", f"{about} {data['what']}"))

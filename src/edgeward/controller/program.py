@@ -44,6 +44,7 @@ from edgeward.controller.keys import Keys
 from edgeward.controller.looking import Looks
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.nodes import Nodes
+from edgeward.controller.openresty.joined import OpenRestyParts
 from edgeward.controller.registry import Registry
 from edgeward.controller.seeing import Seeing
 from edgeward.controller.serving import Serving, tls_context
@@ -88,6 +89,7 @@ class Parts:
     events: Events
     telling: Telling
     serving: Serving
+    openresty: OpenRestyParts
     changed: asyncio.Event
     """Set after every change of what is declared."""
 
@@ -163,6 +165,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)
     seeing.serving = lambda: serving.addresses
+    openresty = OpenRestyParts(database, seal, state, obtainer, clock, metrics.observe)
+    seeing.openresty = lambda: openresty.shown(leases)
     return Parts(
         settings=settings,
         database=database,
@@ -185,6 +189,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         events=events,
         telling=Telling(database, registry, state, clock),
         serving=serving,
+        openresty=openresty,
         changed=changed,
     )
 
@@ -251,6 +256,7 @@ async def _serve(parts: Parts) -> None:
             parts.events.tail.run(),
             parts.telling.run(),
             parts.certified.run(lambda: _reopen(parts)),
+            parts.openresty.run(parts.leases),
             _keep_open(parts),
             _reload(parts, again),
             _watchdog(),
@@ -281,6 +287,7 @@ async def _keep_open(parts: Parts) -> None:
             await parts.changed.wait()
             parts.changed.clear()
             wake.set()
+            parts.openresty.changed()
             if _addresses_texts(_addresses(parts)) != set(parts.serving.addresses):
                 await _reopen(parts)
 

@@ -18,6 +18,7 @@ from edgeward.controller import remembered
 from edgeward.controller.files import read_text
 from edgeward.controller.fleet import Fleet
 from edgeward.controller.metrics import Metrics
+from edgeward.controller.openresty import figures as openresty_figures
 from edgeward.controller.registry import Registry, shown
 from edgeward.controller.state import State
 from edgeward.controller.watching import WatchedFile
@@ -62,6 +63,7 @@ class Seeing:
         self._clock = clock
         self._since = clock()
         self.serving: Callable[[], Any] = tuple
+        self.openresty: Callable[[], Mapping[str, Any] | None] = lambda: None
         self.selecting: Callable[[], Sequence[tuple[Sequence[Key], Mapping[str, Sequence[str]]]]] = tuple
         """Give what says on which nodes it is served, together what says the same."""
         self.started = False
@@ -88,6 +90,7 @@ class Seeing:
         if who.everywhere:
             status["programs"] = self._programs()
             status["file"] = None if self._file is None else self._file.shown()
+            status["openresty"] = self.openresty()
         return status
 
     def stale_since(self) -> float | None:
@@ -134,6 +137,7 @@ class Seeing:
         numbers("edgeward_objects", "Declared objects", "kind", dict(objects))
         numbers("edgeward_certificates", "Stored certificates, by when they end", "ends", dict(held))
         self._node_figures()
+        openresty_figures.tell(self._metrics, self.openresty())
         number("edgeward_login_failures", "Refused log-ins since the start", self._access.failures)
         number("edgeward_obtaining", "Names being obtained or waiting for it", self._obtainer.waiting)
         if self._file is not None:

@@ -31,7 +31,7 @@ _REST_SECONDS: Final = 5.0
 _log = logger("edgeward.controller.serving")
 
 
-def listening(address: Address) -> socket.socket:
+def listening(address: Address, field: str = "listen.api") -> socket.socket:
     """Give a socket that listens there; raises Invalid with the remedy where that cannot be."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
@@ -46,7 +46,7 @@ def listening(address: Address) -> socket.socket:
         found.close()
         reason = os.strerror(error.errno or 0)
         remedy = "end what listens there, or give another address"
-        raise Invalid(Problem("listen.api", f"cannot listen on {address}: {reason}; {remedy}")) from error
+        raise Invalid(Problem(field, f"cannot listen on {address}: {reason}; {remedy}")) from error
     return found
 
 
@@ -136,11 +136,14 @@ class _Server(uvicorn.Server):
 
 
 class Serving:
-    """Serves one app on any number of addresses. ``tls`` may get another certificate at any time."""
+    """Serves one app on any number of addresses. ``tls`` may get another certificate at any time; None is
+    plain HTTP. ``field`` is where the addresses are declared.
+    """
 
-    def __init__(self, app: Any, tls: ssl.SSLContext) -> None:
+    def __init__(self, app: Any, tls: ssl.SSLContext | None, field: str = "listen.api") -> None:
         self._app = app
         self._tls = tls
+        self._field = field
         self._running: dict[str, tuple[_Server, asyncio.Task[None]]] = {}
 
     @property
@@ -157,7 +160,7 @@ class Serving:
         try:
             for name, address in wanted.items():
                 if name not in self._running:
-                    fresh[name] = listening(address)
+                    fresh[name] = listening(address, self._field)
         except Invalid:
             for opened in fresh.values():
                 opened.close()
@@ -175,6 +178,7 @@ class Serving:
         return any(task.done() for _, task in self._running.values())
 
     async def _start(self, name: str, opened: socket.socket) -> None:
+        tls = self._tls
         config = uvicorn.Config(
             self._app,
             http=_Protocol,
@@ -187,10 +191,10 @@ class Serving:
             limit_concurrency=_MOST_REQUESTS,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=_GRACE,
-            ssl_context_factory=lambda _config, _default: self._tls,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
         server = _Server(config)
-        task = asyncio.create_task(server.serve([opened]), name=f"api on {name}")
+        task = asyncio.create_task(server.serve([opened]), name=f"{self._field} on {name}")
         self._running[name] = (server, task)
         for _ in range(_START_LOOKS):  # uvicorn has no event for having started
             if server.started or task.done():
@@ -198,7 +202,7 @@ class Serving:
             await asyncio.sleep(0.01)
         if task.done():
             await task
-        _log.info("api listens", address=name)
+        _log.info("listens", address=name, field=self._field)
 
     async def _stop(self, names: Sequence[str]) -> None:
         stopped = [self._running.pop(name) for name in names]

@@ -18,7 +18,7 @@ from edgeward.declaration import store
 from edgeward.declaration.model import DEFAULT_PROJECT, Change, Key, Stored
 from edgeward.declaration.store import Followed, Position
 from edgeward.errors import EdgewardError, Problem
-from edgeward.gateway.model import Listen
+from edgeward.gateway.model import Listen, OpenResty
 from edgeward.kinds import KINDS, Conflicting, World, selector_of
 from edgeward.log import logger
 from edgeward.parsing import Value
@@ -72,6 +72,10 @@ class State:
     def listen(self) -> Listen:
         found = self.stored.get(Key("listen", DEFAULT_PROJECT, "listen"))
         return found.value if found is not None and isinstance(found.value, Listen) else Listen()
+
+    def openresty(self) -> OpenResty | None:
+        found = self.stored.get(Key("openresty", DEFAULT_PROJECT, "openresty"))
+        return found.value if found is not None and isinstance(found.value, OpenResty) else None
 
     def cache(self) -> Cache:
         found = self.stored.get(Key("cache", DEFAULT_PROJECT, "cache"))

@@ -172,7 +172,7 @@ events = Table(
     # written in the one write transaction: a smaller id is never seen after a larger one
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False),
-    Column("type", _string(20), nullable=False),  # change, node
+    Column("type", _string(20), nullable=False),  # change, node, openresty
     Column("project", _string(100)),  # none: of the whole installation
     Column("revision", BigInteger, nullable=False),
     Column("data", Text, nullable=False),  # JSON

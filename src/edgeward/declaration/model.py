@@ -10,7 +10,7 @@ from edgeward.errors import Conflict
 from edgeward.parsing import Value
 
 DEFAULT_PROJECT = "default"
-SINGLETONS = ("listen", "cache", "budgets")
+SINGLETONS = ("listen", "cache", "budgets", "openresty")
 """Kinds of which there is one object, named like its kind."""
 
 

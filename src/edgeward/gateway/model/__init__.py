@@ -9,6 +9,7 @@ from edgeward.gateway.model.balance import HashCookie, HashOn
 from edgeward.gateway.model.canary import Canary
 from edgeward.gateway.model.header import HeaderChange
 from edgeward.gateway.model.listen import Address, Limits, Listen, ListenHere
+from edgeward.gateway.model.openresty import Gateway, OpenResty, PrimedRedis
 from edgeward.gateway.model.rate_limit import ByHeader, RateLimit
 from edgeward.gateway.model.route import HSTS, Redirect, Route
 from edgeward.gateway.model.service import (
@@ -32,6 +33,7 @@ __all__ = [
     "ByHeader",
     "Canary",
     "Circuit",
+    "Gateway",
     "HashCookie",
     "HashOn",
     "HeaderChange",
@@ -39,7 +41,9 @@ __all__ = [
     "Limits",
     "Listen",
     "ListenHere",
+    "OpenResty",
     "PassiveHealth",
+    "PrimedRedis",
     "RateLimit",
     "Redirect",
     "Retries",
