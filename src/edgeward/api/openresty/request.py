@@ -70,7 +70,7 @@ def _expect(method: str, wanted: str, query: bytes, route: Route) -> None:
 
 
 def _name(raw: bytes, route: Route) -> str:
-    if len(raw) > _MOST_NAME + 1:  # with a trailing dot
+    if len(raw) > _MOST_NAME:
         raise Declined(400, f"a domain name has at most {_MOST_NAME} bytes", route)
     try:
         return normalise(raw.decode("ascii"))

@@ -77,7 +77,7 @@ class PlainRedis:
             before = _read(await pipe.get(MARK))
             if before is not None and before.store == mark.store and before.token > mark.token:
                 raise Taken("another controller primes Redis by now")
-            pipe.multi()
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it so
             for command in commands:
                 pipe.execute_command(*command)
             pipe.set(MARK, json.dumps(asdict(mark)))
