@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from edgeward.errors import Invalid, Unavailable
 from edgeward.sealing import Seal, id_of, key_of
 from edgeward.secret import Secret
 
+SEAL_KEY: Final = "EDGEWARD_SEAL_KEY"
 _BYTES: Final = 32
 _MOST_BYTES: Final = 64 * 1024
 
@@ -33,6 +34,18 @@ class Sources:
     """EDGEWARD_SEAL_KEY."""
     credential: Path | None = None
     """``seal.key`` in systemd's CREDENTIALS_DIRECTORY."""
+
+
+def sources(state_dir: Path, environment: Mapping[str, str]) -> Sources:
+    """Give where a program with this environment has its keys."""
+    file, text = environment.get(f"{SEAL_KEY}_FILE"), environment.get(SEAL_KEY)
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
+    return Sources(
+        own=state_dir / "seal.key",
+        file=Path(file).absolute() if file else None,
+        text=Secret(text) if text else None,
+        credential=Path(credentials) / "seal.key" if credentials else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,7 @@ from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Address
 from edgeward.placement import changes
-from edgeward.secret import Secret
-from edgeward.wrapping import Sources
-
-_SEAL_KEY = "EDGEWARD_SEAL_KEY"
+from edgeward.wrapping import SEAL_KEY, Sources, sources
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,8 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         local_node=given.local_node,
         database=environment.get("EDGEWARD_DATABASE") or f"sqlite+aiosqlite:///{state_dir / 'edgeward.db'}",
         log_level=level,
-        environment={name: text for name, text in environment.items() if name != _SEAL_KEY},
-        seal_keys=_seal_keys(state_dir, environment),
+        environment={name: text for name, text in environment.items() if name != SEAL_KEY},
+        seal_keys=sources(state_dir, environment),
         labels=_labels(given.label),
         dns_servers=_servers(environment.get("EDGEWARD_DNS_SERVERS", "")),
     )
@@ -78,17 +75,6 @@ def _servers(text: str) -> tuple[str, ...]:
     for server in servers:
         Address.parse(server)
     return servers
-
-
-def _seal_keys(state_dir: Path, environment: Mapping[str, str]) -> Sources:
-    file, text = environment.get(f"{_SEAL_KEY}_FILE"), environment.get(_SEAL_KEY)
-    credentials = environment.get("CREDENTIALS_DIRECTORY")
-    return Sources(
-        own=state_dir / "seal.key",
-        file=Path(file).absolute() if file else None,
-        text=Secret(text) if text else None,
-        credential=Path(credentials) / "seal.key" if credentials else None,
-    )
 
 
 def _labels(words: Sequence[str]) -> Mapping[str, str]:

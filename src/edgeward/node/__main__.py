@@ -11,11 +11,12 @@ import sys
 import uvloop
 
 from edgeward import log as logs
-from edgeward import sealing
 from edgeward.confine import keep_memory_private
 from edgeward.errors import Conflict, EdgewardError, Invalid, Refused
+from edgeward.node import copy_key
 from edgeward.node.config import Config, read
 from edgeward.node.program import Node, become, lock
+from edgeward.wrapping import Sources
 
 
 def main() -> int:
@@ -56,7 +57,8 @@ async def _run(config: Config) -> None:
                 await becoming
             return
         becoming.result()
-        await Node(config, sealing.load_or_create(config.state_dir / "seal.key")).run(ended)
+        sources = config.seal_keys or Sources(config.state_dir / "seal.key")
+        await Node(config, copy_key.seal(sources, config.node_dir)).run(ended)
     finally:
         os.close(held)
 

@@ -12,6 +12,7 @@ from edgeward.domain_name import printable
 from edgeward.errors import Invalid
 from edgeward.gateway.model import Address
 from edgeward.secret import Secret
+from edgeward.wrapping import Sources, sources
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Joining:
 @dataclass(frozen=True)
 class Config:
     state_dir: Path
+    seal_keys: Sources | None = None
+    """Where the key is that wraps the one of the sealed copy; none: where a node alone has it."""
     joining: Joining | None = None
     controllers: tuple[str, ...] = ()
     """To follow beside those that it knows."""
@@ -60,6 +63,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         Address.parse(server)
     return Config(
         state_dir=Path(state_dir),
+        seal_keys=sources(Path(state_dir), environment),
         joining=_joining(value, controllers),
         controllers=controllers,
         dns_servers=servers,
