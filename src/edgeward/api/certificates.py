@@ -60,11 +60,12 @@ async def listed(
     issuer: Text = None,
     name: Text = None,
     expiring: Within = None,
+    since: Annotated[int | None, Query(ge=0, description="only what changed after this revision")] = None,
 ) -> JSONResponse:
     """List certificates by name, never their keys; ``name`` may end in ``*``."""
     place = words(page, 1)
     after = None if place is None else place[0]
-    wanted = Wanted(project, issuer, name)
+    wanted = Wanted(project, issuer, name, since=since)
     found = await cases.certificates.listed(who, wanted, expiring, page.limit, after)
     following = cursor(found[-1].name) if len(found) == page.limit else None
     return JSONResponse({"items": [_shown(s) for s in found], "next": following})
@@ -124,6 +125,9 @@ def _shown(summary: Summary) -> dict[str, Any]:
         "renew_at": _time(summary.renew_at),
         "fingerprint": summary.fingerprint,
         "revision": summary.revision,
+        "source": summary.source,
+        "shares": summary.leader,
+        "withheld": summary.withheld,
     }
 
 

@@ -11,6 +11,7 @@ from edgeward.declaration.feed import Answer, Identity, Report
 from edgeward.declaration.model import Applied, Key, Stored
 
 if TYPE_CHECKING:
+    from edgeward.api.bringing import Bringing
     from edgeward.api.certificates import Certificates
     from edgeward.api.challenges import Challenges
     from edgeward.api.events import Events
@@ -172,6 +173,7 @@ class UseCases:
     nodes: Nodes
     seeing: Seeing
     certificates: Certificates
+    bringing: Bringing
     explain: Explaining
     history: History
     events: Events

@@ -18,6 +18,8 @@ from edgeward.secret import Secret
 Challenge = Literal["http-01", "tls-alpn-01", "dns-01"]
 UPLOADED: Final = "uploaded"
 """The issuer of domains whose certificates people bring, and the source of these certificates."""
+IMPORTED: Final = "imported"
+"""The source of certificates that another program obtained, and that are renewed here."""
 
 
 AskUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+([/?][^\s#]*)?$", max_length=1000)]
@@ -292,6 +294,8 @@ class Summary:
     revision: int
     source: str = "issued"
     leader: str | None = None
+    withheld: bool = False
+    """Whether its name is deactivated: nobody is served with it."""
 
 
 @dataclass(frozen=True)

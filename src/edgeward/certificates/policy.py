@@ -45,7 +45,7 @@ class Policy:
             self._issuers.pop((before.project, before.name), None)
         elif isinstance(before, Withheld):
             self._withheld.discard((before.project, before.name))
-            self._look_again_at(before.name)
+            self.look_again_at(before.name)
         if isinstance(after, Domain):
             self._domains[after.name] = after
             self._also.update(dict.fromkeys(after.also, after))
@@ -58,7 +58,8 @@ class Policy:
         elif isinstance(after, Withheld):
             self._withheld.add((after.project, after.name))
 
-    def _look_again_at(self, name: str) -> None:
+    def look_again_at(self, name: str) -> None:
+        """Have ``fresh()`` give the eager domain that says this name."""
         domain = self._named(name)
         if domain is not None and not domain.on_demand:
             self._fresh[domain.name] = domain
@@ -153,6 +154,11 @@ class Policy:
             raise Refused(f"domain {domain.name}: ordering from '{issuer.name}' is not possible yet")
         lifetime = issuer.local.lifetime_days * _DAY_SECONDS
         return Order(names[0], domain.project, issuer.name, lifetime, domain.hot, names[1:])
+
+    def issuer(self, project: str, name: str) -> Issuer | None:
+        """Give a declared issuer, or our own, which always exists."""
+        found = self._issuers.get((project, name))
+        return LOCAL if found is None and name == LOCAL.name else found
 
 
 def certificate_for(name: str, domain: Domain) -> str:

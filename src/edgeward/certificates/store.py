@@ -13,7 +13,16 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates.model import UPLOADED, Beside, Certificate, Kept, Standing, Summary, Wanted
+from edgeward.certificates.model import (
+    IMPORTED,
+    UPLOADED,
+    Beside,
+    Certificate,
+    Kept,
+    Standing,
+    Summary,
+    Wanted,
+)
 from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
 from edgeward.database.schema import certificates, counter, expirations, tombstones
@@ -27,6 +36,7 @@ EVERY_NAME: Final = "*"
 _DAY: Final = 86400.0
 _MOST_IN_ONE_QUESTION: Final = 500
 _KIND: Final = "certificates"
+_BROUGHT: Final = (UPLOADED, IMPORTED)
 _Item = TypeVar("_Item")
 _log = logger("edgeward.certificates.store")
 _columns = certificates.c
@@ -132,6 +142,19 @@ async def still_due(connection: AsyncConnection, names: Collection[str], now: fl
     return [Summary(**row._mapping) for row in await connection.execute(query)]
 
 
+async def sharing(connection: AsyncConnection, name: str) -> list[Summary]:
+    """Give what is kept under exactly this name and under those that share its certificate, the leader first;
+    expired ones too.
+    """
+    own = (await connection.execute(_summaries().where(_columns.name == name))).one_or_none()
+    if own is None:
+        return []
+    first = own.leader or own.name
+    query = _summaries().where((_columns.leader == first) | (_columns.name == first))
+    found = [Summary(**row._mapping) for row in await connection.execute(query.order_by(_columns.name))]
+    return sorted((s for s in found if s.fingerprint == own.fingerprint), key=lambda s: s.name != first)
+
+
 async def valid(connection: AsyncConnection, names: Sequence[str], now: float) -> dict[str, Standing]:
     """Give what stands of the valid certificates that are kept under exactly these names."""
     found: dict[str, Standing] = {}
@@ -186,7 +209,7 @@ async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate]) -> int
     """
     revision = await writing.next_revision()
     every = list(fresh)
-    stays = await _uploaded(writing.connection, [c for c in every if c.source == "issued"])
+    stays = await _uploaded(writing.connection, [c for c in every if c.source not in _BROUGHT])
     rows = [
         row
         for certificate in every
@@ -277,7 +300,9 @@ async def sweep_expirations(writing: Writing, before: float) -> None:
 
 
 def _summaries() -> Select[Any]:
-    return select(*(_columns[field] for field in Summary.__dataclass_fields__)).where(_ECDSA)
+    return select(*(_columns[field] for field in Summary.__dataclass_fields__ if field != "withheld")).where(
+        _ECDSA
+    )
 
 
 def _named(query: Select[Any], pattern: str) -> Select[Any]:

@@ -102,6 +102,14 @@ def _labels(item: Item, _now: float) -> object:
     return show.labels(item.get("labels"))
 
 
+def _renewed(item: Item, now: float) -> object:
+    if item.get("withheld"):
+        return show.bad("deactivated")
+    if item.get("source") == "uploaded":
+        return "by you"
+    return "with it" if item.get("shares") else show.moment(item.get("renew_at"), now)
+
+
 def _about(item: Item, _now: float) -> object:
     return f"{item.get('kind')}/{item.get('project')}/{item.get('name')}"
 
@@ -152,7 +160,8 @@ KINDS: Final[Sequence[Listed]] = (
             **_OBJECT,
             "issuer": _field("issuer"),
             "ends": _time("not_after"),
-            "renewed": _time("renew_at"),
+            "renewed": _renewed,
+            "shares": _field("shares"),
             "fingerprint": lambda item, _now: str(item.get("fingerprint", ""))[:16],
         },
         deletable=False,

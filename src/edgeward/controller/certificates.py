@@ -52,7 +52,8 @@ class Certificates:
         if expiring is not None:
             where = replace(where, ends_before=self._clock() + expiring)
         async with self._database.reading() as connection:
-            return await store.listed(connection, where, limit, after)
+            found = await store.listed(connection, where, limit, after)
+        return [self._seen(summary) for summary in found]
 
     async def found(self, who: Principal, name: str) -> Summary:
         canonical = _canonical(name)
@@ -60,7 +61,10 @@ class Certificates:
             found = await store.serving(connection, canonical)
         if found is None or not who.sees(self._project(canonical) or found.project):
             raise _missing(name)
-        return found
+        return replace(found, withheld=self._policy().withheld(canonical))
+
+    def _seen(self, summary: Summary) -> Summary:
+        return replace(summary, withheld=self._policy().withheld(summary.name))
 
     async def expired(self, who: Principal, name: str) -> int:
         """Order the copies of the certificate that serves a name dropped, and write down who did."""

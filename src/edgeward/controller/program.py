@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from edgeward import __version__, notify
 from edgeward.access.authenticate import Authenticator
+from edgeward.api import bringing as bringing_routes
 from edgeward.api import certificates as certificate_routes
 from edgeward.api import challenges as challenge_routes
 from edgeward.api import events as event_routes
@@ -25,11 +26,13 @@ from edgeward.api import keys as key_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
 from edgeward.certificates import eager, renew, tickets
+from edgeward.certificates.acme.fulfiller import AcmeFulfiller
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.obtain import Obtainer
 from edgeward.certificates.permission import Permission
 from edgeward.controller import entry, starting, sweeping
 from edgeward.controller.asking import Questions
+from edgeward.controller.bringing import Bringing
 from edgeward.controller.certificates import Certificates
 from edgeward.controller.certified import Certified
 from edgeward.controller.challenges import Challenges
@@ -119,6 +122,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     await certified.load()
     issuance = Issuance(database, seal, certified.authority, state.policy, clock, random.random)
     obtainer = Obtainer(issuance, permission=Permission(database, state.budgets))
+    fulfiller = AcmeFulfiller(database, seal, clock)
     declarations = Declarations(database, state, seal, clock)
     looks = Looks(database, state, seal)
     me = Controller(str(uuid.uuid4()), socket.gethostname()[:100], "", __version__, clock(), clock())
@@ -148,6 +152,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         nodes=nodes,
         seeing=seeing,
         certificates=Certificates(database, obtainer, state.policy, certified.authority, clock),
+        bringing=Bringing(issuance, fulfiller.revoke, changed.set),
         explain=explainer,
         history=History(database, state, file, clock),
         events=events,
@@ -155,6 +160,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         keys=keys,
     )
     extra = (
+        bringing_routes.router,
         certificate_routes.router,
         challenge_routes.router,
         explain_routes.router,

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from edgeward.declaration.feed import EnvoyState, Report
+from tests.pairs import make
 from tests.unit.controller.assembled import controller
 
 ROLES = ("nobody", "viewer@*", "viewer@a", "operator@*", "operator@a", "admin@*", "admin@a", "join", "node")
@@ -20,6 +21,7 @@ CHANGE         =  (401,    403, 403, IN,  IN,  IN,  IN,  403, 403)
 CHANGE_DEFAULT =  (401,    403, 403, IN,  404, IN,  404, 403, 403)
 CHANGE_ALL     =  (401,    403, 403, IN,  403, IN,  403, 403, 403)
 ISSUERS        =  (401,    403, 403, 403, 403, IN,  IN,  403, 403)
+ADMINISTER_DEFAULT = (401, 403, 403, 403, 403, IN, 404,  403, 403)
 ADMINISTER     =  (401,    403, 403, 403, 403, IN,  IN,  403, 403)
 SURVEY         =  (401,    IN,  403, IN,  403, IN,  403, 403, 403)
 GOVERN         =  (401,    403, 403, 403, 403, IN,  403, 403, 403)
@@ -31,6 +33,7 @@ CHALLENGE      =  (401,    403, 403, 403, 403, 403, 403, 403, 404)
 REPORT = Report(version="1", revision=0, received=0, envoy=EnvoyState(state="serving")).model_dump(
     mode="json"
 )
+OWN, OTHER = make(["off.example"]), make(["in.example"])
 LISTEN = {"https": "127.0.0.1:8443"}
 SERVICE = {"backends": ["http://b.example"]}
 ROUTES = {
@@ -79,6 +82,37 @@ ROUTES = {
     ),
     ("POST", "/v1/certificates/{name}/obtain"): ("/v1/certificates/shop.example/obtain", None, FOLLOW),
     ("GET", "/v1/challenges/{type}/{key}"): ("/v1/challenges/http-01/none", None, CHALLENGE),
+    ("PUT", "/v1/certificates/{name}"): (
+        "/v1/certificates/off.example",
+        {"cert": OWN.pem, "key": OWN.key_pem},
+        CHANGE_DEFAULT,
+    ),
+    ("POST", "/v1/certificates/import"): (
+        "/v1/certificates/import",
+        {"names": ["in.example"], "issuer": "i", "cert": OTHER.pem, "key": OTHER.key_pem},
+        GOVERN,
+    ),
+    ("POST", "/v1/accounts/import"): (
+        "/v1/accounts/import",
+        {
+            "issuer": "i",
+            "directory": "https://ca.example/directory",
+            "url": "https://ca.example/1",
+            "key": OTHER.key_pem,
+        },
+        GOVERN,
+    ),
+    ("POST", "/v1/certificates/{name}/take"): (
+        "/v1/certificates/shop.example/take",
+        None,
+        ADMINISTER_DEFAULT,
+    ),
+    ("POST", "/v1/certificates/{name}/revoke"): (
+        "/v1/certificates/shop.example/revoke",
+        {"replace": True},
+        CHANGE_DEFAULT,
+    ),
+    ("GET", "/v1/certificates/{name}/history"): ("/v1/certificates/shop.example/history", None, READ),
     ("GET", "/v1/explain/{name}"): ("/v1/explain/shop.example", None, READ),
     ("GET", "/v1/listen"): ("/v1/listen", None, READ_DEFAULT),
     ("PUT", "/v1/listen"): ("/v1/listen?take_over=true", LISTEN, GOVERN),

@@ -35,7 +35,7 @@ from edgeward.certificates.fulfilment import Rejected
 from edgeward.certificates.model import AcmeIssuer, Issuer
 from edgeward.database import schema
 from edgeward.database.engine import Database
-from edgeward.errors import Invalid, NotFound, Unavailable
+from edgeward.errors import Invalid, NotFound, Problem, Unavailable
 from edgeward.sealing import Seal
 
 _accounts = schema.accounts
@@ -226,6 +226,15 @@ class Accounts:
             raise Unavailable(f"the key of the account of {issuer.name} cannot be opened: {error}") from error
 
 
+def sealed(seal: Seal, place: tuple[str, str, str], pem: str) -> bytes:
+    """Give an account's key (PEM) as it is kept at a place: project, issuer, directory. Raises Invalid."""
+    try:
+        key = read_key(pem.encode())
+    except (ValueError, TypeError) as error:
+        raise Invalid(Problem("key", f"it is no account's key: {error}; give PEM of RSA or P-256")) from error
+    return seal.seal(write_key(key), _context_at(place))
+
+
 async def remove(connection: AsyncConnection, issuer: Issuer) -> None:
     """Forget an account here; the authority keeps it."""
     await connection.execute(delete(_accounts).where(_at(issuer)))
@@ -248,7 +257,11 @@ def _at(issuer: Issuer) -> Any:
 
 
 def _context(issuer: Issuer) -> str:
-    return "\0".join(("account", *_place(issuer)))
+    return _context_at(_place(issuer))
+
+
+def _context_at(place: tuple[str, str, str]) -> str:
+    return "\0".join(("account", *place))
 
 
 def _contact(email: str | None) -> list[str]:

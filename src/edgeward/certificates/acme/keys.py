@@ -9,15 +9,16 @@ from typing import Any
 
 from acme import jws, messages
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy import b64
 from josepy.errors import Error as JoseError
-from josepy.jwa import ES256
-from josepy.jwk import JWKEC
+from josepy.jwa import ES256, RS256
+from josepy.jwk import JWKEC, JWKRSA
 
 from edgeward.errors import Invalid
 
-Key = JWKEC
+Key = JWKEC | JWKRSA
+"""ECDSA on P-256, or RSA as certbot registers accounts with."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ def write_key(key: Key) -> bytes:
 
 
 def read_key(pem: bytes) -> Key:
-    """Raises ValueError where it is no key on P-256."""
+    """Raises ValueError where it is no RSA key and no key on P-256."""
     key = serialization.load_pem_private_key(pem, password=None)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return JWKRSA(key=key)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ValueError("not a key on P-256")
     return JWKEC(key=key)
@@ -62,7 +65,8 @@ def signed(url: str, payload: Mapping[str, Any] | None, signer: Signer, nonce: s
     """Give the JWS: the public key itself goes along where there is no account yet."""
     text = b"" if payload is None else json.dumps(payload).encode()
     raw = None if nonce is None else b64.b64decode(nonce)
-    made = jws.JWS.sign(text, key=signer.key, alg=ES256, nonce=raw, url=url, kid=signer.account)
+    algorithm = RS256 if isinstance(signer.key, JWKRSA) else ES256
+    made = jws.JWS.sign(text, key=signer.key, alg=algorithm, nonce=raw, url=url, kid=signer.account)
     return dict(made.to_json())
 
 

@@ -1,0 +1,85 @@
+"""Revoking a name's certificate: its authority hears of it first, then every tier drops it, and another one
+comes where that is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgeward.certificates import issuances, store
+from edgeward.certificates.issuances import Happened
+from edgeward.certificates.issue import Issuance, issue
+from edgeward.certificates.model import UPLOADED, Issuer, Summary
+from edgeward.certificates.policy import certificate_for
+from edgeward.database.engine import Writing
+from edgeward.errors import NotFound, Refused
+
+Revoke = Callable[[Issuer, str, int], Awaitable[None]]
+"""Tells an ACME authority: issuer, chain, reason (RFC 5280, 5.3.1). Revoked already is no error."""
+Note = Callable[[Writing], Awaitable[None]]
+"""Writes down who did it, within the transaction."""
+_BY_OTHERS: Final = "its authority was not told: whoever issued it revokes it there"
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """What is to be revoked: kept under a canonical ``name``; ``reason`` as RFC 5280, 5.3.1 numbers them."""
+
+    name: str
+    who: str
+    reason: int = 0
+    replace: bool = False
+
+
+async def revoke(issuance: Issuance, tell: Revoke, wanted: Revocation, note: Note) -> Sequence[str]:
+    """Revoke a certificate under all its names; give what is to be said about it. Twice does no harm.
+
+    Raises NotFound where there is none, and what the authority says: then nothing has changed.
+    """
+    async with issuance.database.reading() as connection:
+        found = await store.sharing(connection, wanted.name)
+    if not found:
+        raise NotFound(await _instead(issuance, wanted.name))
+    issuer = issuance.policy().issuer(found[0].project, found[0].issuer)
+    notes = []
+    if issuer is not None and issuer.acme is not None:
+        await tell(issuer, found[0].chain, wanted.reason)
+    elif found[0].source == UPLOADED or issuer is None:
+        notes.append(_BY_OTHERS)
+    now = issuance.clock()
+    async with issuance.database.writing() as writing:
+        names = [one.name for one in found]
+        await store.withdraw(writing, names, now)
+        if wanted.replace:
+            notes += await _replaced(issuance, writing, found[0], now)
+        lines = [
+            Happened(s.name, s.project, s.issuer, now, "revoked", wanted.who, fingerprint=s.fingerprint)
+            for s in found
+        ]
+        await issuances.record(writing, lines)
+        await note(writing)
+    issuance.policy().look_again_at(found[0].name)
+    return notes
+
+
+async def _replaced(issuance: Issuance, writing: Writing, summary: Summary, now: float) -> list[str]:
+    policy = issuance.policy()
+    domain = policy.covering(summary.name)
+    if domain is None:
+        return [f"no domain covers {summary.name} any more: it is not replaced"]
+    try:
+        order = policy.order(certificate_for(summary.name, domain), domain)
+    except Refused as error:
+        return [f"it is not replaced: {error}"]
+    await issue(issuance, writing, [order], now)
+    return []
+
+
+async def _instead(issuance: Issuance, name: str) -> str:
+    async with issuance.database.reading() as connection:
+        wildcard = await store.serving(connection, name)
+    if wildcard is None:
+        return f"there is no certificate for {name}"
+    return f"{name} is served with the certificate of {wildcard.name}; revoke that one"
