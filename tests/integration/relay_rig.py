@@ -8,8 +8,9 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,14 @@ def word_from(where: Where, size: int) -> bytes:
     return found
 
 
+def exactly(stream: socket.socket, size: int) -> bytes:
+    """Read so many bytes; fewer where the stream ends before."""
+    found = b""
+    while len(found) < size and (data := stream.recv(size - len(found))):
+        found += data
+    return found
+
+
 @dataclass
 class End:
     """What one side of a stream does: sends POOL from ``start`` in ``chunks``, then closes or resets."""
@@ -189,3 +198,18 @@ def play(front: Where, backend: socket.socket, client: End, server: End) -> None
         thread.start()
     for thread in threads:
         thread.join()
+
+
+@contextmanager
+def black_hole(host: str, port: int) -> Iterator[None]:
+    """Let an address neither accept nor refuse: its backlog is full, and the kernel drops what comes."""
+    with socket.socket() as full, ExitStack() as stack:
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        full.bind((host, port))
+        full.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        time.sleep(0.05)
+        yield

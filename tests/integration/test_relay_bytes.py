@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.processes import Process, until
-from tests.integration.relay_rig import POOL, End, dial, listener, play, relay, reset
+from tests.integration.relay_rig import POOL, End, dial, exactly, listener, play, relay, reset
 from tests.ports import free_port
 
 HALF = len(POOL) // 2
@@ -92,13 +92,13 @@ def test_a_reset_is_told_as_a_reset_after_all_that_came_before(ways: list[Way], 
     far.settimeout(20)
     near.sendall(POOL[:3000])
     if far.family == socket.AF_UNIX:
-        assert far.recv(3000, socket.MSG_WAITALL) == POOL[:3000]
+        assert exactly(far, 3000) == POOL[:3000]
         reset(near)
         assert far.recv(1) == b""  # a Unix socket has no other end than this
     else:
         time.sleep(0.1)
         reset(near)
-        assert far.recv(3000, socket.MSG_WAITALL) == POOL[:3000]
+        assert exactly(far, 3000) == POOL[:3000]
         with pytest.raises(ConnectionResetError):
             far.recv(1)
     far.close()
@@ -136,7 +136,7 @@ def test_a_half_closed_stream_goes_on_in_the_other_direction(ways: list[Way]) ->
         near.shutdown(socket.SHUT_WR)
         assert far.recv(1) == b""
         far.sendall(b"still here")
-        assert near.recv(10, socket.MSG_WAITALL) == b"still here"
+        assert exactly(near, 10) == b"still here"
         far.close()
         assert near.recv(1) == b""
         near.close()

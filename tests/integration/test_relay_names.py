@@ -10,7 +10,16 @@ import pytest
 
 from tests.integration.name_server import NameServer, name_server
 from tests.integration.processes import until
-from tests.integration.relay_rig import Answering, answering, asked, relay, said, word_from
+from tests.integration.relay_rig import (
+    Answering,
+    answering,
+    asked,
+    black_hole,
+    fetched,
+    relay,
+    said,
+    word_from,
+)
 from tests.ports import free_port
 
 NAME = "backend.example"
@@ -161,14 +170,19 @@ def test_services_are_tried_by_priority_and_share_by_weight(dns: NameServer, fro
     spare.close()
 
 
-def test_dead_addresses_cost_a_connection_little_and_then_nothing(
-    dns: NameServer, port: int, front: int
+def test_an_address_that_is_a_black_hole_costs_one_connection_a_moment_and_the_next_ones_nothing(
+    dns: NameServer, port: int, front: int, state_dir: Path
 ) -> None:
-    dns.put(NAME, "A", 60, "127.0.0.14", "127.0.0.15", "127.0.0.11")
-    to = ("--to", f"{NAME}:{port}", "--listen", front, "--resolver", dns.address)
-    with answering(("127.0.0.11", port), b"127.0.0.11"), relay(*to):
-        for _ in range(5):
+    path = state_dir / "status"
+    dns.put(NAME, "A", 60, "127.0.0.14", "127.0.0.11")
+    to = ("--to", f"{NAME}:{port}", "--listen", front, "--resolver", dns.address, "--metrics", f"unix:{path}")
+    with black_hole("127.0.0.14", port), answering(("127.0.0.11", port), b"127.0.0.11"), relay(*to):
+        for _ in range(20):
             assert now_at(front, "127.0.0.11")
+        slow = [line for line in fetched(path, "/metrics").splitlines() if "connect_seconds_bucket" in line]
+    before = {line.partition('le="')[2].partition('"')[0]: int(line.split()[1]) for line in slow}
+    assert before["+Inf"] == 20
+    assert before["0.1"] >= 18  # all but the first, or a second while the first was on its way
 
 
 def test_both_families_are_raced(dns: NameServer, port: int, front: int) -> None:
