@@ -32,7 +32,15 @@ KINDS: Final[Mapping[str, Kind]] = {
             references=(("redis", "ca"), ("gateways", "*", "tls", "ca")),
             secrets=(("secret",), ("redis", "password"), ("gateways", "*", "password")),
         ),
-        Kind("issuers", Issuer, secrets=(("acme", "eab", "hmac_key"),)),
+        Kind(
+            "issuers",
+            Issuer,
+            secrets=(
+                ("acme", "eab", "hmac_key"),
+                ("acme", "dns", "update", "secret"),
+                ("acme", "dns", "provider", "credentials", "*", "secret"),
+            ),
+        ),
         Kind(
             "domains",
             Domain,

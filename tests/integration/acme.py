@@ -186,15 +186,18 @@ def pebble(
     lifetime: float | None = None,
     always_valid: bool = False,
     strict: bool = True,
+    resolver: str | None = None,
 ) -> Iterator[Pebble]:
     """Run Pebble and its name server for the length of the block; validation waits for nothing.
 
     ``refused_nonces``: per cent. ``bindings``: accounts have to be bound, key identifier → HMAC key
     (base64url). ``lifetime``: of certificates, seconds. ``always_valid``: nothing is visited at all.
+    ``resolver``: it asks this name server, not ``names``.
     ``env``: more of Pebble's own, such as ``PEBBLE_ALTERNATE_ROOTS``, ``PEBBLE_CHAIN_LENGTH``,
     ``PEBBLE_AUTHZREUSE``.
     """
     made = _configured(directory / "pebble", needs("pebble"), bindings, lifetime, strict)
+    made.argv[made.argv.index("-dnsserver") + 1] = resolver or made.names.address
     made.env = {
         "PEBBLE_VA_NOSLEEP": "1",
         "PEBBLE_WFE_NONCEREJECT": str(refused_nonces),

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from edgeward.certificates.client import ClientCertificates
+from edgeward.certificates.dns01 import DnsProof
 from edgeward.parsing import HostPattern, Name, Value
 from edgeward.placement import Selector
 from edgeward.sealing import Sealed
@@ -56,10 +57,18 @@ class AcmeIssuer(Value):
     """Where it wants accounts bound to one of its own site."""
     key: Literal["ecdsa", "rsa"] = "ecdsa"
     """Kind of the certificates' keys: ECDSA P-256, or RSA of 2048 bits."""
+    dns: DnsProof | None = None
+    """How records get into DNS, for ``dns-01``."""
     profile: str | None = Field(default=None, max_length=100)
     """Which of the authority's profiles to order, such as ``shortlived``."""
     preferred_chain: str | None = Field(default=None, max_length=200)
     """Common name of the root, or of an issuer, in the chain to choose where it offers several."""
+
+    @model_validator(mode="after")
+    def _records_have_a_way(self) -> Self:
+        if ("dns-01" in self.challenges) != (self.dns is not None):
+            raise ValueError("dns-01 among the challenges and dns: {…} go together; declare both, or neither")
+        return self
 
 
 class Issuer(Value):

@@ -16,7 +16,9 @@ HERE = ("192.0.2.0/28", "2001:db8::1/128")
 
 def acme(*challenges: str) -> Issuer:
     said = list(challenges) or ["http-01", "tls-alpn-01"]
-    return Issuer(name="le", acme=AcmeIssuer(directory="https://ca.example/dir", challenges=said))
+    dns = {"dns": {"provider": {"name": "cloudflare"}}} if "dns-01" in said else {}
+    settings = {"directory": "https://ca.example/dir", "challenges": said, **dns}
+    return Issuer(name="le", acme=AcmeIssuer.model_validate(settings))
 
 
 class Names:

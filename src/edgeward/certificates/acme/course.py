@@ -145,14 +145,11 @@ class Course:
             return order
         asked = await self._authorizations(order)
         proofs = [self._proof(one) for one in asked if one.status == "pending"]
-        try:
-            await self._proofs.put_up(self._speaker.acme, proofs)
+        async with self._proofs.shown(self._speaker.acme, proofs):
             for proof in proofs:
                 if proof.challenge.status == "pending":
                     await self._speaker.post(proof.challenge.url, {})
             order = await self._past("pending", saved.at("validation"))
-        finally:
-            await self._proofs.take_down(self._speaker.acme, proofs)
         if order.status == "invalid":
             raise self._why(order, await self._authorizations(order))
         return order

@@ -35,7 +35,7 @@ class AcmeFulfiller:
     def __init__(self, database: Database, seal: Seal, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._accounts = Accounts(database, seal, clock)
-        self._proofs = Proofs(database, clock)
+        self._proofs = Proofs(database, seal, clock)
         self._authorities: dict[tuple[str, str | None], Authority] = {}
         self._under_way = 0
 

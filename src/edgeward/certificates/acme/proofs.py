@@ -6,7 +6,8 @@ http-01 and tls-alpn-01 are answered by nodes, which ask a controller, which loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,10 +16,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.acme.answers import Authorization, Challenge
+from edgeward.certificates.acme.records import Records
 from edgeward.certificates.fulfilment import Rejected
 from edgeward.certificates.model import AcmeIssuer
 from edgeward.database import schema
 from edgeward.database.engine import Database
+from edgeward.sealing import Seal
 
 _KEPT_SECONDS: Final = 3600.0
 """Longer than any authority looks; what a crash left over goes then."""
@@ -61,16 +64,29 @@ def choose(acme: AcmeIssuer, asked: Authorization) -> Challenge:
 class Proofs:
     """Puts proofs up and takes them down, for all orders of this controller."""
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, seal: Seal, clock: Callable[[], float]) -> None:
         self._answers = Answers(database, clock)
+        self._seal = seal
 
-    async def put_up(self, acme: AcmeIssuer, proofs: Sequence[Proof]) -> None:
-        """Returns when the authority may look; may be done twice."""
-        if proofs:
-            await self._answers.put_up(proofs)
+    @asynccontextmanager
+    async def shown(self, acme: AcmeIssuer, proofs: Sequence[Proof]) -> AsyncIterator[None]:
+        """Within this the authority may look; showing again what a crash left does no harm.
 
-    async def take_down(self, acme: AcmeIssuer, proofs: Sequence[Proof]) -> None:
-        self._answers.take_down(proofs)
+        Raises Refused, Unavailable.
+        """
+        recorded = [proof for proof in proofs if proof.challenge.type == "dns-01"]
+        answered = [proof for proof in proofs if proof not in recorded]
+        records = Records(acme.dns, self._seal) if recorded and acme.dns is not None else None
+        try:
+            if answered:
+                await self._answers.put_up(answered)
+            if records is not None:
+                await records.put_up([(proof.name, proof.authorization) for proof in recorded])
+            yield
+        finally:
+            self._answers.take_down(answered)
+            if records is not None:
+                await records.take_down()
 
     async def tidy(self) -> None:
         """Remove what is over."""
