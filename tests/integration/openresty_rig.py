@@ -59,6 +59,12 @@ class Rig:
         text = DOMAINS.format(facade=self.facade, secret=SECRET, more=more)
         self.controller.declare(text.replace("domains:\n", f"domains:\n{domains}", 1))
 
+    def withhold(self, *names: str) -> None:
+        """Deactivate exactly these names."""
+        text = self.controller.file.read_text().partition("withheld:")[0]
+        said = ", ".join(f"{{name: {name}}}" for name in names)
+        self.controller.declare(f"{text}withheld: [{said}]\n")
+
     # --- what the client asks -----------------------------------------------------------------
 
     def lookup(self, name: str) -> httpx.Response:
@@ -81,6 +87,10 @@ class Rig:
     def status(self) -> Mapping[str, object]:
         with self.controller.client() as client:
             return client.get("/v1/status").json()["openresty"]
+
+    def here(self) -> bool:
+        """Say whether this controller is the one that keeps the gateways up to date."""
+        return bool((self.status() or {}).get("here"))
 
     # --- programs -----------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -249,6 +251,14 @@ def test_redis_follows_every_change_and_is_primed_anew_after_it_was_lost(rig, ne
         until(lambda: reader.has("shop.example") and reader.has("one.c.example"), what="a full prime")
         assert rig.status()["redis"]["full_primes"] == 2
 
+        rig.withhold("one.c.example")
+        until(
+            lambda: reader.type_1("one.c.example") is reader.type_2("one.c.example") is None, what="its end"
+        )
+        assert rig.lookup("one.c.example").status_code == rig.autocert("one.c.example").status_code == 404
+        rig.withhold()
+        until(lambda: reader.has("one.c.example"), what="its return")
+
         rig.controller.declare(re.sub(r"  - \{name: shop.example\}\n", "", rig.controller.file.read_text()))
         until(lambda: reader.type_1("shop.example") is reader.type_2("shop.example") is None, what="its end")
         assert reader.has("one.c.example")
@@ -333,3 +343,52 @@ def test_our_gateway_asks_for_its_password(rig, nginx):
         assert (
             httpx.get(f"{url}/status", auth=(USER, PASSWORD), trust_env=False).json()["keys"]["valid"] == []
         )
+
+
+@pytest.mark.slow
+def test_of_two_controllers_one_writes_redis_and_flushes_and_the_other_takes_over(
+    tmp_path, needs, nginx, postgres_url
+):
+    program = needs("redis-server")
+    first = Rig(tmp_path, Controller(tmp_path / "one", env={"EDGEWARD_DATABASE": postgres_url}))
+    second = Rig(tmp_path, Controller(tmp_path / "two", env=first.controller.env), redis=first.redis)
+    second.gateway, second.visitors = first.gateway, first.visitors
+    first.declare(redis=True, gateway=True)
+    reader = Reader(first.redis)
+    with first.started_redis(program), first.started_nginx(nginx, use=use(second, 1)), first.started() as one:
+        until(lambda: reader.has("shop.example"))
+        second.controller.state_dir.mkdir(mode=0o700)
+        for name in ("seal.key", "admin.token"):
+            shutil.copy(first.controller.state_dir / name, second.controller.state_dir)
+        with second.controller.start():  # without a file of its own: what is declared is in the database
+            held = [rig.controller.state_dir.name for rig in (first, second) if rig.here()]
+            assert held == ["one"]
+            before = first.status()["gateways"][0]["flushes"]
+            until(lambda: first.status()["gateways"][0]["flushes"] > before, what="the flush for its start")
+
+            one.send(signal.SIGKILL)
+            until(second.here, timeout=40, what="the lease in other hands")
+            reader.redis.flushall()
+            until(lambda: reader.has("shop.example"), what="a prime by the other one")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("EDGEWARD_LUA_CLIENT" not in os.environ, reason="EDGEWARD_LUA_CLIENT names no directory")
+@pytest.mark.parametrize("strategy", [None, 1, 2])
+def test_the_client_itself_serves_our_certificates(rig, needs, nginx, strategy):
+    """``EDGEWARD_LUA_CLIENT`` holds resty/: peter_sslers.lua 0.5.0, lua-resty-http, -redis and -string."""
+    program = needs("redis-server")
+    rig.declare(redis=True, gateway=True)
+    handshake = f"""
+        local client = require "resty.peter_sslers"
+        client.redis_update_defaults("127.0.0.1", {rig.redis}, 9)
+        client.set_ssl_certificate({strategy or "nil"}, "http://127.0.0.1:{rig.facade}/{SECRET}", 1)"""
+    lua = Path(os.environ["EDGEWARD_LUA_CLIENT"])
+    with rig.started_redis(program), rig.started_nginx(nginx, use=handshake, lua=lua) as gateway:
+        assert names_of(rig.visit("shop.example")) == ["default.invalid"]
+        with rig.started():
+            until(lambda: rig.trusted("shop.example"), what="the flush at our start")
+            assert rig.trusted("any.wild.example")
+            assert rig.trusted("new.c.example")
+            assert names_of(rig.visit("nobody.test")) == ["default.invalid"]
+        assert "lua entry thread aborted" not in gateway.output()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from collections.abc import Iterable
+
+from sqlalchemy import select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import store
-from edgeward.database.schema import certificates, counter
+from edgeward.database.schema import certificates, counter, objects, tombstones
 
 _columns = certificates.c
 _ECDSA = _columns.algorithm == "ecdsa"
@@ -19,8 +21,9 @@ async def names_after(connection: AsyncConnection, after: str, limit: int) -> li
 
 
 async def names_changed(connection: AsyncConnection, since: int, limit: int) -> tuple[list[str], int | None]:
-    """Give the names whose certificates changed, moved or were to be dropped after a revision, ``*`` among
-    them where all were; and up to which revision this looked: None where at all there is.
+    """Give the names whose certificates changed, moved or were to be dropped after a revision, or that were
+    deactivated or activated, ``*`` among them where all were to be dropped; and up to which revision this
+    looked: None where at all there is.
     """
     upto = await store.changes_end(connection, since, limit)
     query = select(_columns.name).where(_columns.placed > since, _ECDSA)
@@ -32,7 +35,23 @@ async def names_changed(connection: AsyncConnection, since: int, limit: int) -> 
         (await connection.execute(query.order_by(_columns.placed, _columns.name))).scalars()
     )
     names.update(dict.fromkeys(order.name for order in orders))
+    names.update(dict.fromkeys(await _withheld(connection, since)))
     return list(names), upto
+
+
+async def _withheld(connection: AsyncConnection, since: int) -> Iterable[str]:
+    """Give what was deactivated or activated after a revision, and the names below where it is a wildcard."""
+    changed = union(
+        *(
+            select(table.c.name).where(table.c.kind == "withheld", table.c.revision > since)
+            for table in (objects, tombstones)
+        )
+    )
+    found = list((await connection.execute(changed)).scalars())
+    for wildcard in [name for name in found if name.startswith("*.")]:
+        below = _columns.name.like(f"%_{wildcard[1:]}")  # names have neither % nor _
+        found += (await connection.execute(select(_columns.name).where(below, _ECDSA))).scalars()
+    return found
 
 
 async def store_and_floor(connection: AsyncConnection) -> tuple[str, int]:

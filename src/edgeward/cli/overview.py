@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from edgeward.cli import show
+from edgeward.cli import openresty, show
 
 Data = Mapping[str, Any]
 
@@ -34,6 +34,7 @@ def _troubles(status: Data) -> Iterator[str]:
         yield f"the database is lost, and this is what was known: {database.get('reason')}"
     for node in status.get("nodes") or ():
         yield from _troubles_of(node)
+    yield from openresty.troubles(status.get("openresty") or {})
     for nowhere in status.get("nowhere") or ():
         more = f" and {nowhere['objects'] - 1} more" if nowhere["objects"] > 1 else ""
         yield f"no node has the labels that {nowhere['object']}{more} asks for ({nowhere['nodes']})"
@@ -88,6 +89,7 @@ def show_status(status: Data, now: float) -> None:
         _nodes(status.get("nodes") or (), now),
         empty="no node has joined",
     )
+    openresty.show_status(status.get("openresty") or {}, now)
     found = troubles(status)
     out.print()
     if not found:

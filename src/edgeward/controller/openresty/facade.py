@@ -10,7 +10,7 @@ from edgeward.api.openresty.app import Ordering
 from edgeward.certificates import store
 from edgeward.certificates.model import Domain, Kept
 from edgeward.certificates.obtain import Obtainer
-from edgeward.certificates.policy import Policy
+from edgeward.certificates.policy import Policy, withheld_sentence
 from edgeward.database.engine import Database
 from edgeward.errors import NotFound, Refused
 from edgeward.gateway.model import OpenResty
@@ -62,12 +62,14 @@ class Facade:
 
 
 def allowed(policy: Policy, name: str, labels: Mapping[str, str]) -> Domain:
-    """Give the domain that covers a name; raises NotFound where none does, Refused where it is served on
-    other nodes than gateways count as: their keys are not for everybody.
+    """Give the domain that covers a name; raises NotFound where none does, Refused where the name is
+    deactivated, or served on other nodes than gateways count as: their keys are not for everybody.
     """
     domain = policy.covering(name)
     if domain is None:
         raise NotFound(f"no domain covers {name}; declare it under domains to serve it")
+    if policy.withheld(name):
+        raise Refused(withheld_sentence(name))
     if domain.nodes is not None and not holds(where(domain.nodes), labels):
         raise Refused(
             f"the domain {domain.name} is served on nodes with {shown(domain.nodes)} only;"

@@ -101,6 +101,10 @@ class GatewayDoor:
 def _read(url: str, status: int, body: bytes) -> Mapping[str, Any]:
     if status == 401:
         raise Unavailable(f"{url}: it refuses username and password")
+    if status == 500:
+        raise Unavailable(
+            f'{url}: it answers 500; has its location for expire `set $location "{_PATH}/expire"`?'
+        )
     if status != 200:
         raise Unavailable(f"{url}: it answers {status}; is {_PATH} served there?")
     try:
