@@ -8,8 +8,8 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import store, tickets
-from edgeward.certificates.issue import Issuance, issue
+from edgeward.certificates import orders, store, tickets
+from edgeward.certificates.issue import Issuance, provide
 from edgeward.certificates.model import UPLOADED, Domain, Order
 from edgeward.database.leases import Lease, Taken, held
 from edgeward.errors import EdgewardError, Refused
@@ -55,6 +55,8 @@ async def make_missing(issuance: Issuance, domains: Sequence[Domain], lease: Lea
         return 0
     async with issuance.database.reading() as connection:
         missing = await _missing(issuance, connection, domains, issuance.clock())
+        queued = await orders.states(connection, [d.name for d in missing if issuance.policy().orders(d)])
+        missing = [domain for domain in missing if domain.name not in queued]
     made = 0
     for start in range(0, len(missing), _BATCH):
         made += await _make(issuance, missing[start : start + _BATCH], lease)
@@ -69,8 +71,8 @@ async def _make(issuance: Issuance, domains: Sequence[Domain], lease: Lease | No
     async with issuance.database.writing() as writing:
         await held(writing, lease)
         missing = await _missing(issuance, writing.connection, domains, now)
-        orders = [order for domain in missing if (order := _ordered(issuance, domain)) is not None]
-        return len(await issue(issuance, writing, orders, now))
+        wanted = [order for domain in missing if (order := _ordered(issuance, domain)) is not None]
+        return len(await provide(issuance, writing, wanted, now, "new"))
 
 
 async def _missing(
@@ -81,7 +83,12 @@ async def _missing(
     twins = await store.beside(connection, [domain.name for domain in domains if domain.hot])
     brought = {name for name, found in standing.items() if found.source == UPLOADED}
     alone = {d.name for d in domains if d.hot and d.name not in twins and d.name not in brought}
-    return [d for d in domains if policy.lacks(d, standing) or (d.name in alone and policy.names_of(d))]
+    return [
+        d
+        for d in domains
+        if policy.lacks(d, standing)
+        or (d.name in alone and policy.names_of(d) and not policy.orders(d))  # twins are our own only
+    ]
 
 
 def _ordered(issuance: Issuance, domain: Domain) -> Order | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from edgeward.certificates import store
+from edgeward.certificates import orders, store
 from edgeward.certificates.authority import Authority
 from edgeward.certificates.model import Certificate, Kept, Order
+from edgeward.certificates.orders import Reason, Wish
 from edgeward.certificates.policy import Policy
 from edgeward.certificates.rsa_keys import RsaKeys
 from edgeward.database.engine import Database, Writing
@@ -32,11 +34,32 @@ class Issuance:
     clock: Callable[[], float]
     spread: Callable[[], float]
     rsa_keys: RsaKeys = field(default_factory=RsaKeys)
+    ordered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set where this controller queued an order."""
 
 
-async def issue(issuance: Issuance, writing: Writing, orders: Iterable[Order], now: float) -> dict[str, Kept]:
+async def provide(
+    issuance: Issuance,
+    writing: Writing,
+    wanted: Iterable[Order],
+    now: float,
+    reason: Reason,
+    ends: Mapping[str, float] | None = None,
+) -> dict[str, Kept]:
+    """Sign at once what our own authority signs, and queue the orders for the others; give what was signed.
+
+    ``ends``: when certificates end that are to be replaced.
+    """
+    every, expires = list(wanted), ends or {}
+    wishes = [Wish(order, reason, expires.get(order.name)) for order in every if order.queued]
+    if wishes:
+        await orders.add(writing, wishes, now)
+    return await issue(issuance, writing, [order for order in every if not order.queued], now)
+
+
+async def issue(issuance: Issuance, writing: Writing, wanted: Iterable[Order], now: float) -> dict[str, Kept]:
     """Sign and store in one transaction; an order that cannot be signed is logged and left out."""
-    authority, ordered = issuance.authority(), list(orders)
+    authority, ordered = issuance.authority(), list(wanted)
     signed: dict[str, Certificate] = {}
     for order in ordered:
         try:

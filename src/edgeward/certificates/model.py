@@ -17,6 +17,8 @@ from edgeward.sealing import Sealed
 from edgeward.secret import Secret
 
 Challenge = Literal["http-01", "tls-alpn-01", "dns-01"]
+ORDERED: Final = "ordered"
+"""The source of certificates that other authorities issued to us."""
 UPLOADED: Final = "uploaded"
 """The issuer of domains whose certificates people bring, and the source of these certificates."""
 IMPORTED: Final = "imported"
@@ -42,6 +44,26 @@ class ExternalAccount(Value):
     """The key, in base64url, as the authority gave it."""
 
 
+class Limit(Value):
+    """How many of something an authority allows within any so many seconds."""
+
+    most: int = Field(ge=1, le=100_000_000)
+    seconds: float = Field(ge=1, le=366 * 86400, allow_inf_nan=False)
+
+
+class Limits(Value):
+    """What an authority allows; the defaults are those of Let's Encrypt. ``null``: it has no such limit."""
+
+    orders: Limit | None = Limit(most=300, seconds=3 * 3600)
+    """New orders of one account."""
+    domain: Limit | None = Limit(most=50, seconds=7 * 86400)
+    """Certificates below one registered domain, as the public suffix list has it."""
+    exact: Limit | None = Limit(most=5, seconds=7 * 86400)
+    """Certificates of the same set of names."""
+    failures: Limit | None = Limit(most=5, seconds=3600)
+    """Failed proofs of one name."""
+
+
 class AcmeIssuer(Value):
     """Certificates from an authority that speaks ACME (RFC 8555)."""
 
@@ -63,6 +85,10 @@ class AcmeIssuer(Value):
     """Which of the authority's profiles to order, such as ``shortlived``."""
     preferred_chain: str | None = Field(default=None, max_length=200)
     """Common name of the root, or of an issuer, in the chain to choose where it offers several."""
+    limits: Limits = Limits()
+    """How much it allows; orders wait rather than be refused. Renewals it suggested itself do not count."""
+    parallel: int = Field(default=10, ge=1, le=100)
+    """How many orders are worked on at once."""
 
     @model_validator(mode="after")
     def _records_have_a_way(self) -> Self:
@@ -240,7 +266,7 @@ class Certificate:
     beside: Beside | None = None
     """Its twin for visitors who know no ECDSA."""
     source: str = "issued"
-    """``issued``, ``uploaded`` or ``imported``; uploaded ones are not renewed."""
+    """``issued`` by ourselves, ``ordered``, ``uploaded`` or ``imported``; uploaded ones are not renewed."""
     leader: str | None = None
     """The name whose certificate this is a copy of, where several names share one."""
 
@@ -272,6 +298,8 @@ class Order:
     """With an RSA twin."""
     also: tuple[str, ...] = ()
     """More names that it bears."""
+    queued: bool = False
+    """From an authority that is not ours: it takes its time."""
 
     @property
     def names(self) -> tuple[str, ...]:

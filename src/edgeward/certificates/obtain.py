@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import store
+from edgeward.certificates.awaiting import Awaiting, Outcome
 from edgeward.certificates.issue import Issuance, issue
 from edgeward.certificates.model import Budgets, Domain, Kept, Order
 from edgeward.certificates.permission import Permission
@@ -30,8 +31,6 @@ _GATHER_SECONDS: Final = 0.004
 new names a second this saves a third of the controller's CPU; a lone name never waits."""
 _log = logger("edgeward.certificates.obtain")
 
-Outcome = Kept | EdgewardError
-
 
 class Obtainer:
     """Answers ``obtain``; each name is worked on once, however many ask. ``run`` is its worker."""
@@ -47,6 +46,7 @@ class Obtainer:
         self._flights: dict[str, asyncio.Future[Outcome]] = {}
         self._queue: list[str] = []
         self._arrived = asyncio.Event()
+        self._awaiting = Awaiting(issuance, self._landed)
 
     @property
     def waiting(self) -> int:
@@ -75,7 +75,7 @@ class Obtainer:
         return outcome
 
     def _departure(self, name: str) -> asyncio.Future[Outcome]:
-        if len(self._flights) >= self._most_waiting:
+        if len(self._flights) - len(self._awaiting) >= self._most_waiting:
             raise Unavailable(f"{self._most_waiting} names are being obtained already; try again soon")
         flight: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._flights[name] = flight
@@ -85,6 +85,11 @@ class Obtainer:
 
     async def run(self) -> None:
         """Work until cancelled; whoever still waits then hears that the controller stops."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sign())
+            group.create_task(self._awaiting.run())
+
+    async def _sign(self) -> None:
         idle_since = 0.0
         time = asyncio.get_running_loop().time
         try:
@@ -102,6 +107,7 @@ class Obtainer:
             for task in self._learning.values():
                 task.cancel()
             self._learning.clear()
+            self._awaiting.clear()
             self._land(list(self._flights), {})
             await self._permission.close()
 
@@ -109,8 +115,13 @@ class Obtainer:
         for name in names:
             if name in self._learning:
                 continue  # it comes again once it is known whether it may have one
+            if name not in outcomes and name in self._awaiting:
+                continue  # it lands when its order has come to something
             flight = self._flights.pop(name)
             flight.set_result(outcomes.get(name) or Unavailable("the controller is stopping; try again"))
+
+    def _landed(self, outcomes: Mapping[str, Outcome]) -> None:
+        self._land([name for name in outcomes if name in self._flights], outcomes)
 
     async def _outcomes(self, names: Sequence[str]) -> Mapping[str, Outcome]:
         """Give one outcome a name, whatever happens: this worker must outlive every bad name."""
@@ -134,9 +145,11 @@ class Obtainer:
             ordered = {name: await self._ordered(connection, name, now) for name in missing}
         outcomes: dict[str, Outcome] = {**found}
         outcomes.update((n, order) for n, order in ordered.items() if isinstance(order, EdgewardError))
-        orders = {name: order for name, order in ordered.items() if isinstance(order, Order)}
-        if orders:
-            outcomes.update(await self._issued(orders, now))
+        wanted = {name: order for name, order in ordered.items() if isinstance(order, Order)}
+        if ours := {name: order for name, order in wanted.items() if not order.queued}:
+            outcomes.update(await self._issued(ours, now))
+        if others := {name: order for name, order in wanted.items() if order.queued}:
+            outcomes.update(await self._awaiting.add(others, now))
         return outcomes
 
     async def _ordered(self, connection: AsyncConnection, name: str, now: float) -> Order | EdgewardError:

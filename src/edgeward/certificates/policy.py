@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from edgeward.certificates.model import UPLOADED, Domain, Issuer, LocalIssuer, Order, Standing, Withheld
@@ -12,6 +13,19 @@ from edgeward.errors import Refused
 _DAY_SECONDS: Final = 86400.0
 LOCAL: Final = Issuer(name="local", local=LocalIssuer())
 """The issuer that is there without being declared."""
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """How a certificate is ordered: for which names, and from whom, the first choice first."""
+
+    project: str
+    names: tuple[str, ...]
+    chain: tuple[Issuer, ...]
+
+    def of(self, project: str, issuer: str) -> bool:
+        """Whether this is what an order was queued for."""
+        return (self.project, self.chain[0].name) == (project, issuer)
 
 
 class Policy:
@@ -103,7 +117,8 @@ class Policy:
         leaders = [None, *(names[0] for _ in names[1:])]
         if len(issued) == len(found) and [one.leader for one in issued] != leaders:
             return True
-        return any((one.project, one.issuer) != (domain.project, domain.issuer) for one in issued) or (
+        wanted = {domain.issuer, *(issuer.name for issuer in self.chain(domain))}
+        return any(one.project != domain.project or one.issuer not in wanted for one in issued) or (
             len({one.fingerprint for one in issued}) > 1
         )
 
@@ -136,8 +151,8 @@ class Policy:
         return None if each_its_own and certificate_name.startswith("*.") else domain
 
     def order(self, name: str, domain: Domain) -> Order:
-        """Say what to issue; raises Refused where the name is withheld, or where the domain's project has no
-        such issuer.
+        """Say what to issue, or to order; raises Refused where the name is withheld, or where the domain's
+        project has no such issuer, or one that cannot issue such a name.
         """
         names = self.names_of(domain) if name in domain.names else (name,)
         if not names or self.withheld(names[0]):
@@ -146,14 +161,52 @@ class Policy:
             raise Refused(
                 f"domain {domain.name}: its certificates are brought by people; edgeward certificates upload"
             )
-        issuer = self._issuers.get((domain.project, domain.issuer))
-        if issuer is None and domain.issuer != LOCAL.name:
+        issuer = self.issuer(domain.project, domain.issuer)
+        if issuer is None:
             raise Refused(f"domain {domain.name}: its issuer '{domain.issuer}' does not exist; declare it")
-        issuer = issuer or LOCAL
-        if issuer.local is None:
-            raise Refused(f"domain {domain.name}: ordering from '{issuer.name}' is not possible yet")
-        lifetime = issuer.local.lifetime_days * _DAY_SECONDS
-        return Order(names[0], domain.project, issuer.name, lifetime, domain.hot, names[1:])
+        if issuer.acme is None:
+            return local_order(names, domain.project, issuer, beside=domain.hot)
+        if any(n.startswith("*.") for n in names) and "dns-01" not in issuer.acme.challenges:
+            raise Refused(
+                f"domain {domain.name}: a wildcard is proven by dns-01 only; put that into the challenges of"
+                f" issuer '{issuer.name}', or make the domain on_demand"
+            )
+        return Order(names[0], domain.project, issuer.name, 0.0, also=names[1:], queued=True)
+
+    def ordering(self, name: str) -> Ordering | None:
+        """Say how a certificate is ordered; None where nobody wants it, or we sign it ourselves."""
+        domain = self.wanted(name)
+        chain = self.chain(domain) if domain is not None else ()
+        if domain is None or not chain or chain[0].acme is None:
+            return None
+        names = self.names_of(domain) if name in domain.names else (name,)
+        if not names or names[0] != name or self.withheld(name):
+            return None
+        return Ordering(domain.project, names, chain)
+
+    def chain(self, domain: Domain) -> tuple[Issuer, ...]:
+        """Give the domain's issuer and those to fall back to, as far as they are declared."""
+        first = self.issuer(domain.project, domain.issuer)
+        if first is None:
+            return ()
+        others = (self.issuer(domain.project, name) for name in first.fallback if name != first.name)
+        return (first, *(issuer for issuer in others if issuer is not None))
+
+    def orders(self, domain: Domain) -> bool:
+        """Whether its certificates are ordered from an authority that is not ours."""
+        issuer = self.issuer(domain.project, domain.issuer)
+        return issuer is not None and issuer.acme is not None
+
+    def issuer(self, project: str, name: str) -> Issuer | None:
+        """Give a declared issuer, or our own, which always exists."""
+        found = self._issuers.get((project, name))
+        return LOCAL if found is None and name == LOCAL.name else found
+
+
+def local_order(names: Sequence[str], project: str, issuer: Issuer, *, beside: bool = False) -> Order:
+    """Say what our own authority signs; ``issuer`` is one of its kind."""
+    lifetime = (issuer.local or LocalIssuer()).lifetime_days * _DAY_SECONDS
+    return Order(names[0], project, issuer.name, lifetime, beside, tuple(names[1:]))
 
     def issuer(self, project: str, name: str) -> Issuer | None:
         """Give a declared issuer, or our own, which always exists."""

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from edgeward.certificates import store
-from edgeward.certificates.issue import Issuance, issue
+from edgeward.certificates import orders, store
+from edgeward.certificates.issue import Issuance, provide
 from edgeward.certificates.model import Order, Summary
 from edgeward.database.leases import Lease, Taken, held
 from edgeward.errors import EdgewardError, Refused
@@ -15,6 +15,9 @@ from edgeward.log import logger
 
 _BATCH: Final = 32
 _EVERY: Final = 10.0
+_FROM_OTHERS: Final = ("ordered", "imported")
+_MOST_QUEUED: Final = 5000
+_ORDERED_AT_ONCE: Final = 500
 _ORDERS_KEPT: Final = 30 * 86400.0
 _SOONEST, _LATEST = 30.0, 6 * 3600.0
 _log = logger("edgeward.certificates.renew")
@@ -27,6 +30,7 @@ async def run(issuance: Issuance, lease: Lease | None = None) -> None:
             looked_at = _BATCH
             while looked_at == _BATCH:
                 looked_at = await renew_due(issuance, issuance.clock(), lease)
+            await order_due(issuance, issuance.clock(), lease)
         except Taken:
             raise
         except EdgewardError as error:
@@ -34,23 +38,42 @@ async def run(issuance: Issuance, lease: Lease | None = None) -> None:
         await asyncio.sleep(_EVERY)
 
 
-async def renew_due(issuance: Issuance, now: float, lease: Lease | None = None) -> int:
-    """Renew one batch and give how many certificates it looked at.
+async def order_due(issuance: Issuance, now: float, lease: Lease | None = None) -> int:
+    """Queue orders for certificates of other authorities that are due, the most urgent first, as long as few
+    renewals wait; give how many certificates it looked at.
+    """
+    async with issuance.database.reading() as connection:
+        room = _MOST_QUEUED - await orders.renewals(connection)
+    looked_at = 0
+    for source in _FROM_OTHERS:
+        seen = _ORDERED_AT_ONCE
+        while seen == _ORDERED_AT_ONCE and looked_at < room:
+            seen = await renew_due(issuance, now, lease, source, _ORDERED_AT_ONCE)
+            looked_at += seen
+    return looked_at
+
+
+async def renew_due(
+    issuance: Issuance, now: float, lease: Lease | None = None, source: str = "issued", most: int = _BATCH
+) -> int:
+    """Renew one batch of a source and give how many certificates it looked at.
 
     What no domain wants any more is not renewed, and forgotten once it has expired. What cannot be
     renewed now is tried again after a sixteenth of the life it has left.
     """
     async with issuance.database.reading() as connection:
-        seen = await store.renewals_due(connection, now, _BATCH)
+        seen = await store.renewals_due(connection, now, most, source)
     if not seen:
         return 0
     await issuance.rsa_keys.fill(sum(order.beside for order in _orders(issuance, seen)))
     async with issuance.database.writing() as writing:
         await held(writing, lease)
         due = await store.still_due(writing.connection, [s.name for s in seen], now)
-        orders = _orders(issuance, due)
-        renewed = await issue(issuance, writing, orders, now)
-        left = [s for s in due if s.name not in renewed]
+        wanted = _orders(issuance, due)
+        ends = {summary.name: summary.not_after for summary in due}
+        renewed = await provide(issuance, writing, wanted, now, "renewal", ends)
+        ordered = {order.name for order in wanted if order.queued} if source != "issued" else set()
+        left = [s for s in due if s.name not in renewed and s.name not in ordered]
         gone = {s.name for s in left if s.not_after <= now and issuance.policy().wanted(s.name) is None}
         await store.forget(writing, gone)
         await store.postpone(writing, {s.name: _next_try(s, now) for s in left if s.name not in gone})
@@ -62,16 +85,16 @@ async def renew_due(issuance: Issuance, now: float, lease: Lease | None = None) 
 
 def _orders(issuance: Issuance, due: Sequence[Summary]) -> list[Order]:
     policy = issuance.policy()
-    orders = []
+    found = []
     for summary in due:
         domain = policy.wanted(summary.name)
         if domain is None:
             continue
         try:
-            orders.append(policy.order(summary.name, domain))
+            found.append(policy.order(summary.name, domain))
         except Refused as error:
             _log.warning("certificate not renewed", name=summary.name, reason=str(error))
-    return orders
+    return found
 
 
 def _next_try(summary: Summary, now: float) -> float:

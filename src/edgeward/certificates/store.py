@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.model import (
     IMPORTED,
+    ORDERED,
     UPLOADED,
     Beside,
     Certificate,
@@ -25,7 +26,7 @@ from edgeward.certificates.model import (
 )
 from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
-from edgeward.database.schema import certificates, counter, expirations, tombstones
+from edgeward.database.schema import certificates, counter, expirations, orders, tombstones
 from edgeward.domain_name import wildcard_of
 from edgeward.errors import Invalid
 from edgeward.log import logger
@@ -130,9 +131,14 @@ async def expirations_since(connection: AsyncConnection, since: int) -> list[Exp
     return [Expiration(row.name, row.revision) for row in await connection.execute(query)]
 
 
-async def renewals_due(connection: AsyncConnection, now: float, limit: int) -> list[Summary]:
-    """Give certificates whose renewal is due, the most urgent first."""
-    query = _summaries().where(_columns.renew_at <= now, *_RENEWED).order_by(_columns.renew_at).limit(limit)
+async def renewals_due(
+    connection: AsyncConnection, now: float, limit: int, source: str = "issued"
+) -> list[Summary]:
+    """Give certificates of a source whose renewal is due, the most urgent first; not what is ordered."""
+    query = _summaries().where(_columns.source == source, _columns.renew_at <= now, *_RENEWED)
+    if source != "issued":
+        query = query.where(~select(orders.c.name).where(orders.c.name == _columns.name).exists())
+    query = query.order_by(_columns.renew_at).limit(limit)
     return [Summary(**row._mapping) for row in await connection.execute(query)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     Index,
@@ -83,7 +84,9 @@ certificates = Table(
     Column("renew_at", Float, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("placed", BigInteger, nullable=False, server_default="0"),  # as of objects
-    Column("source", _string(20), nullable=False, server_default="issued"),  # issued, uploaded, imported
+    Column(
+        "source", _string(20), nullable=False, server_default="issued"
+    ),  # issued, ordered, uploaded, imported
     Column("leader", _string(260)),  # the name it is a copy of, where several names share one certificate
     Column("window_start", Float),  # when its authority suggests to renew it (RFC 9773)
     Column("window_end", Float),
@@ -92,7 +95,7 @@ certificates = Table(
     Index("certificates_by_window", "window_next"),
     Index("certificates_by_placement", "placed", "name"),
     Index("certificates_by_revision", "revision", "name"),
-    Index("certificates_by_renewal", "renew_at"),
+    Index("certificates_by_renewal", "source", "renew_at"),
     Index("certificates_by_expiry", "not_after"),
 )
 
@@ -246,7 +249,8 @@ orders = Table(
     Column("url", Text),  # of the order at the authority: it is gone on with after a crash
     Column("sealed_key", LargeBinary),  # the key the certificate will have
     Column("problem", Text),  # why the last attempt failed
-    Index("orders_by_due", "state", "due"),
+    Index("orders_by_due", "reason", "state", "due"),
+    Index("orders_by_expiry", "reason", "expires"),
     Index("orders_by_project", "project", "name"),
 )
 
@@ -299,11 +303,13 @@ spendings = Table(
     metadata,
     # what was asked of an authority that it allows only so often
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("account", _string(300), nullable=False),
+    Column("account", Text, nullable=False),  # or the authority's directory, where that counts over all
     Column("scope", _string(30), nullable=False),  # orders, domain, exact, failures
     Column("key", _string(300), nullable=False),
+    Column("name", _string(260), nullable=False),  # the order it was for
+    Column("pending", Boolean, nullable=False),  # the order is under way: it counts as if it happened now
     Column("at", Float, nullable=False),
-    Index("spendings_by_key", "account", "scope", "key", "at"),
+    Index("spendings_by_name", "name"),
     Index("spendings_by_time", "at"),
 )
 
@@ -311,7 +317,7 @@ pauses = Table(
     "pauses",
     metadata,
     # what an authority refused with 429, until when
-    Column("account", _string(300), primary_key=True),
+    Column("account", Text, primary_key=True),
     Column("scope", _string(30), primary_key=True),
     Column("key", _string(300), primary_key=True),
     Column("until", Float, nullable=False),

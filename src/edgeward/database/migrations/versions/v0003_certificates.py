@@ -25,6 +25,8 @@ def _certificates() -> None:
     op.add_column("certificates", sa.Column("leader", _string(260), nullable=True))
     for name in ("start", "end", "next"):
         op.add_column("certificates", sa.Column(f"window_{name}", sa.Float(), nullable=True))
+    op.drop_index("certificates_by_renewal", "certificates")
+    op.create_index("certificates_by_renewal", "certificates", ["source", "renew_at"])
     op.create_index("certificates_by_leader", "certificates", ["leader"])
     op.create_index("certificates_by_window", "certificates", ["window_next"])
 
@@ -48,7 +50,8 @@ def _orders() -> None:
         sa.Column("sealed_key", sa.LargeBinary(), nullable=True),
         sa.Column("problem", sa.Text(), nullable=True),
     )
-    op.create_index("orders_by_due", "orders", ["state", "due"])
+    op.create_index("orders_by_due", "orders", ["reason", "state", "due"])
+    op.create_index("orders_by_expiry", "orders", ["reason", "expires"])
     op.create_index("orders_by_project", "orders", ["project", "name"])
     op.create_table(
         "issuances",
@@ -92,16 +95,18 @@ def _authorities() -> None:
     op.create_table(
         "spendings",
         sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
-        sa.Column("account", _string(300), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
         sa.Column("scope", _string(30), nullable=False),
         sa.Column("key", _string(300), nullable=False),
+        sa.Column("name", _string(260), nullable=False),
+        sa.Column("pending", sa.Boolean(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
     )
-    op.create_index("spendings_by_key", "spendings", ["account", "scope", "key", "at"])
+    op.create_index("spendings_by_name", "spendings", ["name"])
     op.create_index("spendings_by_time", "spendings", ["at"])
     op.create_table(
         "pauses",
-        sa.Column("account", _string(300), primary_key=True),
+        sa.Column("account", sa.Text(), primary_key=True),
         sa.Column("scope", _string(30), primary_key=True),
         sa.Column("key", _string(300), primary_key=True),
         sa.Column("until", sa.Float(), nullable=False),

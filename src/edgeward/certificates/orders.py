@@ -1,0 +1,261 @@
+"""Orders in the database: which certificates are waited for, how far each has come, and what failed.
+
+One row a name, gone when its certificate is there. Whoever changes rows holds the lease of that work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from sqlalchemy import Row, Select, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.certificates.fulfilment import Saved
+from edgeward.certificates.model import Order
+from edgeward.database.engine import Writing
+from edgeward.database.schema import orders
+from edgeward.errors import Invalid
+from edgeward.sealing import Seal
+from edgeward.secret import Secret
+
+LEASE: Final = "orders"
+TOPIC: Final = "orders"
+"""What is told to all controllers when there is something new to do."""
+MOST_OF_VISITORS: Final = 100_000
+"""Rows that strangers may have caused."""
+_KEPT_FAILED: Final = 2 * 86400.0
+_MOST_IN_ONE_QUESTION: Final = 500
+_LONGEST_PROBLEM: Final = 500
+_NOT_BEGUN: Final[Mapping[str, Any]] = {"url": None, "sealed_key": None, "step": None}
+_columns = orders.c
+
+Reason = Literal["visitor", "renewal", "new"]
+Rank = Literal["visitor", "urgent", "bulk"]
+"""What an order is worth, the best first."""
+_OF_VISITORS: Final = (("visitor", "waiting"),)
+_OF_OTHERS: Final = tuple((r, s) for r in ("renewal", "new") for s in ("waiting", "failed"))
+RANKS: Final[Sequence[Rank]] = ("visitor", "urgent", "bulk")
+
+
+@dataclass(frozen=True)
+class Queued:
+    """An order as it stands; times are Unix seconds. ``authority`` is the issuer that is tried now."""
+
+    name: str
+    project: str
+    issuer: str
+    reason: Reason
+    state: Literal["waiting", "working", "failed"]
+    queued: float
+    due: float
+    expires: float | None = None
+    attempts: int = 0
+    began: float | None = None
+    step: str | None = None
+    authority: str | None = None
+    url: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An order to be queued; ``expires``: of the certificate it is to replace."""
+
+    order: Order
+    reason: Reason
+    expires: float | None = None
+
+
+async def add(writing: Writing, wishes: Collection[Wish], now: float) -> None:
+    """Queue what is not queued yet; a visitor's wish makes an order that waits a visitor's."""
+    known = await states(writing.connection, [wish.order.name for wish in wishes])
+    fresh = {wish.order.name: _row(wish, now) for wish in wishes if wish.order.name not in known}
+    if fresh:
+        await writing.connection.execute(insert(orders), list(fresh.values()))
+    visited = [w.order.name for w in wishes if w.reason == "visitor" and _waits(known.get(w.order.name), now)]
+    for some in _in_parts(visited):
+        sooner = update(orders).where(_columns.name.in_(some), _columns.state != "working")
+        await writing.connection.execute(sooner.values(reason="visitor", state="waiting", due=now))
+    if fresh or visited:
+        await writing.tell(TOPIC, "new")
+
+
+async def states(connection: AsyncConnection, names: Sequence[str]) -> dict[str, Queued]:
+    found: dict[str, Queued] = {}
+    for some in _in_parts(names):
+        rows = await connection.execute(_shown().where(_columns.name.in_(some)))
+        found.update((row.name, _queued(row)) for row in rows)
+    return found
+
+
+async def candidates(
+    connection: AsyncConnection,
+    rank: Rank,
+    now: float,
+    soon: float,
+    barred: Collection[tuple[str, str]],
+    limit: int,
+) -> list[Queued]:
+    """Give orders of a rank that may begin now, the worthiest first, but none of the issuers ``barred``.
+
+    ``soon``: certificates that end before this are urgent. What failed for a visitor waits for the next one.
+    """
+    query = _shown().where(_columns.due <= now).limit(limit)
+    if barred:
+        query = query.where(tuple_(_columns.project, _columns.issuer).not_in(sorted(barred)))
+    if rank == "urgent":
+        ending = (_columns.reason == "renewal", _columns.expires < soon, _columns.state != "working")
+        rows = await connection.execute(query.where(*ending).order_by(_columns.expires))
+        return [_queued(row) for row in rows]
+    found: list[Queued] = []
+    for reason, state in _OF_VISITORS if rank == "visitor" else _OF_OTHERS:  # each as its index has them
+        some = query.where(_columns.reason == reason, _columns.state == state).order_by(_columns.due)
+        found += [_queued(row) for row in await connection.execute(some)]
+    return sorted(found, key=lambda queued: queued.due)[:limit]
+
+
+async def recover(writing: Writing, now: float) -> None:
+    """Have what was being worked on when somebody stopped gone on with."""
+    row = update(orders).where(_columns.state == "working")
+    await writing.connection.execute(row.values(state="waiting", due=now))
+
+
+async def claim(writing: Writing, name: str, authority: str, now: float) -> None:
+    """Begin, with this authority; what another one has of it is of no use here."""
+    row = update(orders).where(_columns.name == name)
+    changed = row.where(or_(_columns.authority.is_(None), _columns.authority != authority))
+    await writing.connection.execute(changed.values(**_NOT_BEGUN))
+    await writing.connection.execute(row.values(state="working", began=now, authority=authority))
+
+
+async def saved(connection: AsyncConnection, seal: Seal, name: str) -> Saved:
+    """Give how far an order has come; from the start where that is not known, or does not open."""
+    row = (await connection.execute(select(orders).where(_columns.name == name))).one_or_none()
+    if row is None or row.step is None or row.sealed_key is None:
+        return Saved()
+    try:
+        key = Secret(seal.open(row.sealed_key, _context(name)).decode())
+    except Invalid:
+        return Saved()
+    return Saved(row.step, row.url, key)
+
+
+async def save(writing: Writing, seal: Seal, name: str, how_far: Saved) -> None:
+    key = how_far.key
+    sealed = None if key is None else seal.seal(key.reveal().encode(), _context(name))
+    row = update(orders).where(_columns.name == name, _columns.state == "working")
+    await writing.connection.execute(row.values(step=how_far.step, url=how_far.url, sealed_key=sealed))
+
+
+async def postpone(writing: Writing, due: float, names: Collection[str], problem: str | None) -> None:
+    """Let orders wait that have not failed."""
+    for some in _in_parts(sorted(names)):
+        row = update(orders).where(_columns.name.in_(some))
+        await writing.connection.execute(row.values(due=due, problem=_short(problem)))
+
+
+async def again(
+    writing: Writing, name: str, authority: str | None, due: float, problem: str, *, going_on: bool = False
+) -> None:
+    """Have it tried again without counting a failure, by another authority or later."""
+    anew = {} if going_on else {**_NOT_BEGUN, "authority": authority}
+    row = update(orders).where(_columns.name == name)
+    changed = {"state": "waiting", "due": due, "problem": _short(problem)}
+    await writing.connection.execute(row.values(**changed, **anew))
+
+
+async def fail(writing: Writing, name: str, due: float, problem: str, *, going_on: bool) -> None:
+    """Put down a failure; ``going_on``: the order at the authority stands, and is gone on with."""
+    anew = {} if going_on else {**_NOT_BEGUN, "authority": None}
+    row = update(orders).where(_columns.name == name)
+    changed = {"state": "failed", "due": due, "problem": _short(problem), "attempts": _columns.attempts + 1}
+    await writing.connection.execute(row.values(**changed, **anew))
+
+
+async def remove(writing: Writing, names: Collection[str]) -> None:
+    """Take out what is done, or not wanted any more."""
+    for some in _in_parts(sorted(names)):
+        await writing.connection.execute(delete(orders).where(_columns.name.in_(some)))
+
+
+async def sweep(writing: Writing, now: float) -> None:
+    """Forget what failed for visitors who have not come back since."""
+    old = (_columns.reason == "visitor", _columns.state != "working", _columns.due < now - _KEPT_FAILED)
+    await writing.connection.execute(delete(orders).where(*old))
+
+
+async def counts(connection: AsyncConnection, project: str | None = None) -> dict[tuple[str, str], int]:
+    """Count by reason and state."""
+    query = select(_columns.reason, _columns.state, func.count()).group_by(_columns.reason, _columns.state)
+    if project is not None:
+        query = query.where(_columns.project == project)
+    return {(row[0], row[1]): int(row[2]) for row in await connection.execute(query)}
+
+
+async def renewals(connection: AsyncConnection) -> int:
+    return await _number(connection, "renewal")
+
+
+async def of_visitors(connection: AsyncConnection) -> int:
+    return await _number(connection, "visitor")
+
+
+async def _number(connection: AsyncConnection, reason: str) -> int:
+    query = select(func.count()).select_from(orders).where(_columns.reason == reason)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def listed(
+    connection: AsyncConnection, project: str | None, name: str | None, limit: int, after: str | None
+) -> list[Queued]:
+    """Give orders by name, those after ``after``; ``name`` may end in ``*``."""
+    query = _shown().order_by(_columns.name).limit(limit)
+    if after is not None:
+        query = query.where(_columns.name > after)
+    if project is not None:
+        query = query.where(_columns.project == project)
+    if name is not None and name.endswith("*"):
+        query = query.where(_columns.name.startswith(name[:-1], autoescape=True))
+    elif name is not None:
+        query = query.where(_columns.name == name)
+    return [_queued(row) for row in await connection.execute(query)]
+
+
+def _waits(known: Queued | None, now: float) -> bool:
+    """Whether a visitor's wish makes it sooner: not while a failure is fresh."""
+    if known is None or known.state == "working":
+        return False
+    if known.state == "failed":
+        return known.due <= now
+    return known.reason != "visitor"
+
+
+def _row(wish: Wish, now: float) -> dict[str, Any]:
+    order = wish.order
+    place = {"name": order.name, "project": order.project, "issuer": order.issuer}
+    times = {"queued": now, "due": now, "expires": wish.expires}
+    return {**place, **times, "reason": wish.reason, "state": "waiting", "attempts": 0}
+
+
+def _shown() -> Select[Any]:
+    return select(*(_columns[field] for field in Queued.__dataclass_fields__))
+
+
+def _queued(row: Row[Any]) -> Queued:
+    return Queued(**row._mapping)
+
+
+def _context(name: str) -> str:
+    return f"order:{name}"
+
+
+def _short(problem: str | None) -> str | None:
+    return None if problem is None else problem[:_LONGEST_PROBLEM]
+
+
+def _in_parts(names: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (
+        names[start : start + _MOST_IN_ONE_QUESTION] for start in range(0, len(names), _MOST_IN_ONE_QUESTION)
+    )

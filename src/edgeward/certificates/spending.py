@@ -1,0 +1,74 @@
+"""What was spent of authorities' limits, and what they paused, in the database: it outlives a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.certificates.limits import Book, Charge, Spent
+from edgeward.database.engine import Writing
+from edgeward.database.schema import pauses, spendings
+
+_LONGEST_REASON: Final = 500
+
+
+async def book(connection: AsyncConnection, now: float) -> Book:
+    """Read all there is, once for each holder of the lease: who holds it is the only one who writes it."""
+    spent = [
+        Spent(Charge(row.account, row.scope, row.key), row.name, row.at, row.pending)
+        for row in await connection.execute(select(spendings))
+    ]
+    paused = {
+        Charge(row.account, row.scope, row.key): row.until
+        for row in await connection.execute(select(pauses).where(pauses.c.until > now))
+    }
+    return Book(spent, paused)
+
+
+async def begin(writing: Writing, name: str, charges: Iterable[Charge], now: float) -> None:
+    rows = [{**_row(charge), "name": name, "pending": True, "at": now} for charge in charges]
+    if rows:
+        await writing.connection.execute(insert(spendings), rows)
+
+
+async def settle(writing: Writing, name: str, kept: Collection[Charge], now: float) -> None:
+    """End what is under way for an order: ``kept`` was used now, at the latest; the rest never was."""
+    pending = (spendings.c.name == name, spendings.c.pending)
+    for charge in kept:
+        used = update(spendings).where(*pending, *_is(spendings, charge))
+        await writing.connection.execute(used.values(pending=False, at=now))
+    await writing.connection.execute(delete(spendings).where(*pending))
+
+
+async def recover(writing: Writing, now: float) -> None:
+    """End what was under way when somebody stopped: an order may have been made, no more; what is gone on
+    with counts again.
+    """
+    made = (spendings.c.pending, spendings.c.scope == "orders")
+    await writing.connection.execute(update(spendings).where(*made).values(pending=False, at=now))
+    await writing.connection.execute(delete(spendings).where(spendings.c.pending))
+
+
+async def pause(writing: Writing, until: Mapping[Charge, float], reason: str) -> None:
+    for charge, end in until.items():
+        await writing.connection.execute(delete(pauses).where(*_is(pauses, charge)))
+        row = {**_row(charge), "until": end, "reason": reason[:_LONGEST_REASON]}
+        await writing.connection.execute(insert(pauses), row)
+
+
+async def sweep(writing: Writing, now: float, longest: float) -> None:
+    """Forget what no window reaches back to, and pauses that ended."""
+    old = (~spendings.c.pending, spendings.c.at < now - longest)
+    await writing.connection.execute(delete(spendings).where(*old))
+    await writing.connection.execute(delete(pauses).where(pauses.c.until <= now))
+
+
+def _row(charge: Charge) -> dict[str, Any]:
+    return {"account": charge.account, "scope": charge.scope, "key": charge.key}
+
+
+def _is(table: Any, charge: Charge) -> tuple[Any, ...]:
+    return (table.c.account == charge.account, table.c.scope == charge.scope, table.c.key == charge.key)

@@ -1,0 +1,45 @@
+"""When a certificate is renewed, when it is about to be too late, and when what failed is tried again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edgeward.certificates.fulfilment import Window
+
+_DAY: Final = 86400.0
+_SHORT: Final = 10 * _DAY
+_SPREAD: Final = 1 / 10
+_WAITS: Final = (60.0, 600.0, 6000.0, _DAY)
+_OUTAGE_WAITS: Final = _WAITS[:2]
+_LATEST_OF_LEFT: Final = 1 / 8
+
+
+def renewal(not_before: float, not_after: float, spread: float, window: Window | None = None) -> float:
+    """Give when to renew: somewhere within the window its authority suggests (RFC 9773, 4.2), else at a
+    third of life left, half of it where that is below ten days; ``spread`` in [0, 1) puts it up to a tenth of
+    life before that, so that not all come at once.
+    """
+    life = not_after - not_before
+    if window is not None and window.start < not_after:
+        return window.start + max(0.0, min(window.end, not_after) - window.start) * spread
+    left = 1 / 2 if life < _SHORT else 1 / 3
+    return not_after - life * (left + _SPREAD * spread)
+
+
+def margin(not_before: float, not_after: float) -> float:
+    """Give when a certificate that is still not renewed is told of: half of the time for renewal has gone."""
+    life = not_after - not_before
+    return not_after - life * (1 / 4 if life < _SHORT else 1 / 6)
+
+
+def next_try(attempts: int, now: float, expires: float | None, *, outage: bool = False) -> float:
+    """Give when to try again after so many failures: 1, 10, 100 minutes, a day.
+
+    Sooner where a certificate would expire meanwhile; an authority's own outage is no fault of the name, and
+    not held against it for long.
+    """
+    waits = _OUTAGE_WAITS if outage else _WAITS
+    wait = waits[min(max(attempts, 1), len(waits)) - 1]
+    if expires is not None and expires > now:
+        wait = min(wait, max((expires - now) * _LATEST_OF_LEFT, _WAITS[0]))
+    return now + wait

@@ -1,0 +1,151 @@
+"""When authorities suggest to renew (RFC 9773): asked twice a day, for each certificate they issued."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.certificates.batch import Batch
+from edgeward.certificates.fulfilment import Fulfiller, Window
+from edgeward.certificates.issue import Issuance
+from edgeward.certificates.model import ORDERED, Issuer
+from edgeward.certificates.plan import Replaced
+from edgeward.certificates.received import identifier, renew_within
+from edgeward.database.engine import Writing
+from edgeward.database.leases import Taken
+from edgeward.database.schema import certificates
+from edgeward.errors import EdgewardError
+from edgeward.log import logger
+
+_EVERY: Final = 10.0
+_AT_ONCE: Final = 16
+_SECONDS: Final = 60.0
+_TWICE_A_DAY: Final = 43_200.0
+_SOONEST: Final = 3600.0
+_NEVER_SAID: Final = 7 * 86400.0
+"""An authority that makes no suggestion may learn to."""
+_columns = certificates.c
+_log = logger("edgeward.certificates.windows")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A certificate whose authority is asked."""
+
+    name: str
+    project: str
+    issuer: str
+    chain: str
+    fingerprint: str
+    window_start: float | None
+    window_end: float | None
+
+
+async def due(connection: AsyncConnection, now: float, limit: int) -> list[Asked]:
+    fields = (_columns[field] for field in Asked.__dataclass_fields__)
+    query = select(*fields).where(_columns.window_next <= now).order_by(_columns.window_next).limit(limit)
+    return [Asked(**row._mapping) for row in await connection.execute(query)]
+
+
+async def replaced(connection: AsyncConnection, names: Collection[str]) -> dict[str, Replaced]:
+    """Give what orders for these names would take the place of."""
+    query = select(_columns.name, _columns.project, _columns.issuer, _columns.chain)
+    query = query.add_columns(_columns.window_start, _columns.window_end)
+    rows = await connection.execute(query.where(_columns.name.in_(sorted(names)), _columns.source == ORDERED))
+    return {
+        row.name: Replaced(
+            row.project,
+            row.issuer,
+            identifier(row.chain) if row.window_start is not None else None,
+            row.window_start,
+            row.window_end,
+        )
+        for row in rows
+    }
+
+
+async def ask_for(writing: Writing, names: Collection[str], now: float) -> None:
+    """Have the authority asked soon about certificates that just came."""
+    row = update(certificates).where(_columns.name.in_(sorted(names)))
+    await writing.connection.execute(row.values(window_next=now))
+
+
+async def run(issuance: Issuance, fulfiller: Fulfiller, batch: Batch) -> None:
+    """Ask what is due, until cancelled."""
+    while True:
+        try:
+            while await ask_due(issuance, fulfiller, batch) == _AT_ONCE:
+                pass
+        except Taken:
+            raise
+        except EdgewardError as error:
+            _log.warning("suggestions of when to renew wait", reason=str(error))
+        await asyncio.sleep(_EVERY)
+
+
+async def ask_due(issuance: Issuance, fulfiller: Fulfiller, batch: Batch) -> int:
+    """Ask about some certificates, and give how many were due."""
+    now = issuance.clock()
+    async with issuance.database.reading() as connection:
+        found = await due(connection, now, _AT_ONCE)
+    if not found:
+        return 0
+    issuers = {(asked.project, asked.issuer): _issuer(issuance, asked) for asked in found}
+    answers = await asyncio.gather(
+        *(_answer(fulfiller, issuers[asked.project, asked.issuer], asked) for asked in found)
+    )
+    told = {a.fingerprint: (a, answer) for a, answer in zip(found, answers, strict=True)}
+    await batch.write(lambda writing: _put(writing, issuance, told, now))
+    return len(found)
+
+
+def _issuer(issuance: Issuance, asked: Asked) -> Issuer | None:
+    issuer = issuance.policy().issuer(asked.project, asked.issuer)
+    return issuer if issuer is not None and issuer.acme is not None else None
+
+
+async def _answer(fulfiller: Fulfiller, issuer: Issuer | None, asked: Asked) -> Window | EdgewardError | None:
+    if issuer is None:
+        return None
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return await fulfiller.window(issuer, asked.chain)
+    except TimeoutError:
+        return EdgewardError("no answer in time")
+    except EdgewardError as error:
+        return error
+
+
+async def _put(
+    writing: Writing,
+    issuance: Issuance,
+    told: Mapping[str, tuple[Asked, Window | EdgewardError | None]],
+    now: float,
+) -> None:
+    for fingerprint, (asked, answer) in told.items():
+        row = update(certificates).where(_columns.name == asked.name, _columns.fingerprint == fingerprint)
+        if isinstance(answer, EdgewardError):
+            again = now + _SOONEST * (1 + issuance.spread())
+            await writing.connection.execute(row.values(window_next=again))
+        elif answer is None:
+            await writing.connection.execute(
+                row.values(window_start=None, window_end=None, window_next=now + _NEVER_SAID)
+            )
+        else:
+            await writing.connection.execute(row.values(**_said(issuance, asked, answer, now)))
+
+
+def _said(issuance: Issuance, asked: Asked, window: Window, now: float) -> dict[str, float]:
+    said = {
+        "window_start": window.start,
+        "window_end": window.end,
+        "window_next": min(max(window.ask_again, now + _SOONEST), now + _TWICE_A_DAY),
+    }
+    if (asked.window_start, asked.window_end) == (window.start, window.end):
+        return said  # a time within it was chosen already
+    return {**said, "renew_at": renew_within(asked.chain, window, issuance.spread())}
