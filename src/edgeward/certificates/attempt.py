@@ -85,8 +85,9 @@ class Attempt:
         if run.issuer.acme is None:
             await self._sign(run)
             return
-        async with self.issuance.database.reading() as connection:
-            run.saved = await orders.saved(connection, self.issuance.seal, run.queued.name)
+        if run.queued.step is not None and run.queued.authority == run.issuer.name:
+            async with self.issuance.database.reading() as connection:
+                run.saved = await orders.saved(connection, self.issuance.seal, run.queued.name)
         job = Job(run.names, run.queued.project, run.issuer, run.begin.replaces)
         if run.saved.url is None:
             await self.check(job)

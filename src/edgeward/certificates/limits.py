@@ -8,6 +8,7 @@ What is under way counts as if it happened now, until it has ended: when the aut
 from __future__ import annotations
 
 import hashlib
+import math
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -98,16 +99,23 @@ def paused_by(scope: Scope, key: str, planned: Costs) -> list[Charge]:
     return named or scoped or [charge for charge in planned.pausing if charge.scope == "account"]
 
 
+def share(charge: Charge, limit: Limit, *, bulk: bool) -> int:
+    """Give how much of a limit may be used: bulk leaves some of it to visitors."""
+    return (
+        math.ceil(limit.most * _BULK_SHARE) if bulk and charge.scope in ("orders", "domain") else limit.most
+    )
+
+
 class Book:
     """What was spent and what is paused: the state of all limits of all authorities."""
 
     def __init__(self, spent: Iterable[Spent] = (), pauses: Mapping[Charge, float] | None = None) -> None:
         self._at: dict[Charge, list[float]] = defaultdict(list)
-        self._pending: dict[Charge, dict[str, int]] = defaultdict(dict)
+        self._pending: dict[Charge, set[str]] = defaultdict(set)
         self._pauses = dict(pauses or {})
         for one in spent:
             if one.pending:
-                self._pend(one.charge, one.name)
+                self._pending[one.charge].add(one.name)
             else:
                 insort(self._at[one.charge], one.at)
 
@@ -123,17 +131,17 @@ class Book:
         return max(found, default=(now, None), key=lambda one: one[0])
 
     def begin(self, charges: Iterable[Charge], name: str) -> None:
-        """Count as being under way."""
+        """Count as being under way; an order is so once at a time."""
         for charge in charges:
-            self._pend(charge, name)
+            self._pending[charge].add(name)
 
     def settle(self, charges: Iterable[Charge], name: str, kept: Collection[Charge], now: float) -> None:
         """End what is under way: what was used counts from now on, the rest never happened."""
         for charge in charges:
-            pending = self._pending.get(charge, {})
-            for _ in range(pending.pop(name, 0)):
-                if charge in kept:
-                    insort(self._at[charge], now)
+            pending = self._pending.get(charge, set())
+            if name in pending and charge in kept:
+                insort(self._at[charge], now)
+            pending.discard(name)
             if not pending:
                 self._pending.pop(charge, None)
 
@@ -149,18 +157,11 @@ class Book:
         for charge in [c for c, until in self._pauses.items() if until <= now]:
             del self._pauses[charge]
 
-    def _pend(self, charge: Charge, name: str) -> None:
-        pending = self._pending[charge]
-        pending[name] = pending.get(name, 0) + 1
-
     def _free(self, charge: Charge, limit: Limit, now: float, *, bulk: bool) -> float:
-        most = limit.most
-        if bulk and charge.scope in ("orders", "domain"):
-            most = max(1, int(most * _BULK_SHARE))
+        most = share(charge, limit, bulk=bulk)
         window = limit.seconds + CLOCKS_APART
         done = self._at.get(charge, ())
-        under_way = sum(self._pending.get(charge, {}).values())
-        room = most - under_way
+        room = most - len(self._pending.get(charge, ()))
         if room <= 0:
             return now + min(window, CLOCKS_APART)
         if len(done) < room:

@@ -48,7 +48,9 @@ class Limit(Value):
     """How many of something an authority allows within any so many seconds."""
 
     most: int = Field(ge=1, le=100_000_000)
+    """How many."""
     seconds: float = Field(ge=1, le=366 * 86400, allow_inf_nan=False)
+    """Within how long."""
 
 
 class Limits(Value):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from edgeward.certificates.limits import Book, Charge, Costs, costs
-from edgeward.certificates.model import AcmeIssuer, Issuer
+from edgeward.certificates.limits import Book, Charge, Costs, costs, share
+from edgeward.certificates.model import AcmeIssuer, Issuer, Limit
 from edgeward.certificates.orders import Queued, Rank
 from edgeward.certificates.policy import Ordering
 
@@ -203,16 +203,14 @@ class Plan:
         if charge.scope == "orders":
             return until, "waits for the limit of new orders", True
         if rank == "bulk":
-            until = self._behind(
-                charge, planned.limits[charge].most, until, planned.limits[charge].seconds, now
-            )
+            until = self._behind(charge, planned.limits[charge], until, now)
         return until, f"waits for the authority's limit{_of(charge)}", False
 
-    def _behind(self, charge: Charge, most: int, until: float, seconds: float, now: float) -> float:
+    def _behind(self, charge: Charge, limit: Limit, until: float, now: float) -> float:
         """Put off behind those that were put off before: else all would come back at once, for one place."""
         promised = self._put_off[charge] = [at for at in self._put_off[charge] if at > now]
         promised.append(until)
-        return until + (len(promised) - 1) // most * seconds
+        return until + (len(promised) - 1) // share(charge, limit, bulk=True) * limit.seconds
 
 
 def account_key(issuer: Issuer) -> tuple[str, str, str]:

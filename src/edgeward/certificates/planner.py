@@ -78,7 +78,7 @@ class _Shift:
         self._under_way: set[str] = set()
 
     async def run(self) -> None:
-        swept = self._issuance.clock()
+        swept = float("-inf")
         while True:
             self._issuance.ordered.clear()
             try:
@@ -198,10 +198,10 @@ class _Shift:
             async with asyncio.timeout(_ACCOUNT_SECONDS):
                 self._plan.accounts[key] = await self._planner.fulfiller.account(issuer)
             self._plan.answered(issuer)
-            self._barred.clear()
-            self._issuance.ordered.set()
         except (EdgewardError, TimeoutError) as error:
             self._plan.refused_account(issuer, str(error) or "no answer in time", self._issuance.clock())
             _log.warning("no account at an authority", issuer=issuer.name, reason=str(error))
         finally:
             self._asking.discard(key)
+            self._barred.clear()
+            self._issuance.ordered.set()

@@ -208,11 +208,6 @@ def local_order(names: Sequence[str], project: str, issuer: Issuer, *, beside: b
     lifetime = (issuer.local or LocalIssuer()).lifetime_days * _DAY_SECONDS
     return Order(names[0], project, issuer.name, lifetime, beside, tuple(names[1:]))
 
-    def issuer(self, project: str, name: str) -> Issuer | None:
-        """Give a declared issuer, or our own, which always exists."""
-        found = self._issuers.get((project, name))
-        return LOCAL if found is None and name == LOCAL.name else found
-
 
 def certificate_for(name: str, domain: Domain) -> str:
     """Give the name of the certificate that serves a covered name: its own, or its domain's."""

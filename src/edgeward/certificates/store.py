@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.model import (
     IMPORTED,
-    ORDERED,
     UPLOADED,
     Beside,
     Certificate,

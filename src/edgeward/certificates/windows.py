@@ -22,7 +22,7 @@ from edgeward.database.schema import certificates
 from edgeward.errors import EdgewardError
 from edgeward.log import logger
 
-_EVERY: Final = 10.0
+_EVERY: Final = 2.0
 _AT_ONCE: Final = 16
 _SECONDS: Final = 60.0
 _TWICE_A_DAY: Final = 43_200.0
