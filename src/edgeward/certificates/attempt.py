@@ -161,7 +161,7 @@ class Attempt:
         queued, problem = run.queued, f"{run.issuer.name}: {error}"
         following = _after(run.begin)
         outage = isinstance(error, Unavailable)
-        going_on = outage and run.saved.url is not None and len(run.begin.chain) == 1
+        going_on = outage and run.saved.key is not None and len(run.begin.chain) == 1
         if following is not None:
             await orders.again(writing, queued.name, following.name, now, problem)
         elif isinstance(error, Limited):  # nothing of the name's own: it waits as what is paused does

@@ -160,7 +160,7 @@ class Obtainer:
         try:
             order = policy.order(certificate_for(name, domain), domain)
             await self._quota.take(connection, name, domain, now)
-            await self._permission.permit(name, domain, ordered=False, now=now)
+            await self._permission.permit(name, domain, ordered=order.queued, now=now)
             return order
         except (Refused, Unavailable) as error:
             return error

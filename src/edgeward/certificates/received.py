@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import ExtensionOID
 
 from edgeward.certificates.fulfilment import Fulfilled, Window
 from edgeward.certificates.model import ORDERED, Certificate
@@ -57,22 +55,6 @@ def renew_within(chain: str, window: Window | None, spread: float) -> float:
     start, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
     soonest = start + min((end - start) / 10, _SOONEST)  # one that always says "now" is not asked in a loop
     return max(renewal(start, end, spread, window), soonest)
-
-
-def identifier(chain: str) -> str | None:
-    """Give the identifier of a certificate by RFC 9773, 4.1: authority key and serial."""
-    try:
-        leaf = x509.load_pem_x509_certificate(chain.encode())
-        extension = leaf.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_KEY_IDENTIFIER).value
-    except (ValueError, x509.ExtensionNotFound):
-        return None
-    if not isinstance(extension, x509.AuthorityKeyIdentifier) or extension.key_identifier is None:
-        return None
-    number = leaf.serial_number
-    serial = number.to_bytes(number.bit_length() // 8 + 1, "big")  # as DER has it: never a leading one bit
-    return ".".join(
-        base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (extension.key_identifier, serial)
-    )
 
 
 def _names(leaf: x509.Certificate) -> set[str]:

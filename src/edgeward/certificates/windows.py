@@ -10,16 +10,17 @@ from typing import Final
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from edgeward.certificates.acme.ari import identifier
 from edgeward.certificates.batch import Batch
 from edgeward.certificates.fulfilment import Fulfiller, Window
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.model import ORDERED, Issuer
 from edgeward.certificates.plan import Replaced
-from edgeward.certificates.received import identifier, renew_within
+from edgeward.certificates.received import renew_within
 from edgeward.database.engine import Writing
 from edgeward.database.leases import Taken
 from edgeward.database.schema import certificates
-from edgeward.errors import EdgewardError
+from edgeward.errors import EdgewardError, Invalid
 from edgeward.log import logger
 
 _EVERY: Final = 2.0
@@ -61,12 +62,19 @@ async def replaced(connection: AsyncConnection, names: Collection[str]) -> dict[
         row.name: Replaced(
             row.project,
             row.issuer,
-            identifier(row.chain) if row.window_start is not None else None,
+            _identifier(row.chain) if row.window_start is not None else None,
             row.window_start,
             row.window_end,
         )
         for row in rows
     }
+
+
+def _identifier(chain: str) -> str | None:
+    try:
+        return identifier(chain)
+    except Invalid:
+        return None
 
 
 async def ask_for(writing: Writing, names: Collection[str], now: float) -> None:
