@@ -114,6 +114,8 @@ ROUTES = {
     ),
     ("GET", "/v1/certificates/{name}/history"): ("/v1/certificates/shop.example/history", None, READ),
     ("GET", "/v1/explain/{name}"): ("/v1/explain/shop.example", None, READ),
+    ("GET", "/v1/keys"): ("/v1/keys", None, GOVERN),
+    ("POST", "/v1/keys/rotate"): ("/v1/keys/rotate", None, GOVERN),
     ("GET", "/v1/listen"): ("/v1/listen", None, READ_DEFAULT),
     ("PUT", "/v1/listen"): ("/v1/listen?take_over=true", LISTEN, GOVERN),
     ("DELETE", "/v1/listen"): ("/v1/listen?take_over=true", None, GOVERN),
@@ -178,7 +180,7 @@ async def ask(here, method: str, path: str, body: object, headers: dict[str, str
             answer = await here.http.request(method, path, json=body, headers=headers)
     except TimeoutError:
         return IN if path.endswith("/watch") else "no answer"  # a feed goes on for ever
-    if answer.status_code in (200, 201, 204):
+    if answer.status_code in (200, 201, 202, 204):
         return IN
     return answer.status_code
 
