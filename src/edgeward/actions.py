@@ -25,8 +25,8 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. ``outcome`` is done, timed-out (ended after its time), failed (never started),
-    refused (not allowed, or a value is wrong: see ``reason``) or malformed."""
+    """What came of it. ``outcome`` is done, timed-out (ended after its time), failed (never started), refused
+    (not for who asks), invalid (a value), busy (ask again later) or malformed; ``reason`` says why."""
 
     outcome: str
     reason: str = ""

@@ -35,7 +35,7 @@ def test_an_action_is_run_with_its_values_and_says_what_came_of_it(rootd):
     said = rootd.ask("echo", text="$(id); `id` | cat")
 
     assert (said["outcome"], said["exit"], said["output"]) == ("done", 0, "$(id); `id` | cat\n")
-    assert rootd.ask("echo", text="-n")["outcome"] == "refused"
+    assert rootd.ask("echo", text="-n")["outcome"] == "invalid"
     assert rootd.ask("other")["outcome"] == "refused"
     assert actions.run("echo", {"text": "x"}, path=rootd.socket).ok
 
@@ -140,7 +140,7 @@ def test_an_action_cools_down(rootd):
 
     assert rootd.ask("often")["outcome"] == "done"
     said = rootd.ask("often")
-    assert said["outcome"] == "refused"
+    assert said["outcome"] == "busy"
     assert "cools down; ask again in" in said["reason"]
 
 
@@ -278,7 +278,7 @@ def test_nothing_is_done_that_cannot_be_written_down(state_dir):
         while "cannot be written" not in rootd.ask("touch").get("reason", ""):
             assert len(rootd.written()) < 20
         done = len(mark.read_text().split())
-        assert rootd.ask("touch")["outcome"] == "refused"
+        assert rootd.ask("touch")["outcome"] == "failed"
         assert len(mark.read_text().split()) == done
         os.system(f"prlimit --pid {rootd.process.pid} --fsize=20000")
         until(lambda: rootd.ask("touch")["outcome"] == "done", what="it goes on")

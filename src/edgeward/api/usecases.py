@@ -11,6 +11,7 @@ from edgeward.declaration.feed import Answer, Identity, Report
 from edgeward.declaration.model import Applied, Key, Stored
 
 if TYPE_CHECKING:
+    from edgeward.api.actions import Actions
     from edgeward.api.bringing import Bringing
     from edgeward.api.certificates import Certificates
     from edgeward.api.challenges import Challenges
@@ -144,6 +145,10 @@ class Nodes(Protocol):
 
     async def answered(self, who: Principal, answer: Answer) -> None: ...
 
+    async def logged(self, who: Principal, name: str) -> Mapping[int, str]:
+        """Give what the audit log of a node's rootd ended with, each minute: hashes by line number."""
+        ...
+
     async def waited(
         self, who: Principal, revision: int, timeout: float, unlike: str | None = None
     ) -> Mapping[str, Any]: ...
@@ -177,5 +182,6 @@ class UseCases:
     explain: Explaining
     history: History
     events: Events
+    actions: Actions
     challenges: Challenges
     keys: Keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,12 +11,16 @@ import typer
 
 from edgeward import actions
 from edgeward.cli import show
+from edgeward.cli.connect import Api, connect
+from edgeward.cli.options import StateDir
 from edgeward.errors import Invalid, Problem, Refused, Unavailable
 
 _LOG = Path("/var/log/edgeward-rootd")
+_LONGEST_SECONDS = 660.0
 Socket = Annotated[
     str, typer.Option("--socket", envvar="EDGEWARD_ROOTD_SOCKET", help="Where rootd listens on this host.")
 ]
+Node = Annotated[str | None, typer.Option(help="A node, asked over the API; without it, this host.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,15 +35,33 @@ def register(app: typer.Typer) -> None:
 def run(
     name: str,
     values: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...")] = None,
+    node: Node = None,
     output: show.Output = show.Format.table,
     socket: Socket = actions.SOCKET,
+    api: Api = None,
+    state_dir: StateDir = None,
 ) -> None:
-    """Run an action on this host and print what it printed; exits with 1 where it fails."""
+    """Run an action, here or with --node elsewhere, and print what it printed; exits with 1 if it fails."""
+    given = _values(values or ())
+    if node is None:
+        told(name, _asked({"action": name, "values": given}, socket), output)
+        return
+    from edgeward.cli.client import segment
+
+    with connect(api, state_dir) as client:
+        body = {"values": given, "node": node, "wait": 20}
+        said = client.post(f"/v1/actions/{segment(name)}/run", body)
+        while said["state"] == "running":
+            time.sleep(1.0)
+            said = client.get(f"/v1/actions/runs/{said['id']}")
+    told(name, said, output)
+
+
+def _asked(request: dict[str, Any], socket: str) -> dict[str, Any]:
     try:
-        said = actions.ask({"action": name, "values": _values(values or ())}, path=socket)
+        return actions.ask(request, path=socket, timeout=_LONGEST_SECONDS)
     except actions.Unanswered as error:
         raise Unavailable(str(error)) from error
-    told(name, said, output)
 
 
 def told(name: str, said: dict[str, Any], output: show.Format) -> None:
@@ -48,8 +71,10 @@ def told(name: str, said: dict[str, Any], output: show.Format) -> None:
     elif said.get("output"):
         for line in str(said["output"]).splitlines():
             typer.echo(show.shown(line))
+    if said["outcome"] == "invalid":
+        raise Invalid(f"{name}: {said.get('reason')}")
     if said["outcome"] == "refused":
-        raise Refused(f"{name}: {said.get('reason', 'refused')}")
+        raise Refused(f"{name}: {said.get('reason')}")
     if said["outcome"] == "timed-out":
         raise Unavailable(f"{name} was ended after {said['seconds']:g} s: it took longer than it may")
     if said["outcome"] != "done":
@@ -61,14 +86,22 @@ def told(name: str, said: dict[str, Any], output: show.Format) -> None:
         typer.echo(f"{name} done in {said['seconds']:g} s", err=True)
 
 
-def listed(output: show.Output = show.Format.table, socket: Socket = actions.SOCKET) -> None:
-    """List the actions you may ask for on this host; root sees also which files are not used, and why."""
-    try:
-        said = actions.ask({"action": "list"}, path=socket)
-    except actions.Unanswered as error:
-        raise Unavailable(str(error)) from error
+def listed(
+    node: Node = None,
+    output: show.Output = show.Format.table,
+    socket: Socket = actions.SOCKET,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """List the actions you may ask for, here or on another node; root here sees what is not used, and why."""
+    if node is None:
+        said = _asked({"action": "list"}, socket)
+        said = {"actions": said["actions"], "refused": said["refused"]}
+    else:
+        with connect(api, state_dir) as client:
+            said = {"actions": client.get("/v1/actions", {"node": node})["items"], "refused": {}}
     if output is not show.Format.table:
-        show.data({"actions": said["actions"], "refused": said["refused"]}, output)
+        show.data(said, output)
         return
     rows = [(a["name"], _shown_values(a["values"]), a["description"]) for a in said["actions"]]
     show.table(("name", "values", "description"), rows, empty="there is no action that you may ask for")
@@ -78,18 +111,32 @@ def listed(output: show.Output = show.Format.table, socket: Socket = actions.SOC
 
 def verify_log(
     log: Annotated[Path, typer.Option("--log", help="Directory of rootd's audit log.")] = _LOG,
+    node: Node = None,
+    api: Api = None,
+    state_dir: StateDir = None,
 ) -> None:
-    """See that no line of rootd's audit log was changed or cut out; exits with 1 where one was."""
+    """See that no line of rootd's audit log was changed or cut out; exits with 1 where one was.
+
+    With --node, this host's node, the log is also held against what the controller was told of it: only so
+    it is found when root wrote the whole log anew.
+    """
     from edgeward.cli import chain
 
-    found = chain.verify(chain.lines(chain.files(log)))
+    anchors: dict[int, str] = {}
+    if node is not None:
+        from edgeward.cli.client import segment
+
+        with connect(api, state_dir) as client:
+            heads = client.get(f"/v1/nodes/{segment(node)}/root-log")["heads"]
+        anchors = {int(number): text for number, text in heads.items()}
+    found = chain.verify(chain.lines(chain.files(log)), anchors)
     for problem in found.problems:
         typer.echo(show.shown(problem), err=True)
     if found.problems:
         raise Refused(f"the log in {log} is not what rootd wrote; {len(found.problems)} problems")
-    show.line(
-        f"{found.lines} lines, {found.first} to {found.last}, none changed and none missing between them"
-    )
+    show.line(f"{found.lines} lines, {found.first} to {found.last}: none changed, none missing between them")
+    if node is not None:
+        show.line(f"{found.anchors} of them are as the controller was told")
 
 
 def _values(words: Sequence[str]) -> dict[str, str]:

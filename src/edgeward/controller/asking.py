@@ -14,13 +14,16 @@ from pydantic import ValidationError
 from edgeward.controller.explain import NodeView
 from edgeward.controller.registry import Registry
 from edgeward.database.engine import Database
-from edgeward.declaration.feed import Answer
+from edgeward.declaration.feed import Answer, Run
 from edgeward.errors import EdgewardError
 
 _MOST_WAITING: Final = 200
 _AT_ONCE: Final = 8
 _LONGEST_ANSWER: Final = 7000
 _PATIENCE: Final = 2.0
+RUN_PATIENCE: Final = 700.0
+"""Longer than any action may take."""
+_MOST_OUTPUT: Final = 3000
 _PATIENCE_OF_OTHERS: Final = 1.8
 _DETAILS: Final[tuple[dict[str, Any], ...]] = ({}, {"notes": ()}, {"notes": (), "service": {}})
 
@@ -32,23 +35,25 @@ class Questions:
         self._database = database
         self._registry = registry
         self._asked: asyncio.Queue[Mapping[str, str]] = asyncio.Queue(_MOST_WAITING)
+        self._to_run: asyncio.Queue[Mapping[str, str]] = asyncio.Queue(_MOST_WAITING)
         self._answers: dict[str, asyncio.Future[Answer]] = {}
         database.on("ask", self._hear_question)
         database.on("answer", self._hear_answer)
 
-    async def ask(self, name: str, question: str) -> Answer | None:
-        """Ask a node about a name; None where it is not connected or does not answer in two seconds."""
+    async def ask(self, name: str, question: str | Run, patience: float = _PATIENCE) -> Answer | None:
+        """Ask a node about a name, or to run an action; None where it is not connected or does not answer in
+        time."""
         node = self._registry.find(name)
         if node is None or node.stream is not None or node.elsewhere is None:
-            return await self._registry.ask(name, question, _PATIENCE)
+            return await self._registry.ask(name, question, patience)
         if not self._registry.connected(node) or len(self._answers) >= _MOST_WAITING:
             return None
         number = secrets.token_hex(8)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._database.tell("ask", json.dumps({"id": number, "node": name, "name": question}))
+            async with asyncio.timeout(patience):
+                await self._database.tell("ask", json.dumps({"id": number, "node": name, **_said(question)}))
                 return await answer
         except (TimeoutError, EdgewardError):
             return None
@@ -67,24 +72,35 @@ class Questions:
     async def run(self) -> None:
         """Answer other controllers until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._pass_on(group))
             for _ in range(_AT_ONCE):
                 group.create_task(self._answer())
 
     async def _answer(self) -> None:
         while True:
             asked = await self._asked.get()
-            question = asked.get("name", "")
-            answer = await self._registry.ask(asked.get("node", ""), question, _PATIENCE_OF_OTHERS)
-            if answer is not None:
-                with suppress(EdgewardError):
-                    await self._database.tell("answer", _fitting(answer, asked.get("id", "")))
+            await self._answer_one(asked, asked.get("name", ""), _PATIENCE_OF_OTHERS)
+
+    async def _pass_on(self, group: asyncio.TaskGroup) -> None:
+        """Have our nodes run what other controllers ask for; that may take long, so each has a task."""
+        while True:
+            asked = await self._to_run.get()
+            with suppress(ValidationError):
+                run = Run.model_validate_json(asked["run"])
+                group.create_task(self._answer_one(asked, run, RUN_PATIENCE))
+
+    async def _answer_one(self, asked: Mapping[str, str], question: str | Run, patience: float) -> None:
+        answer = await self._registry.ask(asked.get("node", ""), question, patience)
+        if answer is not None:
+            with suppress(EdgewardError):
+                await self._database.tell("answer", _fitting(answer, asked.get("id", "")))
 
     def _hear_question(self, text: str) -> None:
         asked = _read(text)
         node = self._registry.find(asked.get("node", ""))
         if node is not None and node.stream is not None:
             with suppress(asyncio.QueueFull):
-                self._asked.put_nowait(asked)
+                (self._to_run if "run" in asked else self._asked).put_nowait(asked)
 
     def _hear_answer(self, text: str) -> None:
         with suppress(ValidationError):
@@ -94,9 +110,16 @@ class Questions:
                 waiting.set_result(answer)
 
 
+def _said(question: str | Run) -> Mapping[str, str]:
+    return {"run": question.model_dump_json()} if isinstance(question, Run) else {"name": question}
+
+
 def _fitting(answer: Answer, number: str) -> str:
     """Give an answer as a message, without its details where these are too long for one."""
     text = ""
+    if answer.run is not None and len(str(answer.run.get("output", "")).encode()) > _MOST_OUTPUT:
+        cut = str(answer.run["output"]).encode()[:_MOST_OUTPUT].decode(errors="ignore")
+        answer = answer.model_copy(update={"run": {**answer.run, "output": cut, "truncated": True}})
     for without in _DETAILS:
         text = answer.model_copy(update={"id": number, **without}).model_dump_json()
         if len(text.encode()) <= _LONGEST_ANSWER:

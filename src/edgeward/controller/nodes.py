@@ -17,6 +17,7 @@ from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import EVERY_PROJECT, Principal, Token
 from edgeward.access.tokens import mint
 from edgeward.controller import registry as views
+from edgeward.controller import root_logs
 from edgeward.controller.feed import Feed, line
 from edgeward.controller.looking import Looks, labels_of, with_name
 from edgeward.controller.registry import Registry, Stream
@@ -59,6 +60,7 @@ class Nodes:
         self._roots = roots
         self._clock = clock
         self._note = note
+        self.root_logs = root_logs.RootLogs(database, clock)
         self._waits: Counter[str] = Counter()
         self._ready_at = float("-inf")
         self._ready = True
@@ -95,6 +97,7 @@ class Nodes:
                 raise NotFound(f"no node named '{name}' has joined")
             revoked = await self._revoke(writing, name)
             await writing.connection.execute(delete(_nodes).where(_nodes.c.name == name))
+            await root_logs.forget(writing, name)
             await self._record(writing, who, "forget", name)
             await writing.tell("node", name)
         self._drop(revoked)
@@ -118,6 +121,10 @@ class Nodes:
         if more and any(now.get(key) != value for key, value in more.items()):
             labels = {key: value for key, value in now.items() if key != NAME} | dict(more)
             await self.labelled(Principal("", "controller", "admin", EVERY_PROJECT), name, labels)
+
+    async def logged(self, who: Principal, name: str) -> Mapping[int, str]:
+        await self.found(who, name)
+        return await self.root_logs.of(name)
 
     async def waited(
         self, who: Principal, revision: int, timeout: float, unlike: str | None = None
@@ -206,6 +213,7 @@ class Nodes:
 
     async def reported(self, who: Principal, report: Report) -> None:
         assert who.node is not None
+        await self.root_logs.note(who.node, report.root_log)
         if not await self._registry.reported(who.node, report):
             return
         await self._note(who.node, {"seen": self._clock(), "report": report.model_dump_json()})

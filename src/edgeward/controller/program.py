@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from edgeward import __version__, notify
 from edgeward.access.authenticate import Authenticator
+from edgeward.api import actions as action_routes
 from edgeward.api import bringing as bringing_routes
 from edgeward.api import certificates as certificate_routes
 from edgeward.api import challenges as challenge_routes
@@ -31,6 +32,7 @@ from edgeward.certificates.issue import Issuance
 from edgeward.certificates.obtain import Obtainer
 from edgeward.certificates.permission import Permission
 from edgeward.controller import entry, starting, sweeping
+from edgeward.controller.actions import Actions
 from edgeward.controller.asking import Questions
 from edgeward.controller.bringing import Bringing
 from edgeward.controller.certificates import Certificates
@@ -156,11 +158,13 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         explain=explainer,
         history=History(database, state, file, clock),
         events=events,
+        actions=Actions(database, registry, questions.ask, clock),
         challenges=Challenges(database, clock),
         keys=keys,
     )
     extra = (
         bringing_routes.router,
+        action_routes.router,
         certificate_routes.router,
         challenge_routes.router,
         explain_routes.router,

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from edgeward.declaration.feed import Answer, Ask, Report
+from edgeward.declaration.feed import Answer, Ask, Report, Run
 from edgeward.placement import NAME
 
 SILENCE: Final = 15.0
@@ -24,7 +24,7 @@ class Stream:
 
     def __init__(self, token_id: str) -> None:
         self.token_id = token_id
-        self.questions: asyncio.Queue[Ask] = asyncio.Queue(_MOST_QUESTIONS)
+        self.questions: asyncio.Queue[Ask | Run] = asyncio.Queue(_MOST_QUESTIONS)
         self.ended = asyncio.Event()
         self.protocol = 1
         self.checked = 0.0
@@ -140,12 +140,17 @@ class Registry:
         node.stored = now
         return True
 
-    async def ask(self, name: str, question: str, timeout: float = 2.0) -> Answer | None:
-        """Ask a node about a name; None where it is not connected or does not answer in time."""
+    async def ask(self, name: str, question: str | Run, timeout: float = 2.0) -> Answer | None:
+        """Ask a node about a name, or to run an action; None where it is away or does not answer in time."""
         node = self._nodes.get(name)
         if node is None or node.stream is None or len(node.answers) >= _MOST_QUESTIONS:
             return None
-        asked = Ask(id=secrets.token_hex(8), name=question)
+        number = secrets.token_hex(8)
+        asked = (
+            question.model_copy(update={"id": number})
+            if isinstance(question, Run)
+            else Ask(id=number, name=question)
+        )
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         node.answers[asked.id] = answer
         try:

@@ -356,3 +356,14 @@ seal_holders = Table(
     Column("seals_with", _string(16), nullable=False),
     Column("wraps_with", Text, nullable=False),  # ids of the keys that it can unwrap with
 )
+
+root_log_heads = Table(
+    "root_log_heads",
+    metadata,
+    # what the audit log of a node's rootd ended with, each minute: who rewrites it there cannot do so here
+    Column("node", _string(100), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("hash", _string(64), nullable=False),
+    Column("at", Float, nullable=False),
+    Index("root_log_heads_by_time", "at"),
+)

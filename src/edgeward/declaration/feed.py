@@ -94,15 +94,27 @@ class Ask(Said):
     name: str
 
 
+class Run(Said):
+    """An action for this node's rootd; it posts an Answer with the same id once that has come to its end."""
+
+    type: Literal["run"] = "run"
+    id: str
+    action: str
+    """Blank: which there are for this asker."""
+    values: dict[str, str | int] = {}
+    asker: dict[str, str] = {}
+    """The role, token and address that it is asked with."""
+
+
 class Unknown(Said):
     """A message of another version, to be passed over."""
 
     type: str
 
 
-Message = Annotated[Hello | ChangeMessage | Synced | Ping | Ask, Field(discriminator="type")]
+Message = Annotated[Hello | ChangeMessage | Synced | Ping | Ask | Run, Field(discriminator="type")]
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
-_TYPES: Final = frozenset({"hello", "change", "synced", "ping", "ask"})
+_TYPES: Final = frozenset({"hello", "change", "synced", "ping", "ask", "run"})
 
 
 def read(line: bytes) -> Message | Unknown:
@@ -155,6 +167,13 @@ class EnvoyState(Said):
     """Why the last restart that was asked for came to nothing."""
 
 
+class LogHead(Said):
+    """The newest line of the audit log of a node's rootd: its number and its hash."""
+
+    n: int
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Report(Said):
     """What a node says of itself: on each change, and at least every 10 s."""
 
@@ -173,10 +192,11 @@ class Report(Said):
     """Services with something wrong: key → sentence (name not resolved, address refused, …)."""
     left_out: dict[str, str] = {}
     """Services that do without some of their backends for a while: key → sentence."""
+    root_log: LogHead | None = None
 
 
 class Answer(Said):
-    """A node's answer to an Ask about a name."""
+    """A node's answer to an Ask about a name, or to a Run."""
 
     id: str
     tier: str
@@ -187,6 +207,8 @@ class Answer(Said):
     """Services the name's routes use that cannot serve: key → sentence."""
     notes: tuple[str, ...] = ()
     """What is wrong and does not keep it from being served: one of several backends is down."""
+    run: dict[str, Any] | None = None
+    """What rootd said."""
 
 
 class Join(Said):

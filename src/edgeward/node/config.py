@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeward.actions import SOCKET
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid
 from edgeward.gateway.model import Address
@@ -37,6 +38,7 @@ class Config:
     dns_servers: tuple[str, ...] = ()
     """``IP:PORT`` instead of those in /etc/resolv.conf."""
     log_level: str = "info"
+    rootd_socket: str = SOCKET
 
     @property
     def node_dir(self) -> Path:
@@ -68,6 +70,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         controllers=controllers,
         dns_servers=servers,
         log_level=environment.get("EDGEWARD_LOG_LEVEL", "info"),
+        rootd_socket=environment.get("EDGEWARD_ROOTD_SOCKET", SOCKET),
     )
 
 

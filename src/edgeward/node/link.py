@@ -47,7 +47,7 @@ class Link:
         self,
         controllers: Controllers,
         following: Following,
-        asked: Callable[[feed.Ask], Awaitable[None]],
+        asked: Callable[[feed.Ask | feed.Run], Awaitable[None]],
         caught_up: CatchingUp,
     ) -> None:
         self._controllers = controllers
@@ -127,7 +127,7 @@ class Link:
             await self._following.completed(message)
             self._caught_up.synced(message, controller.url)
             controller.works()
-        elif isinstance(message, feed.Ask):
+        elif isinstance(message, feed.Ask | feed.Run):
             await self._asked(message)
         elif isinstance(message, feed.Hello):
             await self._begin(controller, message)

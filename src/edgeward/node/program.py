@@ -16,6 +16,7 @@ from edgeward.declaration import feed
 from edgeward.errors import Conflict, Invalid, Unavailable
 from edgeward.log import logger
 from edgeward.node import identity as identities
+from edgeward.node.acting import Acting
 from edgeward.node.answering import Answering
 from edgeward.node.backends import Backends
 from edgeward.node.catching_up import CatchingUp
@@ -77,6 +78,8 @@ class Node:
             self._backends,
             self._envoy,
         )
+        self._acting = Acting(config.rootd_socket, self._reporting.changed)
+        self._reporting.root_log = lambda: self._acting.head
         self._metrics = Metrics(
             self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected
         )
@@ -123,6 +126,7 @@ class Node:
             self._web.run(self._config.node_dir / "node.sock"),
             self._proving.run(self._config.node_dir),
             self._keep_addresses(),
+            self._acting.run(),
             _watchdog(),
         ]
 
@@ -168,8 +172,10 @@ class Node:
         except Unavailable as error:
             log.error("a certificate is not on disk yet", name=kept.name, problem=str(error))
 
-    async def _ask(self, ask: feed.Ask) -> None:
-        if self._group is not None:
+    async def _ask(self, ask: feed.Ask | feed.Run) -> None:
+        if self._group is not None and isinstance(ask, feed.Run):
+            self._group.create_task(self._acting.answer(ask, self._link.answer))
+        elif self._group is not None and isinstance(ask, feed.Ask):
             self._group.create_task(self._reporting.answer(ask, time.time(), self._link.answer))
 
     async def _keep_addresses(self) -> None:

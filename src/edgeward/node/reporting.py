@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from edgeward import __version__
-from edgeward.declaration.feed import PROTOCOL, Answer, Ask, Rejection, Report, TierFigures
+from edgeward.declaration.feed import PROTOCOL, Answer, Ask, LogHead, Rejection, Report, TierFigures
 from edgeward.domain_name import normalise
 from edgeward.errors import EdgewardError, Invalid, Unavailable
 from edgeward.log import logger
@@ -60,6 +60,7 @@ class Reporting:
         self._due = asyncio.Event()
         self.others: Callable[[], Iterable[Rejection]] = tuple
         """What else to report as not taken."""
+        self.root_log: Callable[[], LogHead | None] = lambda: None
         self._in_force = 0
 
     def changed(self) -> None:
@@ -102,6 +103,7 @@ class Reporting:
             certificates=self._copy.certificates(),
             backends=self._publishing.problems(),
             left_out=seen.troubled.sentences(),
+            root_log=self.root_log(),
         )
 
     def _rejections(self) -> tuple[Rejection, ...]:

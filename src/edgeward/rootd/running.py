@@ -36,7 +36,7 @@ class Running:
         self.children = 0
 
     async def outcome(self, action: Action, argv: tuple[str, ...]) -> dict[str, Any]:
-        """Run it and say what came of it; ``outcome`` is done, timed-out, refused or failed.
+        """Run it and say what came of it; ``outcome`` is done, timed-out, busy or failed.
 
         One that coalesces is run once for all who asked since the last one began.
         """
@@ -50,7 +50,7 @@ class Running:
             return await asyncio.shield(turn.following)
         if turn.not_before > now:
             wait = f"ask again in {turn.not_before - now:.1f} s"
-            return {"outcome": "refused", "reason": f"{action.name} cools down; {wait}"}
+            return {"outcome": "busy", "reason": f"{action.name} cools down; {wait}"}
         turn.not_before = now + action.cooldown
         return await self._run(action, argv)
 
@@ -63,7 +63,7 @@ class Running:
 
     async def _run(self, action: Action, argv: tuple[str, ...]) -> dict[str, Any]:
         if self.children >= MOST_CHILDREN:
-            return {"outcome": "refused", "reason": f"{MOST_CHILDREN} actions run already; ask again"}
+            return {"outcome": "busy", "reason": f"{MOST_CHILDREN} actions run already; ask again"}
         self.children += 1
         try:
             return await _ran(action, argv)

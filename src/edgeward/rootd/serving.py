@@ -16,7 +16,7 @@ from edgeward.rootd.audit import AuditLog
 from edgeward.rootd.running import Running
 from edgeward.rootd.table.actions import Peer
 from edgeward.rootd.table.placeholders import Wrong
-from edgeward.rootd.table.reading import Table
+from edgeward.rootd.table.reading import Denied, Table
 
 MOST_CONNECTIONS = 1024
 REQUEST_SECONDS = 2.0
@@ -159,12 +159,14 @@ class Server:
 
     async def _came(self, request: frames.Request, peer: Peer) -> dict[str, Any]:
         self._refresh()
+        if self._unlogged:
+            return {"outcome": "failed", "reason": "the audit log cannot be written, so nothing is done"}
         try:
-            if self._unlogged:
-                raise Wrong("the audit log cannot be written, so nothing is done; rootd's own log says why")
             action, argv = self._table.decided(request, peer)
-        except Wrong as error:
+        except Denied as error:
             return {"outcome": "refused", "reason": str(error)}
+        except Wrong as error:
+            return {"outcome": "invalid", "reason": str(error)}
         return await self._running.outcome(action, argv)
 
     def _of_itself(self, request: frames.Request, peer: Peer) -> Mapping[str, Any]:

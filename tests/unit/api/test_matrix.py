@@ -28,6 +28,8 @@ GOVERN         =  (401,    403, 403, 403, 403, IN,  403, 403, 403)
 JOIN           =  (401,    403, 403, 403, 403, 403, 403, IN,  403)
 FOLLOW         =  (401,    403, 403, 403, 403, 403, 403, 403, IN)
 CHALLENGE      =  (401,    403, 403, 403, 403, 403, 403, 403, 404)
+ACT            =  (401,    503, 503, 503, 503, 503, 503, 403, 403)  # no node is connected; its rootd decides
+FOLLOW_RUN     =  (401,    404, 404, 404, 404, 404, 404, 403, 403)
 # fmt: on
 
 REPORT = Report(version="1", revision=0, received=0, envoy=EnvoyState(state="serving")).model_dump(
@@ -113,6 +115,10 @@ ROUTES = {
         CHANGE_DEFAULT,
     ),
     ("GET", "/v1/certificates/{name}/history"): ("/v1/certificates/shop.example/history", None, READ),
+    ("GET", "/v1/actions"): ("/v1/actions", None, ACT),
+    ("POST", "/v1/actions/{name}/run"): ("/v1/actions/x/run", {}, ACT),
+    ("GET", "/v1/actions/runs/{id}"): ("/v1/actions/runs/0123456789abcdef", None, FOLLOW_RUN),
+    ("GET", "/v1/nodes/{name}/root-log"): ("/v1/nodes/n1/root-log", None, SURVEY),
     ("GET", "/v1/explain/{name}"): ("/v1/explain/shop.example", None, READ),
     ("GET", "/v1/keys"): ("/v1/keys", None, GOVERN),
     ("POST", "/v1/keys/rotate"): ("/v1/keys/rotate", None, GOVERN),

@@ -16,6 +16,10 @@ _MOST_FILES = 256
 _Seen = tuple[tuple[str, int, int, int, int, int], ...]
 
 
+class Denied(Exception):
+    """There is nothing of that name, or not for who asks."""
+
+
 class Table:
     """``actions`` by name, and ``refused``: what is not used, with the reason, by file.
 
@@ -31,10 +35,10 @@ class Table:
         self.refused: Mapping[str, str] = {}
 
     def decided(self, request: Request, peer: Peer) -> tuple[Action, tuple[str, ...]]:
-        """Give what to run; raises Wrong where it is not allowed, or a value is not what it is to be."""
+        """Give what to run; raises Denied, or Wrong for a value that is not what it is to be."""
         action = self.actions.get(request.action)
         if action is None or not self.allows(action, request.asker, peer):  # in the same words: nobody learns
-            raise Wrong(f"there is no action {request.action!r} that you may ask for")  # what there is
+            raise Denied(f"there is no action {request.action!r} that you may ask for")  # what there is
         return action, action.rendered(request.values)
 
     def allows(self, action: Action, asker: Asker | None, peer: Peer) -> bool:

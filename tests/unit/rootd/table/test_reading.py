@@ -7,8 +7,7 @@ import pytest
 
 from edgeward.rootd.frames import Asker, Request
 from edgeward.rootd.table.actions import Peer
-from edgeward.rootd.table.placeholders import Wrong
-from edgeward.rootd.table.reading import Table
+from edgeward.rootd.table.reading import Denied, Table
 
 ROOT = Peer(0, 0, frozenset(), 1)
 WWW = Peer(33, 33, frozenset(), 1)
@@ -100,7 +99,7 @@ def test_who_may_ask_is_decided_by_the_peer_and_for_users_of_the_api_by_what_the
         (Request("one", {}, Asker("viewer")), NODE),
         (Request("two", {}), ROOT),
     ):
-        with pytest.raises(Wrong, match=r"there is no action '(one|two)' that you may ask for"):
+        with pytest.raises(Denied, match=r"there is no action '(one|two)' that you may ask for"):
             found.decided(request, peer)
     assert found.knows(WWW) and found.knows(NODE) and found.knows(ROOT)
     assert not found.knows(Peer(34, 34, frozenset(), 1))

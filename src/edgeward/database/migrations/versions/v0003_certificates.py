@@ -18,6 +18,7 @@ def upgrade() -> None:
     _orders()
     _authorities()
     _keys()
+    _root_logs()
 
 
 def _certificates() -> None:
@@ -139,3 +140,14 @@ def _keys() -> None:
         sa.Column("seals_with", _string(16), nullable=False),
         sa.Column("wraps_with", sa.Text(), nullable=False),
     )
+
+
+def _root_logs() -> None:
+    op.create_table(
+        "root_log_heads",
+        sa.Column("node", _string(100), primary_key=True),
+        sa.Column("number", sa.BigInteger(), primary_key=True),
+        sa.Column("hash", _string(64), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+    )
+    op.create_index("root_log_heads_by_time", "root_log_heads", ["at"])
