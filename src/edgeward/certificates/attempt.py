@@ -90,7 +90,7 @@ class Attempt:
                 run.saved = await orders.saved(connection, self.issuance.seal, run.queued.name)
         job = Job(run.names, run.queued.project, run.issuer, run.begin.replaces)
         if run.saved.url is None:
-            await self.check(job)
+            await self._checked(job)
         run.asked = True
 
         async def save(saved: Saved) -> None:
@@ -100,6 +100,13 @@ class Attempt:
         fulfilled = await self.fulfiller.fulfil(job, run.saved, save)
         plan.answered(run.issuer)
         await self._keep(run, plan, fulfilled)
+
+    async def _checked(self, job: Job) -> None:
+        """Raise Refused where the order would fail. What cannot be told here the authority may still see."""
+        try:
+            await self.check(job)
+        except Unavailable as error:
+            _log.info("not looked at before an order", name=job.names[0], reason=str(error))
 
     async def _keep(self, run: _Run, plan: Plan, fulfilled: Fulfilled) -> None:
         now, spread = self.issuance.clock(), self.issuance.spread()

@@ -26,11 +26,14 @@ from edgeward.api import history as history_routes
 from edgeward.api import keys as key_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
-from edgeward.certificates import eager, renew, tickets
+from edgeward.certificates import eager, orders, renew, tickets
 from edgeward.certificates.acme.fulfiller import AcmeFulfiller
 from edgeward.certificates.issue import Issuance
+from edgeward.certificates.lookups import Dns
 from edgeward.certificates.obtain import Obtainer
 from edgeward.certificates.permission import Permission
+from edgeward.certificates.planner import Planner
+from edgeward.certificates.preflight import Preflight
 from edgeward.controller import entry, starting, sweeping
 from edgeward.controller.actions import Actions
 from edgeward.controller.asking import Questions
@@ -87,6 +90,8 @@ class Parts:
     certified: Certified
     issuance: Issuance
     obtainer: Obtainer
+    planner: Planner
+    fulfiller: AcmeFulfiller
     file: WatchedFile | None
     cases: UseCases
     app: FastAPI
@@ -125,6 +130,9 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     issuance = Issuance(database, seal, certified.authority, state.policy, clock, random.random)
     obtainer = Obtainer(issuance, permission=Permission(database, state.budgets))
     fulfiller = AcmeFulfiller(database, seal, clock)
+    preflight = Preflight(Dns(settings.dns_servers), lambda: state.listen().public, fulfiller.identities)
+    planner = Planner(issuance, fulfiller, preflight.check)
+    database.on(orders.TOPIC, lambda _: issuance.ordered.set())
     declarations = Declarations(database, state, seal, clock)
     looks = Looks(database, state, seal)
     me = Controller(str(uuid.uuid4()), socket.gethostname()[:100], "", __version__, clock(), clock())
@@ -192,6 +200,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         certified=certified,
         issuance=issuance,
         obtainer=obtainer,
+        planner=planner,
+        fulfiller=fulfiller,
         file=file,
         cases=cases,
         app=app,
@@ -255,6 +265,7 @@ async def _serve(parts: Parts) -> None:
         works = [
             parts.obtainer.run(),
             parts.leases.work("renewal", lambda lease: renew.run(parts.issuance, lease)),
+            parts.leases.work(orders.LEASE, parts.planner.run),
             parts.leases.work("sweeping", lambda lease: sweeping.run(parts.database, parts.leases, lease)),
             parts.keys.run(),
             parts.leases.work("keys", parts.keys.work),
@@ -285,6 +296,7 @@ async def _serve(parts: Parts) -> None:
         await parts.fleet.leave()
         for task in tasks:
             task.cancel()
+    parts.fulfiller.close()
     _log.info("controller ended")
 
 

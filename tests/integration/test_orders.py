@@ -1,0 +1,85 @@
+"""A real controller orders from Pebble: once a name, whatever is killed when, and tells what it waits for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.acme import Needs, Pebble, pebble
+from tests.integration.acme_faults import Lose, Proxy, Stall, proxy
+from tests.integration.controller_setup import Controller
+from tests.integration.processes import Process, until
+
+QUICK = [("newOrder", Lose), ("finalize", Stall)]
+ALL = [
+    (what, fault)
+    for what in ("newAccount", "newOrder", "authorization", "challenge", "order", "finalize", "certificate")
+    for fault in (Stall, Lose)
+]
+NAME = "shop.example.com"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory, needs: Needs) -> Iterator[Pebble]:
+    with pebble(tmp_path_factory.mktemp("pebble"), needs, always_valid=True) as made:
+        yield made
+
+
+@pytest.fixture
+def between(authority: Pebble) -> Iterator[Proxy]:
+    with proxy(authority) as made:
+        yield made
+
+
+@pytest.fixture
+def controller(state_dir: Path, between: Proxy) -> Controller:
+    dns = {"EDGEWARD_DNS_SERVERS": between.authority.names.address}
+    made = Controller(state_dir / "state", env=dns)
+    made.declare(declared(between, [NAME]))
+    return made
+
+
+def declared(between: Proxy, names: list[str], more: str = "") -> str:
+    acme = f'directory: "{between.directory}", ca_file: "{between.authority.ca_file}"'
+    domains = "".join(f"  - {{name: {name}, issuer: pebble}}\n" for name in names)
+    return f"version: 1\nissuers:\n  - {{name: pebble, acme: {{{acme}{more}}}}}\ndomains:\n{domains}"
+
+
+def certificate(controller: Controller, name: str) -> dict[str, object] | None:
+    with controller.client() as client:
+        answer = client.get(f"/v1/certificates/{name}")
+    return answer.json() if answer.status_code == 200 else None
+
+
+def has_one(controller: Controller, name: str) -> bool:
+    return certificate(controller, name) is not None
+
+
+@pytest.mark.parametrize(("what", "fault"), QUICK)
+def test_a_controller_killed_in_an_order_goes_on_with_it(
+    controller: Controller, between: Proxy, what: str, fault: type[Lose] | type[Stall]
+) -> None:
+    orders, issued = between.authority.orders(), between.authority.issued()
+    processes: list[Process] = []
+    between.once(what, fault(lambda: os.kill(processes[0].pid, signal.SIGKILL)))
+    with controller.start(ready=False) as process:
+        processes.append(process)
+        until(lambda: not process.alive(), 30, what=f"a request of {what}")
+    assert process.returncode == -signal.SIGKILL
+    with controller.start():
+        until(lambda: has_one(controller, NAME), 30, what="the certificate")
+
+    assert between.authority.orders() == orders + 1
+    assert between.authority.issued() == issued + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "fault"), [one for one in ALL if one not in QUICK])
+def test_a_controller_killed_anywhere_in_an_order_goes_on_with_it(
+    controller: Controller, between: Proxy, what: str, fault: type[Lose] | type[Stall]
+) -> None:
+    test_a_controller_killed_in_an_order_goes_on_with_it(controller, between, what, fault)
