@@ -9,6 +9,8 @@ import idna
 
 from edgeward.errors import Invalid
 
+CATCH_ALL = "*"
+"""The pattern of any name at all, where nothing nearer is declared."""
 _MOST_NAME = 253
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _PLAIN = re.compile(
@@ -52,10 +54,23 @@ def normalise_pattern(name: str) -> str:
     return pattern
 
 
+def normalise_host(name: str) -> str:
+    """Give the canonical spelling of what may be declared: an exact name, ``*.suffix``, or ``*``."""
+    return name if name == CATCH_ALL else normalise_pattern(name)
+
+
 def wildcard_of(name: str) -> str | None:
     """Give the wildcard that covers a canonical exact name, or None where its parent is one label."""
     _, _, parent = name.partition(".")
     return f"*.{parent}" if "." in parent else None
+
+
+def patterns_of(name: str) -> tuple[str, ...]:
+    """Give what may cover a canonical name or pattern, the nearest first: itself, its wildcard, any name."""
+    if name == CATCH_ALL:
+        return (name,)
+    over = None if name.startswith("*.") else wildcard_of(name)
+    return (name, CATCH_ALL) if over is None else (name, over, CATCH_ALL)
 
 
 def _to_ascii(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 from edgeward import passage
 from edgeward.certificates.model import UPLOADED, Budgets, Cache, Domain, Issuer, Withheld
 from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
-from edgeward.domain_name import normalise_pattern, wildcard_of
+from edgeward.domain_name import CATCH_ALL, normalise_host, patterns_of, wildcard_of
 from edgeward.errors import Problem
 from edgeward.gateway.model import Listen, OpenResty, Route, Service, TcpRoute
 from edgeward.gateway.resolve import permitted
@@ -45,10 +45,10 @@ KINDS: Final[Mapping[str, Kind]] = {
             "domains",
             Domain,
             unique_everywhere=True,
-            spelling=normalise_pattern,
+            spelling=normalise_host,
             references=(("client_certificates", "ca"), ("client_certificates", "crl")),
         ),
-        Kind("withheld", Withheld, spelling=normalise_pattern),
+        Kind("withheld", Withheld, spelling=normalise_host),
         Kind("services", Service, references=(("backends", "*", "tls", "ca"),)),
         Kind("routes", Route),
         Kind("tcp_routes", TcpRoute),
@@ -160,6 +160,8 @@ class World:
         """Give the other objects for which a change of ``key`` may matter; ``values``: before and after."""
         touched: set[Key] = set()
         for value in values:
+            if isinstance(value, Domain) and value.name == CATCH_ALL:
+                touched.update(k for k in self._objects if k.kind in ("listen", "routes", "withheld"))
             if isinstance(value, Domain):
                 touched.add(_LISTEN)
                 for name in value.names:
@@ -190,9 +192,11 @@ class World:
         return (self._selecting[place] for place in list(self._selecting))
 
     def deciding(self, host: str) -> Domain | None:
-        """Give the domain that decides about a host: the one so named, else the wildcard over it."""
-        for name in (host, _over(host)):
-            if name is not None and (keys := self._domains[name]):
+        """Give the domain that decides about a host: the one so named, else the wildcard over it, else that
+        of any name.
+        """
+        for name in patterns_of(host):
+            if keys := self._domains[name]:
                 found = self._objects[min(keys)]
                 return found if isinstance(found, Domain) else None
         return None
@@ -316,8 +320,8 @@ class World:
     def _led(self, host: str, key: Key) -> Iterator[Domain]:
         """Give the domains with a filter chain of their own that the host of a route leads to."""
         route = self._objects[key]
-        for name in (host, _over(host)):
-            if name is not None and (keys := self._domains[name]):
+        for name in patterns_of(host):
+            if keys := self._domains[name]:
                 yield from (d for k in keys if isinstance(d := self._objects[k], Domain) and d.own_chain)
                 break
         for below in self._below[host] if self._chained[True] else ():
@@ -380,16 +384,16 @@ class World:
         yield from self._taken(key, listen)
 
     def _leading(self, host: str) -> list[Route]:
-        """Give the routes of a host: those that say it, else those of the wildcard over it."""
-        for name in (host, _over(host)):
-            if name is not None and (said := [r for r in self._routes_with(name) if name in r.hosts]):
+        """Give the routes of a host: those that say it, else its wildcard's, or any name's."""
+        for name in patterns_of(host):
+            if said := [r for r in self._routes_with(name) if name in r.hosts]:
                 return said
         return []
 
     def _covered(self, host: str, project: str | None) -> bool:
         """Whether the domain that decides about ``host`` exists, and is this project's (None: anybody's)."""
-        for name in (host, _over(host)):
-            if name is not None and (domains := self._domains[name]):
+        for name in patterns_of(host):
+            if domains := self._domains[name]:
                 return project is None or any(domain.project == project for domain in domains)
         return False
 
@@ -405,7 +409,7 @@ def _overlap(match: _Match, key: Key, other: Key) -> str:
 
 
 def _over(host: str) -> str | None:
-    return None if host.startswith("*.") else wildcard_of(host)
+    return None if host.startswith("*") else wildcard_of(host)
 
 
 def _matches(route: Route) -> Iterator[_Match]:

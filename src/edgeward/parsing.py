@@ -36,8 +36,8 @@ def checked(check: Callable[[str], str]) -> AfterValidator:
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", max_length=100)]
 """The name of an object: 1 to 100 letters, digits, dots, hyphens and underscores."""
 
-HostPattern = Annotated[str, checked(domain_name.normalise_pattern)]
-"""An exact host name or ``*.suffix``, canonical."""
+HostPattern = Annotated[str, checked(domain_name.normalise_host)]
+"""An exact host name, ``*.suffix`` or ``*``, canonical."""
 
 
 def parse(model: type[V], data: object, where: str = "") -> V:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.declaration.document import from_data
+from edgeward.errors import Invalid
 from edgeward.kinds import KINDS, World, check, privileged, reaching_host
 from tests.client_certificates import Authority
 from tests.unit.declaration.examples import documents
@@ -315,3 +316,66 @@ def test_sockets_and_literals_of_the_host_itself_are_told_apart(backend, reaches
     document = {"version": 1, "services": [{"name": "s", "backends": [backend]}]}
     (declared,) = from_data(document, "f", KINDS).objects
     assert reaching_host(declared.value) == (("backends[0].url",) if reaches else ())
+
+
+ANY = {"name": "*", "on_demand": True, "ask": "https://ask.example/"}
+
+
+def test_any_name_may_be_routed_by_its_own_project_and_leaves_others_theirs():
+    theirs = {"project": "theirs"}
+    declared = {
+        "domains": [ANY, {"name": "b.example", **theirs}, {"name": "*.c.example", **theirs}],
+        "services": [SHOP, {**SHOP, **theirs}],
+        "withheld": [{"name": "bad.example"}],
+        "listen": {"default_domain": "any.example"},
+    }
+
+    assert found(**declared, routes=[{"hosts": ["*", "x.example", "a.b.example"], "service": "shop"}]) == []
+    assert found(**declared, routes=[{"hosts": ["b.example"], "service": "shop", **theirs}]) == []
+    for host in ("b.example", "x.c.example"):
+        (problem,) = found(**declared, routes=[{"hosts": [host], "service": "shop", "name": "r"}])
+        assert "no domain of project default covers" in problem
+    (problem,) = found(**declared, routes=[{"hosts": ["*"], "service": "shop", "name": "r", **theirs}])
+    assert "no domain of project theirs covers '*'" in problem
+
+
+def test_what_only_the_domain_of_any_name_covers_stands_in_the_way_of_its_going():
+    parts = {
+        "domains": [ANY],
+        "services": [SHOP],
+        "routes": [{"name": "r", "hosts": ["x.example"], "service": "shop"}],
+    }
+    world = World()
+    objects = from_data({"version": 1, **parts}, "f", KINDS).objects
+    for declared in objects:
+        world.put(declared.key, declared.value)
+    gone = objects[0]
+    world.remove(gone.key)
+
+    touched = world.touched_by(gone.key, gone.value)
+    assert [p.field for key in touched for p in world.problems(key)] == ["hosts[0]"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"name": "*"},
+        {"name": "*", "on_demand": True},
+        {"name": "*", "ask": "https://ask.example/"},
+        {**ANY, "nodes": {"region": "eu"}},
+        {**ANY, "also": ["a.example"]},
+        {**DOMAIN, "also": ["*"]},
+        {**DOMAIN, "ask": "https://ask.example/"},
+        {**DOMAIN, "on_demand": True, "ask": "ftp://ask.example/"},
+        {**DOMAIN, "on_demand": True, "ask": "https://user@ask.example/"},
+        {**DOMAIN, "on_demand": True, "new_names": 3},
+    ],
+)
+def test_what_makes_no_sense_for_names_on_demand_is_refused(said):
+    with pytest.raises(Invalid):
+        from_data({"version": 1, "domains": [said]}, "f", KINDS)
+
+
+def test_a_url_to_ask_is_for_admins_of_every_project():
+    (declared,) = from_data({"version": 1, "domains": [ANY]}, "f", KINDS).objects
+    assert reaching_host(declared.value) == ("ask",)

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from edgeward.certificates.client import ClientCertificates
 from edgeward.certificates.dns01 import DnsProof
+from edgeward.domain_name import CATCH_ALL
 from edgeward.parsing import HostPattern, Name, Value
 from edgeward.placement import Selector
 from edgeward.sealing import Sealed
@@ -134,7 +135,8 @@ class Domain(Value):
     """
 
     name: HostPattern
-    """An exact name or ``*.suffix``; unique over all projects."""
+    """An exact name, ``*.suffix``, or ``*`` for any name that nothing else covers (with ``ask``; for admins
+    of every project); unique over all projects."""
     project: Name = "default"
     issuer: Name = "local"
     """Where its certificates come from; ``local`` always exists, and ``uploaded``: people bring them."""
@@ -174,6 +176,18 @@ class Domain(Value):
     def own_chain(self) -> bool:
         """Whether its visitors get a filter chain of their own; there is room for a thousand."""
         return self.hot or self.client_certificates is not None
+
+    @model_validator(mode="after")
+    def _any_name(self) -> Self:
+        if CATCH_ALL in self.also:
+            raise ValueError("* stands for any name and is a domain of its own; leave it out of also")
+        if self.name != CATCH_ALL:
+            return self
+        if not self.on_demand or self.ask is None:
+            raise ValueError("* stands for any name; say on_demand: true, and in ask who knows which names")
+        if self.nodes is not None or self.client_certificates is not None or self.also:
+            raise ValueError("* is for all names, nodes and visitors; say only on_demand, ask and issuer")
+        return self
 
     @model_validator(mode="after")
     def _asked_on_demand(self) -> Self:

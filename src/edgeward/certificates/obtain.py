@@ -40,7 +40,8 @@ class Obtainer:
     ) -> None:
         self._issuance = issuance
         self._permission = permission or Permission(issuance.database, Budgets)
-        self._learning: dict[str, asyncio.Task[None]] = {}
+        self._learning: set[asyncio.Task[None]] = set()
+        self._put_off: set[str] = set()
         self._quota = Quota()
         self._most_waiting = most_waiting
         self._flights: dict[str, asyncio.Future[Outcome]] = {}
@@ -98,26 +99,29 @@ class Obtainer:
                 if time() - idle_since < _BUSY_SECONDS and len(self._queue) < _MOST_IN_BATCH:
                     await asyncio.sleep(_GATHER_SECONDS)
                 batch, self._queue = self._queue[:_MOST_IN_BATCH], self._queue[_MOST_IN_BATCH:]
+                self._put_off.clear()
                 if not self._queue:
                     self._arrived.clear()
                 self._land(batch, await self._outcomes(batch))
                 idle_since = time()
         finally:
             self._queue.clear()
-            for task in self._learning.values():
+            for task in self._learning:
                 task.cancel()
-            self._learning.clear()
             self._awaiting.clear()
+            self._put_off.clear()
             self._land(list(self._flights), {})
             await self._permission.close()
 
     def _land(self, names: Sequence[str], outcomes: Mapping[str, Outcome]) -> None:
         for name in names:
-            if name in self._learning:
+            if name in self._put_off and name not in outcomes:
                 continue  # it comes again once it is known whether it may have one
             if name not in outcomes and name in self._awaiting:
                 continue  # it lands when its order has come to something
-            flight = self._flights.pop(name)
+            flight = self._flights.pop(name, None)
+            if flight is None:
+                continue
             flight.set_result(outcomes.get(name) or Unavailable("the controller is stopping; try again"))
 
     def _landed(self, outcomes: Mapping[str, Outcome]) -> None:
@@ -172,12 +176,15 @@ class Obtainer:
         domain = self._issuance.policy().covering(name)
         if domain is None or self._permission.knows(name, domain):
             return False
-        self._learning[name] = asyncio.create_task(self._learn(name, domain))
+        self._put_off.add(name)
+        task = asyncio.create_task(self._learn(name, domain))
+        self._learning.add(task)
+        task.add_done_callback(self._learning.discard)
         return True
 
     async def _learn(self, name: str, domain: Domain) -> None:
         await self._permission.learn(name, domain)
-        if self._learning.pop(name, None) is not None:
+        if name in self._flights:
             self._queue.append(name)
             self._arrived.set()
 

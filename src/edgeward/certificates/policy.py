@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeward.certificates.model import UPLOADED, Domain, Issuer, LocalIssuer, Order, Standing, Withheld
-from edgeward.domain_name import wildcard_of
+from edgeward.domain_name import CATCH_ALL, patterns_of, wildcard_of
 from edgeward.errors import Refused
 
 _DAY_SECONDS: Final = 86400.0
@@ -82,11 +82,13 @@ class Policy:
         return self._domains.get(name) or self._also.get(name)
 
     def covering(self, name: str) -> Domain | None:
-        """Give the domain that covers a canonical name: the one that says it, else its wildcard's."""
+        """Give the domain that covers a canonical name: the one that says it, else its wildcard's, else that
+        of any name.
+        """
         found = self._named(name)
         if found is None and (wildcard := wildcard_of(name)) is not None:
             found = self._named(wildcard)
-        return found
+        return found or self._domains.get(CATCH_ALL)
 
     def withholding(self, name: str) -> str | None:
         """Give what was deactivated so that a canonical name is withheld: it, or the wildcard serving it."""
@@ -95,7 +97,7 @@ class Policy:
             return None
         if (domain.project, name) in self._withheld:
             return name
-        over = None if self._named(name) is not None else wildcard_of(name)
+        over = next((pattern for pattern in patterns_of(name) if self._named(pattern) is not None), None)
         return over if (domain.project, over) in self._withheld else None
 
     def withheld(self, name: str) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import store
 from edgeward.certificates.model import Domain
+from edgeward.domain_name import CATCH_ALL
 from edgeward.errors import Refused
 from edgeward.log import logger
 
@@ -24,12 +25,12 @@ class Quota:
 
     async def take(self, connection: AsyncConnection, name: str, domain: Domain, now: float) -> None:
         """Take a place below the domain for a name, unless it has one; raises Refused where none is left."""
-        if not (domain.on_demand and domain.name.startswith("*.")):
+        if not domain.many:
             return
         taken, at = self._counted.get(domain.name, (0, float("-inf")))
         full = taken >= domain.most_names
         if not 0 <= now - at < (_COUNT_AGAIN_FULL if full else _COUNT_AGAIN):
-            taken, at = await store.count_below(connection, domain.name), now
+            taken, at = await _count(connection, domain), now
             full = taken >= domain.most_names
             if full:
                 _log.warning("no new names below a domain", domain=domain.name, names=taken)
@@ -38,3 +39,9 @@ class Quota:
             raise Refused(
                 f"{domain.most_names} names below {domain.name} have certificates already; raise most_names"
             )
+
+
+async def _count(connection: AsyncConnection, domain: Domain) -> int:
+    if domain.name == CATCH_ALL:
+        return (await store.counts(connection, 0.0, domain.project))["total"]
+    return await store.count_below(connection, domain.name)

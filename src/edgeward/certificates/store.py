@@ -26,7 +26,7 @@ from edgeward.certificates.model import (
 from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
 from edgeward.database.schema import certificates, counter, expirations, orders, tombstones
-from edgeward.domain_name import wildcard_of
+from edgeward.domain_name import CATCH_ALL, wildcard_of
 from edgeward.errors import Invalid
 from edgeward.log import logger
 from edgeward.sealing import Seal
@@ -242,6 +242,10 @@ async def _uploaded(connection: AsyncConnection, fresh: Sequence[Certificate]) -
 async def move(writing: Writing, domains: Collection[str]) -> None:
     """Have nodes look anew at the certificates that bear the names of these domains, or names below them."""
     if not domains:
+        return
+    if CATCH_ALL in domains:
+        revision = await writing.next_revision()
+        await writing.connection.execute(update(certificates).values(placed=revision))
         return
     exact = sorted(name for name in domains if not name.startswith("*."))
     if len(exact) < len(domains) or len(exact) > _MOST_IN_ONE_QUESTION:

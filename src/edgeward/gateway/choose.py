@@ -89,7 +89,7 @@ def _has(headers: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 def _wildcards_over(host: str) -> Sequence[str]:
     labels = host.split(".")
-    return ["*." + ".".join(labels[index:]) for index in range(1, len(labels) - 1)]
+    return [*("*." + ".".join(labels[index:]) for index in range(1, len(labels) - 1)), "*"]
 
 
 def _has_method(route: Route, method: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from edgeward import __version__
 from edgeward.certificates.model import Cache, Domain
-from edgeward.domain_name import wildcard_of
+from edgeward.domain_name import CATCH_ALL, patterns_of, wildcard_of
 from edgeward.errors import Invalid
 from edgeward.gateway.model import Listen, Route, Service, TcpRoute
 from edgeward.parsing import Value, parse
@@ -31,7 +31,10 @@ class Touched:
     expired: set[str] = field(default_factory=set)
 
     def add(self, pattern: str) -> None:
-        (self.suffixes if pattern.startswith("*.") else self.names).add(pattern)
+        if pattern == CATCH_ALL:
+            self.everything = True
+        else:
+            (self.suffixes if pattern.startswith("*.") else self.names).add(pattern)
 
     def hits(self, name: str) -> bool:
         """Tell whether a canonical name is touched."""
@@ -154,10 +157,13 @@ class State:
         project = self.domains.get(name)
         if project is not None:
             return (project, name) not in self.withheld
-        if (wildcard := wildcard_of(name)) is None or name in self.elsewhere:
+        if name in self.elsewhere:
             return False
-        project = self.domains.get(wildcard)
-        return project is not None and self.withheld.isdisjoint(((project, name), (project, wildcard)))
+        for pattern in (wildcard_of(name), CATCH_ALL):
+            project = self.domains.get(pattern or "")
+            if project is not None:
+                return self.withheld.isdisjoint(((project, name), (project, pattern)))
+        return False
 
     def put(self, kind: str, project: str, name: str, understood: Understood, touched: Touched) -> None:
         """Take an object in as ``understand`` gave it."""
@@ -277,7 +283,7 @@ class State:
 
     def services_of(self, name: str) -> Iterable[Service]:
         """Give the services that routes of a canonical name lead to."""
-        patterns = {name, wildcard_of(name)}
+        patterns = set(patterns_of(name))
         for route in self.routes.values():
             if not patterns.isdisjoint(route.hosts):
                 found = (self.services.get((route.project, name)) for name in route.services)

@@ -188,3 +188,27 @@ def test_a_name_with_an_uploaded_certificate_lacks_none():
 def test_what_cannot_share_a_certificate_is_refused(fields, sentence):
     with pytest.raises(ValueError, match=sentence):
         Domain(**fields, also=["b.example"])
+
+
+ANY = Domain(name="*", on_demand=True, ask="https://ask.example/")
+
+
+def test_any_name_is_covered_where_nothing_nearer_is():
+    wild, own = Domain(name="*.a.example"), Domain(name="b.example")
+    policy = Policy([ANY, wild, own])
+
+    assert policy.covering("x.a.example") is wild
+    assert policy.covering("b.example") is own
+    assert policy.covering("a.example") is policy.covering("x.b.example") is ANY
+    assert policy.wanted("a.example") is ANY
+    assert list(policy.eager()) == [wild, own]
+    policy.replace(ANY, None)
+    assert policy.covering("a.example") is None
+
+
+def test_single_names_and_all_names_of_the_domain_of_any_name_may_be_withheld():
+    policy = Policy([ANY], withheld=[Withheld(name="bad.example")])
+    assert policy.withheld("bad.example")
+    assert not policy.withheld("good.example")
+
+    assert Policy([ANY], withheld=[Withheld(name="*")]).withholding("good.example") == "*"

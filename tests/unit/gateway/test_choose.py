@@ -13,7 +13,7 @@ from edgeward.gateway.envoy import Gateway, translate
 from edgeward.gateway.model import Canary, Listen, Route, Service
 from edgeward.xds import messages as m
 
-HOSTS = ["a.x.example", "b.x.example", "*.x.example", "c.a.x.example", "*.a.x.example", "y.example"]
+HOSTS = ["a.x.example", "b.x.example", "*.x.example", "c.a.x.example", "*.a.x.example", "y.example", "*"]
 PATHS = ["/", "/api", "/api/", "/api/v1", "=/", "=/api", "~/api/.*", "~/[a-z]+"]
 ASKED = ["/", "/api", "/api/", "/api/v1", "/apix", "/api/v1/x?q=/", "/other"]
 
@@ -56,7 +56,7 @@ def envoys_choice(routes: list[Route], host: str, path: str, method: str) -> str
         for pattern in virtual.domains
     }
     labels = host.split(".")
-    candidates = [host, *("*." + ".".join(labels[i:]) for i in range(1, len(labels)))]
+    candidates = [host, *("*." + ".".join(labels[i:]) for i in range(1, len(labels))), "*"]
     virtual = next((by_host[pattern] for pattern in candidates if pattern in by_host), None)
     routes_of_it = virtual.routes if virtual is not None else ()
     return next((r.name for r in routes_of_it if matches(r.match, path, method)), None)

@@ -31,7 +31,7 @@ a_route = st.tuples(
     st.just("route"),
     st.sampled_from(PROJECTS),
     st.sampled_from(["r1", "r2", "r3", "r4"]),
-    st.lists(st.sampled_from(HOSTS), min_size=1, max_size=4, unique=True),
+    st.lists(st.sampled_from([*HOSTS, "*"]), min_size=1, max_size=4, unique=True),
     st.lists(st.sampled_from(["/", "=/x", "~/y.*", "/api"]), min_size=1, max_size=2, unique=True),
     st.sampled_from(SERVICES),
     st.sampled_from(["terminate", "terminate", "passthrough"]),
@@ -39,7 +39,7 @@ a_route = st.tuples(
 a_service = st.tuples(
     st.just("service"), st.sampled_from(PROJECTS), st.sampled_from(SERVICES), st.sampled_from([1, 2])
 )
-a_domain = st.tuples(st.just("domain"), st.sampled_from(PROJECTS), st.sampled_from(HOSTS))
+a_domain = st.tuples(st.just("domain"), st.sampled_from(PROJECTS), st.sampled_from([*HOSTS, "*"]))
 a_removal = st.tuples(
     st.just("remove"), st.sampled_from(PROJECTS), st.sampled_from(["r1", "r2", "r3", "s", "t", *HOSTS])
 )
@@ -60,6 +60,7 @@ class Declared:
         kind, *said = change
         if kind == "route":
             project, name, hosts, paths, service, tls = said
+            tls = "terminate" if "*" in hosts else tls
             value = {"name": name, "project": project, "hosts": hosts, "service": service, "tls": tls}
             value |= {"paths": paths, "http": "serve"} if tls == "terminate" else {}
             self.routes[project, name] = parse(Route, value)

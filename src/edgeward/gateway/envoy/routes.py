@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from edgeward.domain_name import CATCH_ALL
 from edgeward.gateway.envoy import hardening, proofs, proxied
 from edgeward.gateway.envoy.headers import ADD, option
 from edgeward.gateway.envoy.route import plain, secure, upgrade
@@ -54,11 +55,14 @@ def route_configurations(
     groups = table.groups()
     made = [(group, _made(group, around, services)) for group in groups]
     over_tls = [one.secure for _, one in made]
-    plainly = [_plain(group, one, around, services) for group, one in _unlike_upgrade(made)]
+    shown = _unlike_upgrade(made)
+    plainly = [_plain(group, one, around, services) for group, one in shown]
+    if not any(CATCH_ALL in group for group, _ in shown):
+        plainly.append(_upgrade(around.https_port))
     client = proxied.CLIENT if listen.proxy_protocol else None
     return (
         _configuration(HTTPS_ROUTES, over_tls, client),
-        _configuration(HTTP_ROUTES, [*plainly, _upgrade(around.https_port)], client),
+        _configuration(HTTP_ROUTES, plainly, client),
     )
 
 
@@ -94,7 +98,7 @@ def _made(group: Group, around: Around, services: Mapping[Key, Service]) -> Made
         secure=_part(over_tls),
         plain=None,
         upgraded=all(route.http == "redirect" for route, _ in _shown(group)),
-        wild=any(host.startswith("*.") for host in group.hosts),
+        wild=any(host.startswith("*") for host in group.hosts),
     )
     return group.made
 
@@ -140,12 +144,12 @@ def _shared(hosts: list[str], around: Around) -> list[list[str]]:
     """Give every exact host a virtual host of its own while there are few: requests are cheaper there."""
     if not around.own:
         return [hosts]
-    wild = [host for host in hosts if host.startswith("*.")]
-    return [[host] for host in hosts if not host.startswith("*.")] + ([wild] if wild else [])
+    wild = [host for host in hosts if host.startswith("*")]
+    return [[host] for host in hosts if not host.startswith("*")] + ([wild] if wild else [])
 
 
 def _denials_of(hosts: Sequence[str], default_domain: str | None) -> dict[str, Any]:
-    if len(hosts) > 1 or hosts[0].startswith("*."):
+    if len(hosts) > 1 or hosts[0].startswith("*"):
         return {}
     return {hardening.FILTER: _denials(hosts[0], hosts[0] == default_domain)}
 

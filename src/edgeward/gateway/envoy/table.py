@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from edgeward.domain_name import wildcard_of
+from edgeward.domain_name import CATCH_ALL, wildcard_of
 from edgeward.gateway.model import Route
 
 Key = tuple[str, str]
@@ -64,6 +64,9 @@ class Group:
 
     def __len__(self) -> int:
         return len(self._hosts)
+
+    def __contains__(self, host: str) -> bool:
+        return host in self._hosts
 
     @property
     def hosts(self) -> list[str]:
@@ -181,7 +184,7 @@ class RouteTable:
 
     def _moved(self, host: str) -> None:
         self._stale.add(host)
-        if host.startswith("*."):
+        if host.startswith("*"):
             (self._wild.add if host in self._own else self._wild.discard)(host)
             self._stale_below.add(host)
 
@@ -286,9 +289,12 @@ def _below(hosts: Iterable[str], wildcards: set[str]) -> Iterator[str]:
 
 
 def wildcards_above(host: str) -> Iterator[str]:
-    """Give ``*.b.c`` for ``a.b.c``, and so on up, the nearest first; a wildcard is not above itself."""
+    """Give ``*.b.c`` for ``a.b.c``, and so on up, the nearest first, ``*`` last; none is above itself."""
+    if host == CATCH_ALL:
+        return
     rest = host.removeprefix("*.") if host.startswith("*.") else host
     _, _, rest = rest.partition(".")
     while "." in rest:
         yield f"*.{rest}"
         _, _, rest = rest.partition(".")
+    yield CATCH_ALL

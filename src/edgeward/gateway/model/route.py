@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import re2
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from edgeward.domain_name import CATCH_ALL
 from edgeward.errors import Invalid
 from edgeward.gateway.model.canary import Canary
 from edgeward.gateway.model.header import HeaderChange, HeaderName, HeaderValue
@@ -162,6 +163,8 @@ class Route(Value):
     def _unread(self) -> Self:
         if self.tls == "terminate":
             return self
+        if CATCH_ALL in self.hosts:
+            raise ValueError("what is passed through unread has names of its own; say others than *")
         if self.service is None:
             raise ValueError("a route with tls: passthrough needs a service, and cannot redirect")
         if self.http == "serve":
