@@ -17,6 +17,7 @@ from edgeward.certificates.model import AcmeIssuer, Issuer
 from edgeward.database.engine import Database, open_database
 from edgeward.sealing import Seal, Sealed
 from tests.integration.acme import Pebble
+from tests.integration.caddy import Caddy
 
 SEAL: Final = b"k" * 32
 
@@ -30,6 +31,9 @@ class Desk:
     url: str
     fulfiller: AcmeFulfiller
     saves: list[Saved] = field(default_factory=list)
+
+    def now(self) -> float:
+        return time.time()
 
     async def save(self, saved: Saved) -> None:
         self.saves.append(saved)
@@ -61,7 +65,7 @@ def _desk(url: str, seal: Seal, clock: Callable[[], float] = time.time) -> Desk:
     return Desk(database, seal, url, AcmeFulfiller(database, seal, clock))
 
 
-def issuer(authority: Pebble, **acme: Any) -> Issuer:
+def issuer(authority: Pebble | Caddy, **acme: Any) -> Issuer:
     """``directory`` may be that of a proxy in front."""
     settings = {"directory": authority.directory, "ca_file": str(authority.ca_file), **acme}
     return Issuer(name="pebble", acme=AcmeIssuer.model_validate(settings))

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from edgeward.certificates.acme.answers import Authorization, Order, Problem, read
+from edgeward.certificates.acme.answers import Authorization, Challenge, Order, Problem, read
 from edgeward.certificates.acme.authority import PASSING
 from edgeward.certificates.acme.chains import Chain, ends_in, read_chain, write_chain
 from edgeward.certificates.acme.keys import base64url
@@ -29,6 +29,7 @@ from edgeward.secret import Secret
 
 _PATIENCE: Final = 300.0
 """Seconds for an authority to look at all proofs, and as many to issue."""
+_LOOK_AGAIN: Final = (1.0, 3.0)
 _TELL_AFTER: Final = 1.0
 _MOST_FINALIZED: Final = 3
 _MOST_CHAINS: Final = 5
@@ -148,11 +149,23 @@ class Course:
         async with self._proofs.shown(self._speaker.acme, proofs):
             for proof in proofs:
                 if proof.challenge.status == "pending":
-                    await self._speaker.post(proof.challenge.url, {})
+                    await self._answered(proof)
             order = await self._past("pending", saved.at("validation"))
         if order.status == "invalid":
             raise self._why(order, await self._authorizations(order))
         return order
+
+    async def _answered(self, proof: Proof) -> None:
+        """Have the authority look. One that did, saw nothing and leaves it at that is asked again: some
+        leave trying again to us (RFC 8555, 8.2).
+        """
+        for pause in (*_LOOK_AGAIN, None):
+            found = read(Challenge, (await self._speaker.post(proof.challenge.url, {})).body)
+            if found.error is None or found.status != "pending":
+                return
+            if pause is None:
+                raise _failed(proof.name, found)
+            await asyncio.sleep(pause)
 
     async def _authorizations(self, order: Order) -> list[Authorization]:
         answers = await asyncio.gather(*(self._speaker.reading(url) for url in order.authorizations))
@@ -174,11 +187,7 @@ class Course:
         for one in asked:
             for challenge in one.challenges:
                 if challenge.error is not None:
-                    named = Problem(
-                        detail=f"{one.name}, {challenge.type}: {challenge.error}", type=challenge.error.type
-                    )
-                    found = meaning(named)
-                    return found if isinstance(found, Unavailable) else Unproven(str(found))
+                    return _failed(one.name, challenge)
         return meaning(order.error or Problem(detail="the order is invalid"))
 
     # --- issuing -----------------------------------------------------------------------------------
@@ -238,6 +247,13 @@ class Course:
                 return alternate
         _log.warning("the authority has no chain as preferred", name=self._job.names[0], preferred=wanted)
         return chain
+
+
+def _failed(name: str, challenge: Challenge) -> EdgewardError:
+    assert challenge.error is not None
+    said = Problem(detail=f"{name}, {challenge.type}: {challenge.error}", type=challenge.error.type)
+    found = meaning(said)
+    return found if isinstance(found, Unavailable) else Unproven(str(found))
 
 
 def _left_open(error: Lost | Fault) -> bool:
