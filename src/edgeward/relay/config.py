@@ -7,7 +7,9 @@ import ipaddress
 import os
 import resource
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 from edgeward.relay import place
@@ -15,6 +17,7 @@ from edgeward.relay.peers import Allowed, group_id, user_id
 from edgeward.relay.place import Address, Target, Unusable
 
 _OTHER_DESCRIPTORS: Final = 64
+_FEW_DESCRIPTORS, _MOST_DESCRIPTORS = 1024, 1 << 20
 MOST_PIPES: Final = 64
 _T = TypeVar("_T")
 
@@ -160,7 +163,22 @@ def _metrics_of_unit() -> Address | None:
 
 def _as_many_as_descriptors_allow() -> int:
     """Raise the limit of open files as far as it goes, and leave room for pipes and the rest."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = min(hard, 1 << 20) if hard != resource.RLIM_INFINITY else 1 << 20
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    return max(1, (limit - _OTHER_DESCRIPTORS - 2 * MOST_PIPES) // 2)
+    soft, hard = _limits_of_open_files()
+    if soft < hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return max(1, (soft - _OTHER_DESCRIPTORS - 2 * MOST_PIPES) // 2)
+
+
+def _limits_of_open_files() -> tuple[int, int]:
+    """Read them from /proc (proc(5)): our unit lets nobody call prlimit(2), which is also getrlimit(3)."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/limits").read_text().splitlines()
+        soft, hard = next(line for line in lines if line.startswith("Max open files")).split()[3:5]
+        return _limit(soft), _limit(hard)
+    return _FEW_DESCRIPTORS, _FEW_DESCRIPTORS
+
+
+def _limit(text: str) -> int:
+    return _MOST_DESCRIPTORS if text == "unlimited" else min(int(text), _MOST_DESCRIPTORS)
