@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,3 +86,35 @@ def test_a_controller_killed_anywhere_in_an_order_goes_on_with_it(
     controller: Controller, between: Proxy, what: str, fault: type[Lose] | type[Stall]
 ) -> None:
     test_a_controller_killed_in_an_order_goes_on_with_it(controller, between, what, fault)
+
+
+def test_the_queue_is_watched_until_nothing_waits(
+    controller: Controller, between: Proxy, state_dir: Path
+) -> None:
+    names = [f"shop{i}.example.com" for i in range(12)]
+    controller.declare(declared(between, names, ", parallel: 3"))
+    command = [
+        sys.executable,
+        "-m",
+        "edgeward.cli",
+        "get",
+        "orders",
+        "--state-dir",
+        str(controller.state_dir),
+    ]
+    with controller.start():
+        until(lambda: between.count("newOrder"), 30, what="the first order")
+        watched = subprocess.run([*command, "--watch"], capture_output=True, text=True, timeout=60)
+        left = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, timeout=60)
+        with controller.client() as client:
+            progress = client.get("/v1/orders/progress").json()
+            made = client.get("/v1/certificates").json()["items"]
+            past = client.get(f"/v1/certificates/{names[0]}/history").json()["items"]
+
+    assert watched.returncode == 0, watched.stderr
+    assert "12 issued in the last 10 min" in watched.stdout.splitlines()[-1]
+    assert json.loads(left.stdout) == []
+    assert progress["orders"] == {"waiting": 0, "working": 0, "failed": 0}
+    assert {one["name"] for one in made} == set(names)
+    assert {one["issuer"] for one in made} == {"pebble"}
+    assert [line["outcome"] for line in past] == ["issued"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgeward.api.explain import Explaining
     from edgeward.api.history import History
     from edgeward.api.keys import Keys
+    from edgeward.api.orders import Orders
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ class UseCases:
     bringing: Bringing
     explain: Explaining
     history: History
+    orders: Orders
     events: Events
     actions: Actions
     challenges: Challenges

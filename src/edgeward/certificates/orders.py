@@ -6,7 +6,7 @@ One row a name, gone when its certificate is there. Whoever changes rows holds t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from sqlalchemy import Row, Select, delete, func, insert, or_, select, tuple_, update
@@ -57,6 +57,19 @@ class Queued:
     authority: str | None = None
     url: str | None = None
     problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Which orders are asked for; None means any. ``name`` may end in ``*``."""
+
+    project: str | None = None
+    issuer: str | None = None
+    name: str | None = None
+    state: str | None = None
+
+    def within(self, project: str | None) -> Sought:
+        return replace(self, project=project)
 
 
 @dataclass(frozen=True)
@@ -208,14 +221,16 @@ async def _number(connection: AsyncConnection, reason: str) -> int:
 
 
 async def listed(
-    connection: AsyncConnection, project: str | None, name: str | None, limit: int, after: str | None
+    connection: AsyncConnection, sought: Sought, limit: int, after: str | None = None
 ) -> list[Queued]:
-    """Give orders by name, those after ``after``; ``name`` may end in ``*``."""
+    """Give orders by name, those after ``after``."""
     query = _shown().order_by(_columns.name).limit(limit)
     if after is not None:
         query = query.where(_columns.name > after)
-    if project is not None:
-        query = query.where(_columns.project == project)
+    for field in ("project", "issuer", "state"):
+        if (wanted := getattr(sought, field)) is not None:
+            query = query.where(_columns[field] == wanted)
+    name = sought.name
     if name is not None and name.endswith("*"):
         query = query.where(_columns.name.startswith(name[:-1], autoescape=True))
     elif name is not None:

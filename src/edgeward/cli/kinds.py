@@ -110,6 +110,10 @@ def _renewed(item: Item, now: float) -> object:
     return "with it" if item.get("shares") else show.moment(item.get("renew_at"), now)
 
 
+def _due(item: Item, now: float) -> object:
+    return None if item.get("state") == "working" else show.moment(item.get("due"), now)
+
+
 def _about(item: Item, _now: float) -> object:
     return f"{item.get('kind')}/{item.get('project')}/{item.get('name')}"
 
@@ -166,6 +170,22 @@ KINDS: Final[Sequence[Listed]] = (
         },
         deletable=False,
         instead="; delete its domain, or see edgeward certificates expire",
+    ),
+    Listed(
+        "orders",
+        {
+            **_OBJECT,
+            "issuer": lambda item, _now: item.get("tried") or item.get("issuer"),
+            "reason": _field("reason"),
+            "state": _field("state"),
+            "step": _field("step"),
+            "queued": _time("queued"),
+            "due": _due,
+            "failed": _field("attempts"),
+            "problem": _field("problem"),
+        },
+        deletable=False,
+        instead="; orders go with their domains",
     ),
     Listed(
         "nodes",

@@ -26,6 +26,7 @@ def get(
     project: Annotated[str | None, typer.Option("--project", help="Of this project only.")] = None,
     source: Annotated[str | None, typer.Option("--source", help="Of this source only.")] = None,
     expiring: Annotated[str | None, typer.Option(help="Certificates that end within this, as 14d.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Orders, until nothing waits.")] = False,
     most: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many at most.")] = 1000,
     api: Api = None,
     state_dir: StateDir = None,
@@ -36,8 +37,15 @@ def get(
     found = kinds.find(kind)
     if expiring is not None and found.name != "certificates":
         raise Invalid("--expiring goes with certificates")
+    if watch and (found.name != "orders" or name or output is not show.Format.table):
+        raise Invalid("--watch goes with orders, all of them, as a table")
     now = time.time()
     with connect(api, state_dir) as client:
+        if watch:
+            from edgeward.cli import queue
+
+            queue.watch(client, project)
+            return
         if found.single or (name and found.one_by_one and not name.endswith("*")):
             one = client.get(found.path(name), {"project": project} if found.declared else None)
             _print_one(found, one, output, now)

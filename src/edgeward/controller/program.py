@@ -24,6 +24,7 @@ from edgeward.api import events as event_routes
 from edgeward.api import explain as explain_routes
 from edgeward.api import history as history_routes
 from edgeward.api import keys as key_routes
+from edgeward.api import orders as order_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
 from edgeward.certificates import eager, orders, renew, tickets
@@ -53,6 +54,7 @@ from edgeward.controller.looking import Looks
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.nodes import Nodes
 from edgeward.controller.openresty.joined import OpenRestyParts
+from edgeward.controller.orders import Orders
 from edgeward.controller.registry import Registry
 from edgeward.controller.seeing import Seeing
 from edgeward.controller.serving import Serving, tls_context
@@ -165,6 +167,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         bringing=Bringing(issuance, fulfiller.revoke, changed.set),
         explain=explainer,
         history=History(database, state, file, clock),
+        orders=Orders(database, state.policy, clock),
         events=events,
         actions=Actions(database, registry, questions.ask, clock),
         challenges=Challenges(database, clock),
@@ -179,6 +182,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         history_routes.router,
         event_routes.router,
         key_routes.router,
+        order_routes.router,
     )
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)

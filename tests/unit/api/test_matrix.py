@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from edgeward.certificates import orders
+from edgeward.certificates.model import Order
 from edgeward.declaration.feed import EnvoyState, Report
 from tests.pairs import make
 from tests.unit.controller.assembled import controller
@@ -115,6 +117,9 @@ ROUTES = {
         CHANGE_DEFAULT,
     ),
     ("GET", "/v1/certificates/{name}/history"): ("/v1/certificates/shop.example/history", None, READ),
+    ("GET", "/v1/orders"): ("/v1/orders", None, READ),
+    ("GET", "/v1/orders/progress"): ("/v1/orders/progress", None, READ),
+    ("GET", "/v1/orders/{name}"): ("/v1/orders/ordered.example", None, READ_DEFAULT),
     ("GET", "/v1/actions"): ("/v1/actions", None, ACT),
     ("POST", "/v1/actions/{name}/run"): ("/v1/actions/x/run", {}, ACT),
     ("GET", "/v1/actions/runs/{id}"): ("/v1/actions/runs/0123456789abcdef", None, FOLLOW_RUN),
@@ -200,6 +205,9 @@ async def test_every_route_lets_in_whom_it_should(tmp_path, role):
         assert (await here.apply(boss, **DECLARED)).status_code == 200
         node = await here.node("n1")
         assert (await here.http.post("/v1/certificates/shop.example/obtain", headers=node)).status_code == 200
+        async with here.parts.database.writing() as writing:
+            waiting = Order("ordered.example", "default", "i", 0, queued=True)
+            await orders.add(writing, [orders.Wish(waiting, "new")], 0)
         headers = await headers_of(here, role)
         made = [route for route in ROUTES if route[0] != "DELETE"]
         order = made + [route for route in reversed(ROUTES) if route[0] == "DELETE"]

@@ -37,7 +37,7 @@ async def summaries(here: Installation) -> dict[str, Summary]:
 
 async def queued(here: Installation) -> dict[str, orders.Queued]:
     async with here.database.reading() as connection:
-        return {q.name: q for q in await orders.listed(connection, None, None, 20000, None)}
+        return {q.name: q for q in await orders.listed(connection, orders.Sought(), 20000)}
 
 
 async def outcomes(here: Installation) -> list[tuple[str, str]]:

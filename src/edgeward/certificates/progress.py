@@ -1,0 +1,143 @@
+"""How far the work on orders is: what waits, how fast it goes, and when all of it will have been done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.certificates.model import ORDERED, AcmeIssuer, Issuer
+from edgeward.database.schema import certificates, issuances, orders, pauses
+
+_LATELY: Final = 600.0
+_SECONDS_EACH: Final = 10.0
+"""How long an order takes, where none was seen lately."""
+_STATES: Final = ("waiting", "working", "failed")
+_MOST_PAUSES: Final = 100
+
+
+@dataclass(frozen=True)
+class Pause:
+    """What an authority refused (429), until when."""
+
+    scope: str
+    key: str
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``counts`` by state, ``reasons`` by reason; ``lately``: issued in the last ten minutes.
+
+    ``finish``: when all that waits will have been tried (Unix seconds); None where nothing waits.
+    """
+
+    counts: Mapping[str, int]
+    reasons: Mapping[str, int]
+    due: int
+    """Certificates whose renewal is due and not queued yet."""
+    lately: int
+    finish: float | None
+    pauses: tuple[Pause, ...]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits for one issuer: how many, and when the last of them may begin."""
+
+    number: int
+    last: float
+    issued: int
+    """Certificates it issued within the window of its limit of orders."""
+
+
+async def progress(
+    connection: AsyncConnection,
+    issuer: Callable[[str, str], Issuer | None],
+    now: float,
+    project: str | None = None,
+    *,
+    whole: bool = True,
+) -> Progress:
+    """Look at all there is, or at one project's; ``whole``: with what authorities paused."""
+    mine = () if project is None else (orders.c.project == project,)
+    counted = select(orders.c.state, orders.c.reason, func.count()).where(*mine)
+    rows = (await connection.execute(counted.group_by(orders.c.state, orders.c.reason))).all()
+    counts = dict.fromkeys(_STATES, 0)
+    reasons: dict[str, int] = {}
+    for state, reason, number in rows:
+        counts[state] = counts.get(state, 0) + number
+        reasons[reason] = reasons.get(reason, 0) + number
+    lately = await _issued(connection, now - _LATELY, project)
+    return Progress(
+        counts=counts,
+        reasons=reasons,
+        due=await _due(connection, now, project),
+        lately=lately,
+        finish=await _finish(connection, issuer, now, project, lately),
+        pauses=await _pauses(connection, now) if whole else (),
+    )
+
+
+def finish(waiting: Waiting, acme: AcmeIssuer | None, rate: float, now: float) -> float:
+    """Give when what waits for one issuer will have been tried, at ``rate`` orders a second."""
+    end = max(waiting.last, now + waiting.number / rate)
+    limit = acme.limits.orders if acme is not None else None
+    if limit is None:
+        return end
+    beyond = waiting.number - max(limit.most - waiting.issued, 0)
+    return max(end, now + ceil(beyond / limit.most) * limit.seconds) if beyond > 0 else end
+
+
+async def _finish(
+    connection: AsyncConnection,
+    issuer: Callable[[str, str], Issuer | None],
+    now: float,
+    project: str | None,
+    lately: int,
+) -> float | None:
+    query = select(orders.c.project, orders.c.issuer, func.count(), func.max(orders.c.due))
+    query = query.where(orders.c.state != "failed").group_by(orders.c.project, orders.c.issuer)
+    if project is not None:
+        query = query.where(orders.c.project == project)
+    ends = []
+    for whose, name, number, last in await connection.execute(query):
+        found = issuer(whose, name)
+        acme = found.acme if found is not None else None
+        window = acme.limits.orders.seconds if acme is not None and acme.limits.orders is not None else 0.0
+        issued = await _issued(connection, now - window, whose, name) if window else 0
+        rate = max(lately / _LATELY, (acme.parallel if acme is not None else 1) / _SECONDS_EACH)
+        ends.append(finish(Waiting(number, max(last, now), issued), acme, rate, now))
+    return max(ends, default=None)
+
+
+async def _issued(
+    connection: AsyncConnection, since: float, project: str | None = None, issuer: str | None = None
+) -> int:
+    query = select(func.count()).where(issuances.c.at > since, issuances.c.outcome == "issued")
+    if project is not None:
+        query = query.where(issuances.c.project == project)
+    if issuer is not None:
+        query = query.where(issuances.c.issuer == issuer)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def _due(connection: AsyncConnection, now: float, project: str | None) -> int:
+    own = certificates.c
+    query = select(func.count()).where(own.source == ORDERED, own.renew_at <= now, own.leader.is_(None))
+    query = query.where(~select(orders.c.name).where(orders.c.name == own.name).exists())
+    if project is not None:
+        query = query.where(own.project == project)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def _pauses(connection: AsyncConnection, now: float) -> tuple[Pause, ...]:
+    own = pauses.c
+    query = select(own.scope, own.key, own.until, own.reason).where(own.until > now)
+    rows = await connection.execute(query.order_by(own.until.desc()).limit(_MOST_PAUSES))
+    return tuple(Pause(*row) for row in rows)

@@ -1,0 +1,47 @@
+"""The use cases on orders: what waits for certificates, and how far that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgeward.access.model import Principal
+from edgeward.certificates import orders
+from edgeward.certificates.orders import Queued, Sought
+from edgeward.certificates.policy import Policy
+from edgeward.certificates.progress import Progress, progress
+from edgeward.controller.allowed import visible
+from edgeward.database.engine import Database
+from edgeward.domain_name import normalise_pattern, printable
+from edgeward.errors import Invalid, NotFound
+
+
+class Orders:
+    """What ``api.orders`` calls."""
+
+    def __init__(self, database: Database, policy: Callable[[], Policy], clock: Callable[[], float]) -> None:
+        self._database = database
+        self._policy = policy
+        self._clock = clock
+
+    async def listed(self, who: Principal, sought: Sought, limit: int, after: str | None) -> Sequence[Queued]:
+        sought = sought.within(visible(who, sought.project))
+        async with self._database.reading() as connection:
+            return await orders.listed(connection, sought, limit, after)
+
+    async def found(self, who: Principal, name: str) -> Queued:
+        try:
+            canonical = normalise_pattern(name)
+            async with self._database.reading() as connection:
+                found = (await orders.states(connection, [canonical])).get(canonical)
+        except Invalid:
+            found = None
+        if found is None or not who.sees(found.project):
+            raise NotFound(f"there is no order for {printable(name)}: it is done, or nobody waits for it")
+        return found
+
+    async def progress(self, who: Principal, project: str | None) -> Progress:
+        project = visible(who, project)
+        async with self._database.reading() as connection:
+            return await progress(
+                connection, self._policy().issuer, self._clock(), project, whole=who.everywhere
+            )
