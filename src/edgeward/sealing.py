@@ -97,6 +97,7 @@ class Seal:
     def hold(self, key: bytes, others: Iterable[bytes], digesting: bytes) -> None:
         """Seal with ``key`` from now on, open with all, and make digests with ``digesting``."""
         self._digesting = digesting
+        self._deriving = hmac.digest(key, b"edgeward derives keys", "sha256")
         self._opening = {id_of(one): AESGCM(one) for one in (*others, key)}
         self._sealing = id_of(key)
 
@@ -117,6 +118,14 @@ class Seal:
     def digest(self, plain: bytes) -> str:
         """Tell equal texts by an equal digest, which is worth nothing without the key."""
         return hmac.digest(self._digesting, plain, "sha256").hex()[:32]
+
+    def opens(self, record: bytes) -> bool:
+        """Say whether a record names a key that is held; whether it was changed is not looked at."""
+        return record[1 : 1 + _KEY_ID_BYTES] in self._opening
+
+    def derived(self, purpose: str) -> bytes:
+        """Give a key for something else, that lives as long as the present key."""
+        return hmac.digest(self._deriving, purpose.encode(), "sha256")
 
     def open(self, record: bytes, context: str) -> bytes:
         """Give the plain bytes back; raises Invalid where the record is not ours or was changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -88,6 +89,13 @@ async def watch(
     """Follow the declared state: one JSON message a line, without end."""
     lines = await cases.nodes.watched(who, since, store, protocol)
     return StreamingResponse(lines, media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+
+
+@router.get("/{name}/tier")
+async def tier(cases: Cases, who: FollowingNode, name: NodeName) -> JSONResponse:
+    """Give a node the keys of what it may serve in the tier in Redis, in base64."""
+    keys = [base64.b64encode(key).decode() for key in await cases.nodes.opening(who)]
+    return JSONResponse({"keys": keys}, headers={"Cache-Control": "no-store"})
 
 
 @router.post("/{name}/report", status_code=204, openapi_extra=described(Report))

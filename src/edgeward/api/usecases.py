@@ -150,6 +150,10 @@ class Nodes(Protocol):
         """Give what the audit log of a node's rootd ended with, each minute: hashes by line number."""
         ...
 
+    async def opening(self, who: Principal) -> Sequence[bytes]:
+        """Give the keys with which the node ``who`` is opens what it may serve in the tier in Redis."""
+        ...
+
     async def waited(
         self, who: Principal, revision: int, timeout: float, unlike: str | None = None
     ) -> Mapping[str, Any]: ...

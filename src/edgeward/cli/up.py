@@ -112,7 +112,7 @@ def _programs(
         ),
         Program(
             "envoy", launcher, patience=drain_seconds + 10.0,
-            orphaned=signal.SIGTERM, watched=False, not_told=(*_OF_THE_STORE, _SEAL_KEY),
+            orphaned=signal.SIGTERM, watched=False, not_told=(*_OF_THE_STORE, _SEAL_KEY, "EDGEWARD_REDIS"),
         ),
     ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Address
 from edgeward.placement import changes
+from edgeward.redis_tier.door import Place, place
 from edgeward.wrapping import SEAL_KEY, Sources, sources
 
 
@@ -33,6 +34,7 @@ class Settings:
     seal_keys: Sources
     labels: Mapping[str, str] = field(default_factory=dict)
     """Set on the node of this host at each start, beside those it has."""
+    redis: Place | None = None
     dns_servers: tuple[str, ...] = ()
     """``IP:PORT`` instead of those in /etc/resolv.conf, for what is looked up before an order."""
 
@@ -66,6 +68,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         environment={name: text for name, text in environment.items() if name != SEAL_KEY},
         seal_keys=sources(state_dir, environment),
         labels=_labels(given.label),
+        redis=place(environment),
         dns_servers=_servers(environment.get("EDGEWARD_DNS_SERVERS", "")),
     )
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import store as certificates
 from edgeward.certificates import tickets
-from edgeward.certificates.model import Kept
+from edgeward.certificates.model import Certificate, Kept
 from edgeward.certificates.store import Expiration
 from edgeward.controller.state import State
 from edgeward.database import schema
@@ -206,15 +206,20 @@ def _hot(kept: Kept) -> bool:
     return kept.certificate.beside is not None
 
 
-def _certificate(kept: Kept, used: Where, masters: Sequence[bytes]) -> Item:
-    certificate = kept.certificate
-    value: dict[str, Any] = {
+def certificate_value(certificate: Certificate) -> dict[str, Any]:
+    """Give a certificate as nodes read it, key included, without what stands beside it."""
+    return {
         "chain": certificate.chain,
         "key": certificate.key.reveal(),
         "not_after": certificate.not_after.isoformat(),
         "fingerprint": certificate.fingerprint,
         "issuer": certificate.issuer,
     }
+
+
+def _certificate(kept: Kept, used: Where, masters: Sequence[bytes]) -> Item:
+    certificate = kept.certificate
+    value = certificate_value(certificate)
     if certificate.beside is not None:
         value["rsa"] = {"chain": certificate.beside.chain, "key": certificate.beside.key.reveal()}
         derived = tickets.derived(masters, certificate.name)

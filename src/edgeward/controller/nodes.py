@@ -67,6 +67,8 @@ class Nodes:
         self.urls: Callable[[], Sequence[str]] = tuple
         """Give the URLs of all controllers that are there."""
         self.ready: Callable[[], Awaitable[str | None]] = _always
+        self.tier_keys: Callable[[str], Awaitable[Sequence[bytes]]] = _no_keys
+        """Gives a node the keys of the tier in Redis."""
         """Give None when ready, else the reason why not."""
 
     async def load(self) -> None:
@@ -218,6 +220,10 @@ class Nodes:
             return
         await self._note(who.node, {"seen": self._clock(), "report": report.model_dump_json()})
 
+    async def opening(self, who: Principal) -> Sequence[bytes]:
+        assert who.node is not None
+        return await self.tier_keys(who.node)
+
     async def answered(self, who: Principal, answer: Answer) -> None:
         assert who.node is not None
         self._registry.answered(who.node, answer)
@@ -339,6 +345,10 @@ async def _quiet(database: Database, stream: Stream, revision: int) -> Value | N
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _no_keys(_node: str) -> Sequence[bytes]:
+    return ()
 
 
 async def _always() -> str | None:

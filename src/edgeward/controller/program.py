@@ -60,6 +60,7 @@ from edgeward.controller.seeing import Seeing
 from edgeward.controller.serving import Serving, tls_context
 from edgeward.controller.state import State
 from edgeward.controller.telling import Telling
+from edgeward.controller.tier import Tier
 from edgeward.controller.tokens import Tokens
 from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, open_database
@@ -89,6 +90,7 @@ class Parts:
     questions: Questions
     leases: Leases
     keys: Keys
+    tier: Tier
     certified: Certified
     issuance: Issuance
     obtainer: Obtainer
@@ -142,6 +144,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     questions = Questions(database, registry)
     leases = Leases(database, me.id, clock)
     keys = Keys(database, seal, wrapping, me.id, fleet.shown, clock)
+    tier = Tier(database, state, seal, settings.redis, clock)
     nodes = Nodes(database, looks, registry, access, certified.roots, clock, fleet.note)
     file = None
     if settings.config is not None:
@@ -155,6 +158,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     explainer = Explainer(database, state, questions.asked, clock)
     explainer.labels = lambda: {node.name: node.labels for node in registry}
     nodes.ready = seeing.ready
+    nodes.tier_keys = tier.keys
     if database.shared:
         nodes.urls = lambda: [shown["url"] for shown in fleet.shown() if shown["url"]]
     cases = UseCases(
@@ -201,6 +205,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         questions=questions,
         leases=leases,
         keys=keys,
+        tier=tier,
         certified=certified,
         issuance=issuance,
         obtainer=obtainer,
@@ -273,6 +278,7 @@ async def _serve(parts: Parts) -> None:
             parts.leases.work("sweeping", lambda lease: sweeping.run(parts.database, parts.leases, lease)),
             parts.keys.run(),
             parts.leases.work("keys", parts.keys.work),
+            *([] if parts.settings.redis is None else [parts.leases.work("redis", parts.tier.work)]),
             tickets.run(parts.issuance),
             parts.database.listen(),
             parts.fleet.run(),
@@ -298,6 +304,7 @@ async def _serve(parts: Parts) -> None:
         await parts.events.tail.end()
         await parts.serving.stop()
         await parts.fleet.leave()
+        await parts.tier.close()
         for task in tasks:
             task.cancel()
     parts.fulfiller.close()

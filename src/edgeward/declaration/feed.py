@@ -185,7 +185,7 @@ class Report(Said):
     rejections: tuple[Rejection, ...] = ()
     envoy: EnvoyState
     cache: dict[str, TierFigures] = {}
-    """By tier: ``resident``, ``spellings``, ``memory``, ``disk``, ``misses``."""
+    """By tier: ``resident``, ``spellings``, ``memory``, ``disk``, ``redis``, ``misses``."""
     certificates: int = 0
     """In the sealed copy."""
     backends: dict[str, str] = {}
@@ -200,7 +200,7 @@ class Answer(Said):
 
     id: str
     tier: str
-    """``resident``, ``memory``, ``disk``, ``missed``, ``none``."""
+    """``resident``, ``memory``, ``disk``, ``redis``, ``missed``, ``none``."""
     not_after: str | None = None
     fingerprint: str | None = None
     service: dict[str, str] = {}

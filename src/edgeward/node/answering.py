@@ -168,14 +168,15 @@ class Answering:
             found = self._tiers.find(name, now)  # the feed has said this, and maybe more since
             kept = found.kept if found else None
         elif kept is not None and kept.not_after > now:
-            self._keep(kept)
+            if outcome.tier == "controller":
+                self._keep(kept)
             self._tiers.remember(name, kept, now)
         if kept is None or kept.not_after <= now or not self._state.covered(name):
             kept = None
             self._tiers.miss(name, now, _TROUBLE_SECONDS if outcome.trouble else None)
-        self._answer_waiting(name, kept, "trouble" if outcome.trouble else "refused")
+        self._answer_waiting(name, kept, "trouble" if outcome.trouble else "refused", outcome.tier)
 
-    def _answer_waiting(self, name: str, kept: Kept | None, otherwise: str) -> None:
+    def _answer_waiting(self, name: str, kept: Kept | None, otherwise: str, tier: str = "controller") -> None:
         for connection, asked in self._waiting.pop(name, set()):
             if connection not in self.residency:
                 continue
@@ -183,7 +184,7 @@ class Answering:
                 self._deny(connection, asked, "controller", otherwise)
             else:
                 self.residency.serve(connection, asked, name, kept)
-                self.handshakes["controller", "served"] += 1
+                self.handshakes[tier, "served"] += 1
             connection.flush()
 
     # --- what the controller says -------------------------------------------------------------
@@ -211,6 +212,10 @@ class Answering:
             found = self._tiers.find(name, now)
             if found is not None or not self._state.covered(name):
                 self._answer_waiting(name, found.kept if found else None, "not declared")
+
+    def ask_before(self, nearer: Callable[[str], Awaitable[Kept | None]]) -> None:
+        """Have somebody asked for names that no tier here has, before a controller is."""
+        self._obtaining.nearer = nearer
 
     def begin(self) -> None:
         """There is a state now: names can be judged by it."""

@@ -12,6 +12,7 @@ from edgeward.actions import SOCKET
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid
 from edgeward.gateway.model import Address
+from edgeward.redis_tier.door import Place, place
 from edgeward.secret import Secret
 from edgeward.wrapping import Sources, sources
 
@@ -32,6 +33,7 @@ class Config:
     state_dir: Path
     seal_keys: Sources | None = None
     """Where the key is that wraps the one of the sealed copy; none: where a node alone has it."""
+    redis: Place | None = None
     joining: Joining | None = None
     controllers: tuple[str, ...] = ()
     """To follow beside those that it knows."""
@@ -66,6 +68,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     return Config(
         state_dir=Path(state_dir),
         seal_keys=sources(Path(state_dir), environment),
+        redis=place(environment),
         joining=_joining(value, controllers),
         controllers=controllers,
         dns_servers=servers,

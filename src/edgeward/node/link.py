@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
 import time
@@ -25,6 +26,7 @@ from edgeward.node.secrets import Kept
 log = logger(__name__)
 _SILENCE_SECONDS = 8.0
 _POST_SECONDS = 5.0
+_KEYS_SECONDS = 2.0
 _SAY_SECONDS = 60.0
 _ROOTS_SECONDS = 3600.0
 """A new root is published long before it signs: asking each hour never misses it."""
@@ -55,6 +57,8 @@ class Link:
         self._asked = asked
         self._caught_up = caught_up
         self._current: Controller | None = None
+        self.followed: Callable[[], None] = lambda: None
+        """Called when a feed begins."""
         self._down_until = 0.0
         self._said = float("-inf")
         self._roots_at = float("-inf")
@@ -141,6 +145,7 @@ class Link:
 
     async def _begin(self, controller: Controller, hello: feed.Hello) -> None:
         controller.protocol = hello.protocol
+        self.followed()
         await self._following.hello(hello)
         self._caught_up.hello(hello)
         self._controllers.prefer(controller)
@@ -195,6 +200,20 @@ class Link:
             return await _challenged(controller, kind, key, seconds)
 
         return await self._asked_of_any(ask, timeout)
+
+    async def tier_keys(self) -> list[bytes]:
+        """Give the keys of what this node may open in the tier in Redis; raises Unavailable."""
+
+        async def ask(controller: Controller, seconds: float) -> list[bytes]:
+            reply = await controller.client.ask("GET", f"/v1/nodes/{quote(self._name)}/tier", seconds)
+            if reply.status != 200:
+                raise Unavailable(reply.detail)
+            try:
+                return [base64.b64decode(key, validate=True) for key in reply.json()["keys"]]
+            except (KeyError, TypeError, ValueError) as error:
+                raise Unavailable("the controller's keys are not understood") from error
+
+        return await self._asked_of_any(ask, _KEYS_SECONDS)
 
     async def _asked_of_any(self, ask: Callable[[Controller, float], Awaitable[_T]], timeout: float) -> _T:
         now = time.monotonic()

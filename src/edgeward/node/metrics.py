@@ -61,6 +61,7 @@ class Metrics:
     def _families(self, now: float, seen: Seen) -> Iterator[Metric]:
         yield from self._own(now, seen)
         yield from self._tiers(seen)
+        yield from self._redis()
         yield from self._certificates(now)
         yield from _envoy(seen)
         yield from _troubled(seen)
@@ -107,6 +108,19 @@ class Metrics:
             for tier, figure in figures.items():
                 counter.add_metric([tier], getattr(figure, what))
             yield counter
+
+    def _redis(self) -> Iterator[Metric]:
+        redis = self._reporting.redis
+        if redis is None:
+            return
+        yield _gauge("edgeward_node_redis_open", "1 while Redis is asked for certificates", int(redis.open))
+        text = "Questions to Redis that failed or took too long"
+        yield CounterMetricFamily("edgeward_node_redis_failures", text, value=redis.failures)
+        text = "Entries of Redis that were not believed, by the reason"
+        ignored = CounterMetricFamily("edgeward_node_redis_ignored", text, labels=["reason"])
+        for reason, count in sorted(redis.ignored.items()):
+            ignored.add_metric([reason], count)
+        yield ignored
 
     def _certificates(self, now: float) -> Iterator[Metric]:
         yield _gauge("edgeward_node_certificates", "In the sealed copy", self._copy.certificates())

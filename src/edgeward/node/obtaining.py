@@ -25,6 +25,7 @@ class Outcome:
     name: str
     kept: Kept | None
     trouble: bool = False
+    tier: str = "controller"
 
 
 class Obtaining:
@@ -39,6 +40,8 @@ class Obtaining:
         self._places = asyncio.Semaphore(_MOST_AT_ONCE)
         self._failures = 0
         self._last_log = float("-inf")
+        self.nearer: Callable[[str], Awaitable[Kept | None]] | None = None
+        """Who may have it, and is asked before."""
 
     def start(self, name: str, group: asyncio.TaskGroup) -> bool:
         """Begin, unless it has begun; False where too many are under way."""
@@ -59,7 +62,7 @@ class Obtaining:
         outcome = Outcome(name, None, trouble=True)
         try:
             async with asyncio.timeout(SECONDS), self._places:
-                outcome = Outcome(name, await self._fetch(name, SECONDS))
+                outcome = await self._found(name)
         except TimeoutError:
             self._log(name, "the controller does not answer in time")
         except Unavailable as error:
@@ -70,6 +73,12 @@ class Obtaining:
         finally:
             del self._flights[name]
             self._done(outcome)
+
+    async def _found(self, name: str) -> Outcome:
+        kept = None if self.nearer is None else await self.nearer(name)
+        if kept is not None:
+            return Outcome(name, kept, tier="redis")
+        return Outcome(name, await self._fetch(name, SECONDS))
 
     def _log(self, name: str, problem: str) -> None:
         """One line says it for all names of the next seconds."""

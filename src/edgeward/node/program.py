@@ -16,6 +16,7 @@ from edgeward.declaration import feed
 from edgeward.errors import Conflict, Invalid, Unavailable
 from edgeward.log import logger
 from edgeward.node import identity as identities
+from edgeward.node import redis_tier
 from edgeward.node.acting import Acting
 from edgeward.node.answering import Answering
 from edgeward.node.backends import Backends
@@ -32,12 +33,14 @@ from edgeward.node.link import Link
 from edgeward.node.metrics import Metrics
 from edgeward.node.proving import Proving
 from edgeward.node.publishing import Publishing
+from edgeward.node.redis_tier import RedisTier, Standing
 from edgeward.node.reporting import Reporting
 from edgeward.node.resolver import Resolver
 from edgeward.node.secrets import Kept
 from edgeward.node.state import State, Touched
 from edgeward.node.tiers import Tiers
 from edgeward.node.web import Web
+from edgeward.redis_tier.door import Door, Place
 from edgeward.xds.server import XdsServer
 
 log = logger(__name__)
@@ -86,9 +89,26 @@ class Node:
         self._metrics.caught_up = self._caught_up.total
         self._web = Web(self._state, self._metrics, self._answering, self._envoy)
         self._reporting.others = self._unmet
+        self._redis = None if config.redis is None else self._tier_in_redis(config.redis)
         self._xds = XdsServer(config.node_dir / "xds.sock", self._answering)
         self._unmet_since: dict[str, int] = {}
         self._group: asyncio.TaskGroup | None = None
+
+    def _tier_in_redis(self, place: Place) -> RedisTier:
+        self._redis_door = Door(place, redis_tier.TIMEOUT)
+        found = RedisTier(self._redis_door, self._standing, self._link.tier_keys, self._doubted)
+        self._answering.ask_before(found.find)
+        self._reporting.redis = found
+        self._link.followed = found.forget_keys
+        return found
+
+    def _standing(self) -> Standing:
+        """Give how far this node is; it knows nothing for sure where its copy is not whole."""
+        whole = self._state.complete and not self._copy.hidden
+        return Standing(self._following.since[1], self._state.revision if whole else 0)
+
+    def _doubted(self, names: set[str]) -> None:
+        self._answering.touched(Touched(names=names))
 
     async def run(self, ended: asyncio.Event) -> None:
         """Serve until ``ended`` is set: first what the sealed copy holds, then what the controller says."""
@@ -128,12 +148,15 @@ class Node:
             self._keep_addresses(),
             self._acting.run(),
             _watchdog(),
+            *([] if self._redis is None else [self._redis.run()]),
         ]
 
     async def _close(self) -> None:
         await self._link.close()
         await self._envoy.close()
         await self._resolver.close()
+        if self._redis is not None:
+            await self._redis_door.close()
         await asyncio.to_thread(self._copy.close)
 
     # --- what one part tells the others -------------------------------------------------------

@@ -18,6 +18,7 @@ from edgeward.node.backends import Backends
 from edgeward.node.envoy_admin import EnvoyAdmin, Seen
 from edgeward.node.last_good import LastGood
 from edgeward.node.publishing import Publishing
+from edgeward.node.redis_tier import RedisTier
 from edgeward.node.state import State
 from edgeward.node.tiers import Tiers
 
@@ -62,6 +63,7 @@ class Reporting:
         """What else to report as not taken."""
         self.root_log: Callable[[], LogHead | None] = lambda: None
         self._in_force = 0
+        self.redis: RedisTier | None = None
 
     def changed(self) -> None:
         self._due.set()
@@ -158,7 +160,14 @@ class Reporting:
                 misses=tiers.missed.misses,
                 evictions=tiers.missed.evictions,
             ),
+            **self._redis(),
         }
+
+    def _redis(self) -> dict[str, TierFigures]:
+        if self.redis is None:
+            return {}
+        counts = self.redis.counts
+        return {"redis": TierFigures(size=0, bound=0, hits=counts.hits, misses=counts.misses)}
 
     # --- answers ------------------------------------------------------------------------------
 
@@ -174,7 +183,11 @@ class Reporting:
             name = normalise(ask.name)
         except Invalid:
             return Answer(id=ask.id, tier="none")
+        tier: str
         tier, kept = self._tiers.where(name, now) if self._state.covered(name) else ("none", None)
+        if tier == "none" and self.redis is not None and self._state.covered(name):
+            kept = await self.redis.has(name)
+            tier = "none" if kept is None else "redis"
         resident = self._answering.holds(name)
         troubles, notes = await self._tried(name)
         return Answer(
