@@ -60,6 +60,11 @@ class Following:
         return self._copy.since()
 
     @property
+    def store(self) -> str:
+        """The identity of the store that is followed; blank where none was met yet."""
+        return self._store
+
+    @property
     def must_begin_anew(self) -> bool:
         """The sealed copy was found damaged, and this connection is not putting that right."""
         return self._copy.damaged and self._anew is None

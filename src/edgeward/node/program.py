@@ -105,7 +105,7 @@ class Node:
     def _standing(self) -> Standing:
         """Give how far this node is; it knows nothing for sure where its copy is not whole."""
         whole = self._state.complete and not self._copy.hidden
-        return Standing(self._following.since[1], self._state.revision if whole else 0)
+        return Standing(self._following.store, self._state.revision if whole else 0)
 
     def _doubted(self, names: set[str]) -> None:
         self._answering.touched(Touched(names=names))
