@@ -168,7 +168,7 @@ async def test_what_is_replaced_is_replaced_everywhere(edge):
 
 async def test_what_is_not_declared_any_more_or_withheld_goes(here, edge):
     admin = await here.token("other", "admin")
-    await here.http.post(f"/v1/certificates/{NAMES[1]}/deactivate", headers=admin)
+    assert (await here.http.put(f"/v1/withheld/{NAMES[1]}", json={}, headers=admin)).status_code == 201
 
     async def gone(name: str) -> bool:
         return await edge.near.has(name) is None and edge.near._head.fresh(time.time())

@@ -41,6 +41,8 @@ class Certificates:
         self._policy = policy
         self._authority = authority
         self._clock = clock
+        self.refused: Callable[[str], None] = lambda _name: None
+        """Called with names that no node may have a certificate for at this moment."""
 
     async def listed(
         self, who: Principal, where: Wanted, expiring: float | None, limit: int, after: str | None
@@ -89,7 +91,11 @@ class Certificates:
         not for it.
         """
         await self._allow_there(who, _canonical(name))
-        return await self._obtainer.obtain(name)
+        try:
+            return await self._obtainer.obtain(name)
+        except (Refused, NotFound):
+            self.refused(_canonical(name))
+            raise
 
     async def _allow_there(self, who: Principal, name: str) -> None:
         domain = self._policy().covering(name)

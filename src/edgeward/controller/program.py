@@ -161,13 +161,15 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     nodes.tier_keys = tier.keys
     if database.shared:
         nodes.urls = lambda: [shown["url"] for shown in fleet.shown() if shown["url"]]
+    listing = Certificates(database, obtainer, state.policy, certified.authority, clock)
+    listing.refused = lambda name: tier.missed(name, state.revision)
     cases = UseCases(
         access=access,
         declarations=declarations,
         tokens=Tokens(database, access, registry, clock),
         nodes=nodes,
         seeing=seeing,
-        certificates=Certificates(database, obtainer, state.policy, certified.authority, clock),
+        certificates=listing,
         bringing=Bringing(issuance, fulfiller.revoke, changed.set),
         explain=explainer,
         history=History(database, state, file, clock),

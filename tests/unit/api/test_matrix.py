@@ -74,6 +74,7 @@ ROUTES = {
     ("GET", "/v1/nodes/{name}/watch"): ("/v1/nodes/n1/watch", None, FOLLOW),
     ("POST", "/v1/nodes/{name}/report"): ("/v1/nodes/n1/report", REPORT, FOLLOW),
     ("POST", "/v1/nodes/{name}/answers"): ("/v1/nodes/n1/answers", {"id": "x", "tier": "none"}, FOLLOW),
+    ("GET", "/v1/nodes/{name}/tier"): ("/v1/nodes/n1/tier", None, FOLLOW),
     ("PUT", "/v1/nodes/{name}/labels"): ("/v1/nodes/n1/labels", {"labels": {"region": "eu"}}, GOVERN),
     ("DELETE", "/v1/nodes/{name}"): ("/v1/nodes/n1", None, GOVERN),
     ("GET", "/v1/certificates"): ("/v1/certificates", None, READ),
