@@ -50,6 +50,10 @@ class AuditLog:
         """Have the disk hold what was written."""
         os.fdatasync(self._file)
 
+    def close(self) -> None:
+        os.close(self._file)
+        os.close(self._within)
+
     def _append(self, data: bytes) -> None:
         if os.write(self._file, data) != len(data):
             os.ftruncate(self._file, self._size)

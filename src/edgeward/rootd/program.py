@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgeward.rootd import trusted
 from edgeward.rootd.audit import AuditLog
-from edgeward.rootd.serving import MOST_CONNECTIONS, Server
+from edgeward.rootd.serving import Server
 from edgeward.rootd.table.reading import Table
 
 SOCKET = "/run/edgeward-rootd/rootd.sock"
@@ -33,7 +33,7 @@ def main() -> int:
         _limit()
         os.close(made(given.log))
         table, log = Table(given.actions, {}, faces), AuditLog(given.log)
-        server = Server(_listener(given.socket), table, log)
+        server = Server(listening(given.socket)[0], table, log)
     except (trusted.Untrusted, KeyError, OSError) as error:
         print(f"edgeward rootd: {error}", file=sys.stderr)  # noqa: T201 - for who started it
         return 2
@@ -46,7 +46,7 @@ async def _serve(server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.end)
     loop.add_signal_handler(signal.SIGHUP, server.reload)
-    _notify("READY=1")
+    _say_ready()
     await server.run()
 
 
@@ -67,9 +67,8 @@ def _uid(name: str) -> int:
 
 
 def _limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(soft, 2 * MOST_CONNECTIONS + 512)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard >= 0 else wanted, hard))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -86,13 +85,16 @@ def made(path: Path) -> int:
     return trusted.directory(path)
 
 
-def _listener(path: Path) -> socket.socket:
-    """Give the socket systemd passed (sd_listen_fds(3)), else listen at a path, in place of a dead one's."""
+def listening(path: Path) -> tuple[socket.socket, int]:
+    """Give the socket systemd passed (sd_listen_fds(3)), else listen at a path, in place of a dead one's.
+
+    Its directory is locked as long as the descriptor, which comes along, is open.
+    """
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
         os.set_inheritable(3, False)
-        return socket.socket(fileno=3)
+        return socket.socket(fileno=3), 3
     within = made(path.parent)
-    fcntl.flock(within, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends
+    fcntl.flock(within, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         if stat.S_ISSOCK(os.stat(path.name, dir_fd=within, follow_symlinks=False).st_mode):
             os.unlink(path.name, dir_fd=within)
@@ -102,12 +104,12 @@ def _listener(path: Path) -> socket.socket:
     found.bind(f"/proc/self/fd/{within}/{path.name}")
     os.chmod(path.name, 0o666, dir_fd=within)  # noqa: S103 - who somebody is decides, not who may connect
     found.listen(socket.SOMAXCONN)
-    return found
+    return found, within
 
 
-def _notify(state: str) -> None:
+def _say_ready() -> None:
     """Tell the manager (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] in ("/", "@"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.sendto(state.encode(), address.replace("@", "\0", 1))
+            sender.sendto(b"READY=1", address.replace("@", "\0", 1))

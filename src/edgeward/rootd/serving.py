@@ -52,7 +52,6 @@ class Server:
         self._unlogged: list[dict[str, Any]] = []
         self._refreshed = 0.0
         self._ended = asyncio.Event()
-        self._work: set[asyncio.Task[None]] = set()
         listener.setblocking(False)
 
     async def run(self) -> None:
@@ -66,8 +65,7 @@ class Server:
         loop.remove_reader(self._listener)
         for connection in [c for c in self._connections if not c.is_busy]:
             self._drop(connection)
-        if self._work:
-            await asyncio.wait(self._work)
+        await asyncio.gather(*(c.task for c in self._connections), return_exceptions=True)
         self._keep()
 
     def end(self) -> None:
@@ -112,8 +110,6 @@ class Server:
         connection.socket.setblocking(False)
         self._connections[connection] = None
         connection.task = asyncio.create_task(self._serve(connection))
-        self._work.add(connection.task)
-        connection.task.add_done_callback(self._work.discard)
 
     def _drop(self, connection: _Connection) -> None:
         self._connections.pop(connection, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,6 @@ def place(state_dir: Path) -> Path:
     return path
 
 
-def closed(log: AuditLog) -> None:
-    os.close(log._file)
-    os.close(log._within)
-
-
 def written(place: Path, count: int, most_bytes: int = 1 << 20) -> AuditLog:
     log = AuditLog(place, most_bytes)
     for index in range(count):
@@ -38,7 +32,7 @@ def verified(place: Path, anchors: dict[int, str] | None = None) -> chain.Verifi
 
 
 def test_what_rootd_writes_is_whole(place):
-    closed(written(place, 20))
+    written(place, 20).close()
     log = written(place, 20)
 
     found = verified(place, {log.number: log.newest})
@@ -61,7 +55,7 @@ def test_any_changed_byte_and_any_missing_line_tells(place, data):
     for path in place.iterdir():
         path.unlink()
     log = written(place, 12)
-    closed(log)
+    log.close()
     text = (place / NAME).read_bytes()
     if data.draw(st.booleans(), label="cut a line"):
         lines = text.splitlines(keepends=True)
@@ -78,7 +72,7 @@ def test_any_changed_byte_and_any_missing_line_tells(place, data):
 
 def test_a_log_that_root_wrote_anew_in_whole_is_told_by_what_the_controller_knows(place, state_dir):
     log = written(place, 5)
-    closed(log)
+    log.close()
     (place / NAME).unlink()
     forged = AuditLog(place)
     for _ in range(5):
@@ -86,14 +80,14 @@ def test_a_log_that_root_wrote_anew_in_whole_is_told_by_what_the_controller_know
 
     assert verified(place).problems == []  # the chain alone cannot tell
     assert verified(place, {log.number: log.newest}).problems
-    closed(forged)
+    forged.close()
     (place / NAME).write_bytes(b"".join((place / NAME).read_bytes().splitlines(keepends=True)[:3]))
     assert "cut off" in str(verified(place, {log.number: log.newest}).problems)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 30])
 def test_a_line_torn_by_a_kill_stays_in_the_chain(place, cut):
-    closed(written(place, 5))
+    written(place, 5).close()
     with (place / NAME).open("r+b") as file:
         file.truncate(file.seek(0, 2) - cut)
     log = written(place, 5)
@@ -104,7 +98,7 @@ def test_a_line_torn_by_a_kill_stays_in_the_chain(place, cut):
 
 
 def test_a_kill_in_the_middle_of_a_rotation_leaves_the_chain_whole(place):
-    closed(written(place, 5))
+    written(place, 5).close()
     (place / NAME).rename(place / f"{NAME}.1")
     log = written(place, 5)
 
@@ -117,7 +111,7 @@ def test_two_cannot_write_one_log(place):
 
     with pytest.raises(Untrusted, match="another rootd"):
         AuditLog(place)
-    closed(first)
+    first.close()
 
 
 def test_a_log_that_is_a_link_is_not_written(place, state_dir):
