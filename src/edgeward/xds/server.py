@@ -114,7 +114,7 @@ class XdsServer:
             self._program.closed(connection)
 
     async def _both_ways(self, connection: Connection, context: Any) -> None:
-        writer = asyncio.create_task(_write(connection, context))
+        writer = asyncio.create_task(self._write(connection, context))
         warming = asyncio.create_task(_not_for_ever(connection))
         try:
             with _cut():
@@ -137,6 +137,15 @@ class XdsServer:
             if moved:
                 self._notice(connection)
 
+    async def _write(self, connection: Connection, context: Any) -> None:
+        with _cut():
+            while True:
+                await connection.wanted()
+                moved = not connection.delta.at_rest
+                await connection.speak(context)
+                if moved:  # an Envoy that has all of it already is told nothing, and acknowledges nothing
+                    self._notice(connection)
+
     def _notice(self, connection: Connection) -> None:
         revision = connection.delta.in_force
         if revision is not None and revision != connection.revision:
@@ -147,13 +156,6 @@ class XdsServer:
 def _cut() -> contextlib.suppress:
     """What grpc raises where Envoy has gone."""
     return contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, grpc.aio.UsageError)
-
-
-async def _write(connection: Connection, context: Any) -> None:
-    with _cut():
-        while True:
-            await connection.wanted()
-            await connection.speak(context)
 
 
 async def _not_for_ever(connection: Connection) -> None:

@@ -21,12 +21,14 @@ from tests.unit.xds.test_delta import FULL, held, state
 class Program:
     def __init__(self) -> None:
         self.connections: list[Connection] = []
+        self.known = True
         self.settlements = 0
         self.later: list[str] = []
 
     def opened(self, connection: Connection) -> None:
         self.connections.append(connection)
-        connection.delta.offer(state(1, FULL))
+        if self.known:
+            connection.delta.offer(state(1, FULL))
 
     def told(self, connection: Connection, events: Sequence[Event]) -> None:
         for event in events:
@@ -92,6 +94,24 @@ async def test_a_new_connection_of_the_same_envoy_is_sent_nothing(program: Progr
 
     assert envoy.responses == before
     assert program.connections == []
+
+
+async def test_an_envoy_that_has_what_is_learned_only_later_has_settled_then(
+    program: Program, state_dir: Path
+) -> None:
+    envoy = Envoy()
+    async with connected(state_dir / "xds.sock", envoy) as client:
+        await client.settle()
+    program.known = False
+    async with connected(state_dir / "xds.sock", envoy) as client:
+        await client.settle()
+        assert program.settlements == 1, "nothing is known that it could have taken in"
+
+        program.connections[-1].delta.offer(state(1, FULL))
+        program.connections[-1].flush()
+        await client.settle()
+
+        assert program.settlements == 2
 
 
 async def test_the_socket_is_for_its_owner_alone(program: Program, state_dir: Path) -> None:
