@@ -231,7 +231,7 @@ class Identity(Said):
 _NEWER: Final[Mapping[type[Value], set[str]]] = {
     Hello: {"protocol", "controllers"},
     Ping: {"ready"},
-    Report: {"left_out", "protocol"},
+    Report: {"left_out", "protocol", "root_log"},
     Identity: {"controllers"},
 }
 """Fields that protocol 1 did not have."""
