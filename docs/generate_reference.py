@@ -14,7 +14,7 @@ from edgeward.parsing import Value
 from edgeward.sealing import Sealed
 
 TARGET = Path(__file__).parent / "reference" / "configuration.md"
-SINGLE = ("listen", "cache", "budgets", "openresty")
+SINGLE = ("listen", "cache", "budgets", "alarms", "openresty")
 COMMON = {
     "name": "1 to 100 letters, digits, dots, hyphens and underscores.",
     "project": "Whose object it is; roles are given by project.",
@@ -25,8 +25,9 @@ HEAD = """# Configuration reference
 
 One YAML file declares everything; REST takes and gives the same fields as JSON under `/v1/KIND/NAME`.
 Durations are seconds as numbers or `500ms`, `30s`, `5m`, `1h`, `7d`; sizes are bytes or `64k`, `10m`, `1g`.
-`listen`, `cache` and `budgets` are one map each, all other kinds are lists of objects. Every object may name
-its `project` (default `default`); names of domains are unique over all projects, other names within one.
+`listen`, `cache`, `budgets`, `alarms` and `openresty` are one map each, all other kinds are lists of
+objects. Every object may name its `project` (default `default`); names of domains are unique over all
+projects, other names within one.
 The `ca` of a backend can be read from elsewhere: `{file: PATH}` or `{env: NAME}`. A secret is its
 text, or one of these; it is stored sealed, and shown as `{kept: DIGEST}`: keep the one that is stored there.
 

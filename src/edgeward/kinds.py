@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeward import passage
-from edgeward.certificates.model import UPLOADED, Budgets, Cache, Domain, Issuer, Withheld
+from edgeward.certificates.model import UPLOADED, Alarms, Budgets, Cache, Domain, Issuer, Withheld
 from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
 from edgeward.domain_name import CATCH_ALL, normalise_host, patterns_of, wildcard_of
 from edgeward.errors import Problem
@@ -26,6 +26,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("listen", Listen),
         Kind("cache", Cache),
         Kind("budgets", Budgets),
+        Kind("alarms", Alarms, secrets=(("authorization",),)),
         Kind(
             "openresty",
             OpenResty,

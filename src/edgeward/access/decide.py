@@ -23,6 +23,7 @@ _CHANGES: dict[str, Right] = {
     "listen": Right.GOVERN,
     "cache": Right.GOVERN,
     "budgets": Right.GOVERN,
+    "alarms": Right.GOVERN,
     "openresty": Right.GOVERN,
     "issuers": Right.ADMINISTER,
     "domains": Right.CHANGE,

@@ -244,6 +244,19 @@ class Budgets(Value):
     """Below all there are."""
 
 
+class Alarms(Value):
+    """Who is told of certificates that are not renewed in time; one object, named ``alarms``.
+
+    A certificate is late when half of the time for its renewal has gone: with a sixth of its life left, a
+    quarter where that is below ten days. It is told of at once, and each day until it is renewed.
+    """
+
+    webhook: str | None = Field(default=None, pattern=r"^https?://[^\s/]+(/[^\s]*)?$", max_length=1000)
+    """URL they are sent to: a POST of JSON with ``alarm``, ``count`` and ``certificates``."""
+    authorization: Sealed | None = None
+    """What is sent with it as the header ``Authorization``."""
+
+
 class Cache(Value):
     """Bounds and durations of the tiers on every node; one object, named ``cache``."""
 

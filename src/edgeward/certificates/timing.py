@@ -8,6 +8,8 @@ from edgeward.certificates.fulfilment import Window
 
 _DAY: Final = 86400.0
 _SHORT: Final = 10 * _DAY
+_MARGIN_OF_SHORT: Final = 1 / 4
+_MARGIN: Final = 1 / 6
 _SPREAD: Final = 1 / 10
 _WAITS: Final = (60.0, 600.0, 6000.0, _DAY)
 _OUTAGE_WAITS: Final = _WAITS[:2]
@@ -29,7 +31,12 @@ def renewal(not_before: float, not_after: float, spread: float, window: Window |
 def margin(not_before: float, not_after: float) -> float:
     """Give when a certificate that is still not renewed is told of: half of the time for renewal has gone."""
     life = not_after - not_before
-    return not_after - life * (1 / 4 if life < _SHORT else 1 / 6)
+    return not_after - life * (_MARGIN_OF_SHORT if life < _SHORT else _MARGIN)
+
+
+def margin_shares() -> tuple[float, float, float]:
+    """Give below which life in seconds which share of it is the margin, and which above."""
+    return _SHORT, _MARGIN_OF_SHORT, _MARGIN
 
 
 def next_try(attempts: int, now: float, expires: float | None, *, outage: bool = False) -> float:

@@ -125,6 +125,7 @@ KINDS: Final[Sequence[Listed]] = (
     Listed("listen", declared=True, single=True),
     Listed("cache", declared=True, single=True),
     Listed("budgets", declared=True, single=True),
+    Listed("alarms", declared=True, single=True),
     Listed("openresty", declared=True, single=True),
     Listed("issuers", {**_OBJECT, "lifetime": _lifetime, **_SOURCE}, declared=True),
     Listed(

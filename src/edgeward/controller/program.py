@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -27,7 +27,7 @@ from edgeward.api import keys as key_routes
 from edgeward.api import orders as order_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
-from edgeward.certificates import eager, orders, renew, tickets
+from edgeward.certificates import alarms, eager, orders, renew, tickets
 from edgeward.certificates.acme.fulfiller import AcmeFulfiller
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.lookups import Dns
@@ -35,6 +35,7 @@ from edgeward.certificates.obtain import Obtainer
 from edgeward.certificates.permission import Permission
 from edgeward.certificates.planner import Planner
 from edgeward.certificates.preflight import Preflight
+from edgeward.certificates.webhook import Webhook
 from edgeward.controller import entry, starting, sweeping
 from edgeward.controller.actions import Actions
 from edgeward.controller.asking import Questions
@@ -64,7 +65,7 @@ from edgeward.controller.tier import Tier
 from edgeward.controller.tokens import Tokens
 from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, open_database
-from edgeward.database.leases import Leases
+from edgeward.database.leases import Lease, Leases
 from edgeward.errors import EdgewardError
 from edgeward.gateway.model import Address
 from edgeward.kinds import KINDS
@@ -96,6 +97,7 @@ class Parts:
     obtainer: Obtainer
     planner: Planner
     fulfiller: AcmeFulfiller
+    alarm: Callable[[Lease], Awaitable[None]]
     file: WatchedFile | None
     cases: UseCases
     app: FastAPI
@@ -135,6 +137,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     obtainer = Obtainer(issuance, permission=Permission(database, state.budgets))
     fulfiller = AcmeFulfiller(database, seal, clock)
     preflight = Preflight(Dns(settings.dns_servers), lambda: state.listen().public, fulfiller.identities)
+    webhook = Webhook(seal)
     planner = Planner(issuance, fulfiller, preflight.check)
     database.on(orders.TOPIC, lambda _: issuance.ordered.set())
     declarations = Declarations(database, state, seal, clock)
@@ -213,6 +216,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         obtainer=obtainer,
         planner=planner,
         fulfiller=fulfiller,
+        alarm=lambda lease: alarms.run(issuance, state.alarms, webhook.tell, lease),
         file=file,
         cases=cases,
         app=app,
@@ -277,6 +281,7 @@ async def _serve(parts: Parts) -> None:
             parts.obtainer.run(),
             parts.leases.work("renewal", lambda lease: renew.run(parts.issuance, lease)),
             parts.leases.work(orders.LEASE, parts.planner.run),
+            parts.leases.work("alarms", parts.alarm),
             parts.leases.work("sweeping", lambda lease: sweeping.run(parts.database, parts.leases, lease)),
             parts.keys.run(),
             parts.leases.work("keys", parts.keys.work),

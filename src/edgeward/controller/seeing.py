@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 from edgeward import __version__
 from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import Principal
+from edgeward.certificates import alarms, orders
 from edgeward.certificates import store as certificates
 from edgeward.certificates.obtain import Obtainer
 from edgeward.controller import remembered
@@ -137,6 +139,7 @@ class Seeing:
         numbers("edgeward_objects", "Declared objects", "kind", dict(objects))
         numbers("edgeward_certificates", "Stored certificates, by when they end", "ends", dict(held))
         self._node_figures()
+        await self._order_figures()
         openresty_figures.tell(self._metrics, self.openresty())
         number("edgeward_login_failures", "Refused log-ins since the start", self._access.failures)
         number("edgeward_obtaining", "Names being obtained or waiting for it", self._obtainer.waiting)
@@ -145,6 +148,22 @@ class Seeing:
             number("edgeward_file_applied", "1 where the file is in force", outcome.state == "applied")
             number("edgeward_file_tried_timestamp_seconds", "When the file was last tried", outcome.at)
         return self._metrics.text()
+
+    async def _order_figures(self) -> None:
+        now, numbers = self._clock(), self._metrics.numbers
+        try:
+            async with self._database.reading() as connection:
+                counted = await orders.counts(connection)
+                late = await alarms.late(connection, self._state.policy(), now)
+        except Unreachable:
+            return
+        for field, index in (("state", 1), ("reason", 0)):
+            found = Counter[str]()
+            for key, number in counted.items():
+                found[key[index]] += number
+            numbers(f"edgeward_orders_by_{field}", f"Orders of certificates, by {field}", field, dict(found))
+        help_text = f"Certificates not renewed in time, {alarms.MOST} at most"
+        self._metrics.number("edgeward_certificates_late", help_text, len(late))
 
     def _node_figures(self) -> None:
         nodes = list(self._registry)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward import whereabouts
-from edgeward.certificates.model import Budgets, Cache, Domain
+from edgeward.certificates.model import Alarms, Budgets, Cache, Domain
 from edgeward.certificates.policy import Policy
 from edgeward.database.engine import Database, current_revision
 from edgeward.declaration import store
@@ -84,6 +84,10 @@ class State:
     def budgets(self) -> Budgets:
         found = self.stored.get(Key("budgets", DEFAULT_PROJECT, "budgets"))
         return found.value if found is not None and isinstance(found.value, Budgets) else Budgets()
+
+    def alarms(self) -> Alarms:
+        found = self.stored.get(Key("alarms", DEFAULT_PROJECT, "alarms"))
+        return found.value if found is not None and isinstance(found.value, Alarms) else Alarms()
 
     async def catch_up(self, connection: AsyncConnection) -> None:
         """Take in what was committed since, as this connection sees it."""

@@ -10,7 +10,7 @@ from edgeward.errors import Conflict
 from edgeward.parsing import Value
 
 DEFAULT_PROJECT = "default"
-SINGLETONS = ("listen", "cache", "budgets", "openresty")
+SINGLETONS = ("listen", "cache", "budgets", "alarms", "openresty")
 """Kinds of which there is one object, named like its kind."""
 
 

@@ -1,0 +1,108 @@
+"""Tells when certificates are not renewed in time: by a webhook, in the log and in each name's history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import case, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edgeward.certificates import issuances, orders
+from edgeward.certificates.issuances import Happened
+from edgeward.certificates.issue import Issuance
+from edgeward.certificates.model import Alarms
+from edgeward.certificates.policy import Policy
+from edgeward.certificates.timing import margin_shares
+from edgeward.database import schema
+from edgeward.database.leases import Lease, Taken, held
+from edgeward.errors import EdgewardError
+from edgeward.log import logger
+
+MOST: Final = 1000
+"""Late certificates that are looked at: more than that is one trouble, not a thousand."""
+_EVERY: Final = 60.0
+_AGAIN: Final = 86400.0
+_LATE: Final = "late"
+_LONGEST_LIFE: Final = 400 * 86400.0
+_columns = schema.certificates.c
+_log = logger("edgeward.certificates.alarms")
+
+
+@dataclass(frozen=True)
+class Late:
+    """A certificate under its safety margin; ``problem``: why it was not had anew, where that is known."""
+
+    name: str
+    project: str
+    issuer: str
+    not_after: float
+    problem: str | None = None
+
+
+Tell = Callable[[Alarms, Sequence[Late]], Awaitable[None]]
+"""Raises Unavailable where nobody took it."""
+
+
+async def late(connection: AsyncConnection, policy: Policy, now: float) -> list[Late]:
+    """Give what is under its margin and still wanted, the first to end first; MOST of them at most."""
+    life = _columns.not_after - _columns.not_before
+    short, of_short, of_long = margin_shares()
+    share = case((life < short, of_short), else_=of_long)
+    query = select(_columns.name, _columns.project, _columns.issuer, _columns.not_after)
+    query = query.where(
+        _columns.not_after < now + _LONGEST_LIFE * of_long,
+        _columns.not_after - life * share < now,
+        _columns.leader.is_(None),
+        _columns.algorithm == "ecdsa",
+    )
+    rows = await connection.execute(query.order_by(_columns.not_after).limit(MOST))
+    found = [Late(*row) for row in rows if policy.wanted(row.name) is not None]
+    ordered = await orders.states(connection, [one.name for one in found])
+    return [_with(one, ordered.get(one.name)) for one in found]
+
+
+async def run(issuance: Issuance, declared: Callable[[], Alarms], tell: Tell, lease: Lease) -> None:
+    """Look every minute, until cancelled; who is late is told of once a day, again after a failure."""
+    while True:
+        try:
+            await look(issuance, declared(), tell, lease)
+        except Taken:
+            raise
+        except EdgewardError as error:
+            _log.warning("alarms wait", reason=str(error))
+        await asyncio.sleep(_EVERY)
+
+
+async def look(
+    issuance: Issuance, declared: Alarms, tell: Tell, lease: Lease | None = None
+) -> Sequence[Late]:
+    """Tell of what is late and was not told of for a day, and give it."""
+    now = issuance.clock()
+    async with issuance.database.reading() as connection:
+        found = await late(connection, issuance.policy(), now)
+        told = await _told(connection, [one.name for one in found], now - _AGAIN)
+    fresh = [one for one in found if one.name not in told]
+    if not fresh:
+        return ()
+    if declared.webhook is not None:
+        await tell(declared, fresh)
+    for one in fresh[:10]:
+        _log.error("certificate not renewed in time", name=one.name, issuer=one.issuer, reason=one.problem)
+    lines = [Happened(o.name, o.project, o.issuer, now, _LATE, problem=o.problem) for o in fresh]
+    async with issuance.database.writing() as writing:
+        await held(writing, lease)
+        await issuances.record(writing, lines)
+    return fresh
+
+
+async def _told(connection: AsyncConnection, names: Sequence[str], since: float) -> set[str]:
+    own = schema.issuances.c
+    query = select(own.name).where(own.at > since, own.outcome == _LATE)
+    return set((await connection.execute(query)).scalars()) & set(names)
+
+
+def _with(one: Late, queued: orders.Queued | None) -> Late:
+    return Late(one.name, one.project, one.issuer, one.not_after, queued.problem if queued else None)
