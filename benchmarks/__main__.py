@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import change, fleet, handshake, issuance, memory, request, scale, stored, table, unknown
+from benchmarks import (
+    change,
+    fleet,
+    handshake,
+    issuance,
+    memory,
+    request,
+    root,
+    scale,
+    stored,
+    table,
+    unknown,
+)
 from benchmarks.edgeward import EAGER, Edgeward, edgeward
 from benchmarks.material import material
 from benchmarks.peers import NAME, Contender, Scene, backend, peers, program
@@ -23,7 +35,7 @@ from benchmarks.visits import ROOT
 
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown")
-_LARGE = ("change", "fleet", "scale")
+_LARGE = ("change", "fleet", "scale", "root")
 MEASUREMENTS = (*_SMALL, *_LARGE)
 
 
@@ -126,6 +138,7 @@ def _small(run: Run, directory: Path, port: int) -> None:
 def _large(run: Run, directory: Path, port: int) -> None:
     """Measure what has an installation of its own, so that nothing else is in its figures."""
     size = run.size
+    run.add("root", lambda: root.measure(directory / "root", 1000))
     if run.wants("change"):
         with edgeward(directory / "changed", port) as ours:
             place = directory / "change"
