@@ -17,6 +17,7 @@ from benchmarks import (
     change,
     fleet,
     handshake,
+    hostile,
     issuance,
     memory,
     request,
@@ -34,7 +35,7 @@ from benchmarks.table import FAILED, Row
 from benchmarks.visits import ROOT
 
 OUTPUT = ROOT / "benchmarks" / "result.json"
-_SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown")
+_SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
 _LARGE = ("change", "fleet", "scale", "root")
 MEASUREMENTS = (*_SMALL, *_LARGE)
 
@@ -131,7 +132,7 @@ def _small(run: Run, directory: Path, port: int) -> None:
         if run.wants("handshake", "request"):
             _beside_peers(run, directory, port, ours)
         run.add("issuance", partial(issuance.measure, ours, run.size.first_visits))
-        if run.wants("stored", "memory", "unknown"):
+        if run.wants("stored", "memory", "unknown", "hostile"):
             _with_many_names(run, ours, empty_mb)
 
 
@@ -176,7 +177,9 @@ def _with_many_names(run: Run, ours: Edgeward, empty_mb: float) -> None:
     run.add("stored", lambda: stored.measure(ours, names[: size.new_names]))
     if run.wants("memory", "unknown"):
         run.attempt("memory", lambda: memory.measure(ours, names, empty_mb))
-    run.add("unknown", lambda: unknown.measure(ours, names[-100:], size.unknown_names, size.unknown_seconds))
+    flood = names[-100:], size.unknown_names, size.unknown_seconds
+    run.add("unknown", lambda: unknown.measure(ours, *flood))
+    run.add("hostile", lambda: hostile.measure(ours, *flood))
 
 
 def _declared(ours: Edgeward, names: Sequence[str]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Program: names that nobody declared, as fast as it can; it asks and never computes a key.
+"""Program: names that nobody ever heard of, as fast as it can; it asks and never computes a key.
 
 Every connection sends one prepared ClientHello with a name of its own, and reads how it is turned away.
 """
@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-_TEMPLATE = "nobody-knows-0000000.unknown.bench.example"
+_LABEL = "nobody-knows-0000000"
 _ALERT, _HANDSHAKE = 0x15, 0x16
 _PATIENCE = 15.0
 
@@ -28,13 +28,15 @@ class Flood:
     count: int
     seconds: float
     at_once: int = 64
+    suffix: str = "unknown.bench.example"
+    """What the names are below."""
 
 
 @dataclass(frozen=True)
 class Flooded:
     refused: int
     served: int
-    """Handshakes that went on: there must be none."""
+    """Handshakes that went on."""
     unanswered: int
     seconds: float
     cpu_seconds: float
@@ -51,7 +53,8 @@ def client_hello(name: str) -> bytes:
 class _Flooding:
     def __init__(self, flood: Flood) -> None:
         self._flood = flood
-        self._before, self._after = client_hello(_TEMPLATE).split(_TEMPLATE.encode())
+        self._name = f"{_LABEL}.{flood.suffix}"
+        self._before, self._after = client_hello(self._name).split(self._name.encode())
         self._selector = selectors.DefaultSelector()
         self._begun: dict[socket.socket, float] = {}
         self._sent = 0
@@ -88,7 +91,7 @@ class _Flooding:
     def _go_on(self, connection: socket.socket, events: int) -> None:
         try:
             if events & selectors.EVENT_WRITE:
-                name = _TEMPLATE.replace("0000000", f"{self._sent:07}")
+                name = self._name.replace("0000000", f"{self._sent:07}")
                 connection.send(self._before + name.encode() + self._after)
                 self._sent += 1
                 self._selector.modify(connection, selectors.EVENT_READ)

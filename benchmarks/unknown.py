@@ -22,7 +22,7 @@ def measure(edgeward: Edgeward, known: Sequence[str], count: int, seconds: float
     """Flood with at most ``count`` names for at most ``seconds`` while resident names are visited."""
     envoy = edgeward.parts["envoy"]
     certificates, memory, cpu = edgeward.certificates(), rss_mb(envoy), edgeward.cpu()
-    flooded, told = _flood(edgeward, known, Flood(edgeward.port, count, seconds))
+    flooded, told = together(edgeward, known, Flood(edgeward.port, count, seconds))
     spent = {part: used - cpu[part] for part, used in edgeward.cpu().items()}
     grown, made = rss_mb(envoy) - memory, edgeward.certificates() - certificates
     answered = flooded.refused + flooded.served
@@ -47,7 +47,7 @@ def measure(edgeward: Edgeward, known: Sequence[str], count: int, seconds: float
     ]  # fmt: skip
 
 
-def _flood(edgeward: Edgeward, known: Sequence[str], flood: Flood) -> tuple[Flooded, Told]:
+def together(edgeward: Edgeward, known: Sequence[str], flood: Flood) -> tuple[Flooded, Told]:
     """Run both; the flood is nice to all others, as one from elsewhere would be."""
     prober = Visitor(Visits(edgeward.port, known, _KNOWN_RATE, 8, edgeward.ca, endless=True), niceness=-5)
     try:
