@@ -104,6 +104,8 @@ class FakeController:
         self.sent = 0
         """Messages of feeds that carry changes."""
         self.refuse_obtain = False
+        self.no_new_names = False
+        """There were too many: said of each name that has no certificate."""
         self.obtain_seconds = 0.0
         self.big_transactions = 0
         """Split each reset after so many objects into parts."""
@@ -336,6 +338,9 @@ class FakeController:
         if self.refuse_obtain:
             return JSONResponse({"detail": f"no domain lets {name} have a certificate"}, 403)
         issued = self.objects.get(("certificates", "default", name))
+        if issued is None and self.no_new_names:
+            kind = "urn:edgeward:problem:no-new-names"
+            return JSONResponse({"type": kind, "detail": "there are enough new names"}, 403)
         if issued is None:
             issued = self.authority.issue(name)
             self.change({("certificates", name): issued})

@@ -62,6 +62,24 @@ def test_a_name_the_controller_refuses_is_not_asked_for_again_at_once(edge: Rig)
     assert within(1, lambda: edge.served("a.new.example"), "what is issued to be served") < 1
 
 
+def test_where_there_may_be_no_more_new_names_they_are_not_asked_for_one_by_one(edge: Rig) -> None:
+    edge.controller.declare("*.new.example", "*.other.example")
+    edge.controller.certify("known.new.example")
+    edge.controller.no_new_names = True
+    edge.start()
+    with ThreadPoolExecutor(4) as visitors:
+        seen = set(visitors.map(edge.visit, [f"n{n}.new.example" for n in range(400)]))
+
+    assert seen == {None}
+    assert len(edge.controller.obtained) < 100
+    assert edge.served("known.new.example")
+    edge.controller.no_new_names = False
+    assert edge.served("a.other.example"), "another domain has names left"
+    edge.controller.certify("b.new.example")
+    within(3, lambda: edge.served("b.new.example"), "what is issued to be served")
+    within(3, lambda: edge.served("c.new.example"), "new names to be asked for again")
+
+
 def test_names_nobody_declared_cost_neither_the_controller_nor_envoy(edge: Rig) -> None:
     edge.controller.declare("shop.example")
     edge.controller.certify("shop.example")

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from edgeward.access.model import Throttled, Unauthenticated
+from edgeward.certificates.budgets import Exhausted
 from edgeward.declaration.model import Outdated
 from edgeward.errors import Conflict, EdgewardError, Invalid, NotFound, Problem, Refused, Unavailable
 from edgeward.log import logger
@@ -25,6 +26,7 @@ _STATUS: tuple[tuple[type[EdgewardError], int, str], ...] = (
     (Invalid, 422, "Invalid input"),
     (NotFound, 404, "Not found"),
     (Conflict, 409, "Conflict"),
+    (Exhausted, 403, "No new names"),
     (Refused, 403, "Not allowed"),
     (Unavailable, 503, "Not available now"),
 )

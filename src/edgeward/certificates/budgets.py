@@ -26,6 +26,10 @@ _SHARE_AHEAD: Final = 20
 _columns = budgets.c
 
 
+class Exhausted(Refused):
+    """There may be no more new names for a while, whichever: nodes need not ask for each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Purse:
     """What is counted together: ``scope`` is domain, project or all."""
@@ -55,7 +59,7 @@ class Ledger:
         self._turn = asyncio.Lock()
 
     async def take(self, limits: Mapping[Purse, int], now: float) -> None:
-        """Take one from each purse, or from none; raises Refused where one is empty."""
+        """Take one from each purse, or from none; raises Exhausted where one is empty."""
         slot = int(now // _SLOT_SECONDS)
         async with self._turn:
             self._refuse_empty(limits, slot)
@@ -75,7 +79,9 @@ class Ledger:
     def _refuse_empty(self, limits: Mapping[Purse, int], slot: int) -> None:
         for purse, limit in limits.items():
             if self._of(purse, slot).empty:
-                raise Refused(f"{limit} new names {purse} within an hour are all there may be; raise budgets")
+                raise Exhausted(
+                    f"{limit} new names {purse} within an hour are all there may be; raise budgets"
+                )
 
     async def _fill(self, lacking: Mapping[Purse, int], slot: int) -> None:
         async with self._database.writing() as writing:

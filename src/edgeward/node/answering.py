@@ -24,6 +24,9 @@ from edgeward.xds.server import Connection
 from edgeward.xds.snapshot import Snapshot
 
 _TROUBLE_SECONDS = 1.0
+_CLOSED_SECONDS = 1.0
+"""How long no new name of a domain is asked for after one was refused because there were too many: a name
+that has a certificate by then is known here within that time."""
 _MOST_WAITING = 10_000
 
 
@@ -47,7 +50,8 @@ class Answering:
         self._tiers = tiers
         self._keep = keep
         self._changed = changed
-        self._obtaining = Obtaining(fetch, self._obtained)
+        self._obtaining = Obtaining(fetch, self._obtained, self._is_closed)
+        self._closed: dict[str, float] = {}
         self._waiting: dict[str, set[tuple[Connection, str]]] = {}
         self._snapshot: Snapshot | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -118,6 +122,8 @@ class Answering:
             self.handshakes[found.tier, "served"] += 1
         elif self._tiers.is_miss(name, now):
             self._deny(connection, ask.name, "missed", "not to be had")
+        elif self._is_closed(name):
+            self._deny(connection, ask.name, "missed", "too many new names")
         else:
             self._obtain(connection, ask.name, name)
 
@@ -162,8 +168,15 @@ class Answering:
             return
         self._waiting.setdefault(name, waiting).add((connection, asked))
 
+    def _is_closed(self, name: str) -> bool:
+        return (
+            bool(self._closed) and self._closed.get(self._state.covering(name) or "", 0.0) > time.monotonic()
+        )
+
     def _obtained(self, outcome: Outcome) -> None:
         now, name, kept = time.time(), outcome.name, outcome.kept
+        if outcome.closed and (pattern := self._state.covering(name)) is not None:
+            self._closed[pattern] = time.monotonic() + _CLOSED_SECONDS
         if kept is not None and kept.revision <= self._state.revision:
             found = self._tiers.find(name, now)  # the feed has said this, and maybe more since
             kept = found.kept if found else None
@@ -201,6 +214,7 @@ class Answering:
     def touched(self, touched: Touched) -> None:
         """Forget everywhere what a change makes doubtful."""
         self._tiers.invalidate(touched)
+        self._closed.clear()
         if touched.cache:
             self._tiers.resize(self._state.cache)
             self.residency.resize(self._state.cache)

@@ -32,6 +32,14 @@ class Reply:
             raise Unavailable("the answer is not JSON; is this the right address?") from error
 
     @property
+    def kind(self) -> str:
+        """Give which problem a problem document is about, blank where it does not say."""
+        try:
+            return str(json.loads(self.body).get("type")).rpartition(":")[2]
+        except (ValueError, AttributeError):
+            return ""
+
+    @property
     def detail(self) -> str:
         """Give what a problem document says, or the status where there is none."""
         try:

@@ -21,6 +21,7 @@ from edgeward.node.catching_up import CatchingUp
 from edgeward.node.controllers import Controller, Controllers
 from edgeward.node.following import Following, certificate_of
 from edgeward.node.http import Reply
+from edgeward.node.obtaining import NoNewNames
 from edgeward.node.secrets import Kept
 
 log = logger(__name__)
@@ -294,6 +295,8 @@ async def _challenged(controller: Controller, kind: str, key: str, timeout: floa
 
 
 def _kind(reply: Reply) -> EdgewardError:
+    if reply.status == 403 and reply.kind == "no-new-names":
+        return NoNewNames(reply.detail)
     if reply.status in (401, 403):
         return Refused(reply.detail)
     if reply.status == 404:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from edgeward.errors import EdgewardError, Unavailable
+from edgeward.errors import EdgewardError, Refused, Unavailable
 from edgeward.log import logger
 from edgeward.node.secrets import Kept
 
@@ -26,14 +26,26 @@ class Outcome:
     kept: Kept | None
     trouble: bool = False
     tier: str = "controller"
+    closed: bool = False
+    """No other new name of the same domain is to be had either, for a moment."""
+
+
+class NoNewNames(Refused):
+    """The domain of a name may have no more new names for a while."""
 
 
 class Obtaining:
-    """``fetch(name, timeout)`` gets a certificate; ``done(outcome)`` is called once for each start."""
+    """``fetch(name, timeout)`` gets a certificate; ``done(outcome)`` is called once for each start;
+    ``closed(name)`` tells whether it has become useless to ask while a name waited for its turn.
+    """
 
     def __init__(
-        self, fetch: Callable[[str, float], Awaitable[Kept]], done: Callable[[Outcome], None]
+        self,
+        fetch: Callable[[str, float], Awaitable[Kept]],
+        done: Callable[[Outcome], None],
+        closed: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        self._closed = closed
         self._fetch = fetch
         self._done = done
         self._flights: dict[str, asyncio.Task[None]] = {}
@@ -67,6 +79,9 @@ class Obtaining:
             self._log(name, "the controller does not answer in time")
         except Unavailable as error:
             self._log(name, str(error))
+        except NoNewNames as error:
+            self._log(name, str(error))
+            outcome = Outcome(name, None, closed=True)
         except EdgewardError as error:
             log.info("no certificate for a name", name=name, reason=str(error))
             outcome = Outcome(name, None)
@@ -78,6 +93,8 @@ class Obtaining:
         kept = None if self.nearer is None else await self.nearer(name)
         if kept is not None:
             return Outcome(name, kept, tier="redis")
+        if self._closed(name):
+            raise NoNewNames("no new names of its domain for now")
         return Outcome(name, await self._fetch(name, SECONDS))
 
     def _log(self, name: str, problem: str) -> None:

@@ -154,16 +154,21 @@ class State:
 
     def covered(self, name: str) -> bool:
         """Tell whether a declared domain covers a canonical exact name, and nobody deactivated it."""
+        return self.covering(name) is not None
+
+    def covering(self, name: str) -> str | None:
+        """Give the pattern of the domain that covers a canonical exact name, where nobody deactivated it."""
         project = self.domains.get(name)
         if project is not None:
-            return (project, name) not in self.withheld
+            return name if (project, name) not in self.withheld else None
         if name in self.elsewhere:
-            return False
+            return None
         for pattern in (wildcard_of(name), CATCH_ALL):
             project = self.domains.get(pattern or "")
-            if project is not None:
-                return self.withheld.isdisjoint(((project, name), (project, pattern)))
-        return False
+            if pattern is not None and project is not None:
+                free = self.withheld.isdisjoint(((project, name), (project, pattern)))
+                return pattern if free else None
+        return None
 
     def put(self, kind: str, project: str, name: str, understood: Understood, touched: Touched) -> None:
         """Take an object in as ``understand`` gave it."""
