@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import issuances, store
 from edgeward.certificates.authority import renewal
 from edgeward.certificates.issuances import Happened
-from edgeward.certificates.model import IMPORTED, UPLOADED, Certificate, Domain, Standing
+from edgeward.certificates.model import IMPORTED, UPLOADED, Certificate, Domain, Standing, Summary
 from edgeward.certificates.pair import Pair
 from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
@@ -114,6 +115,14 @@ async def keep(writing: Writing, seal: Seal, brought: Sequence[Certificate], who
     ]
     await issuances.record(writing, lines)
     return True
+
+
+async def longer(connection: AsyncConnection, brought: Certificate) -> Summary | None:
+    """Give what is kept already of the same issuer, or of people, and ends later: it was renewed since."""
+    found = next(iter(await store.sharing(connection, brought.name)), None)
+    if found is None or found.project != brought.project or found.issuer not in (brought.issuer, UPLOADED):
+        return None
+    return found if found.not_after > brought.not_after.timestamp() else None
 
 
 def _is(certificate: Certificate, standing: Standing) -> bool:

@@ -66,6 +66,7 @@ def read(certificates: str, key: str, now: float) -> Pair:
         leaf = _leaf(given, private)
         _judge(leaf, now)
         chain = _chain(leaf, given)
+        names, warnings = _names(leaf), tuple(_warnings(chain, given, now))
     except _BAD_PEM as error:
         raise _wrong("cert", f"it cannot be read: {error}") from error
     text = private.private_bytes(
@@ -74,11 +75,11 @@ def read(certificates: str, key: str, now: float) -> Pair:
     return Pair(
         chain="".join(pem(one) for one in chain),
         key=Secret(text.decode()),
-        names=_names(leaf),
+        names=names,
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
         fingerprint=fingerprint(leaf),
-        warnings=tuple(_warnings(chain, given, now)),
+        warnings=warnings,
     )
 
 

@@ -24,6 +24,7 @@ _COMMANDS = (
     "database",
     "relay",
     "actions",
+    "imports",
     "demo",
 )
 

@@ -106,10 +106,25 @@ def export(
     project: Project = None,
     source: Annotated[str | None, typer.Option(help="Of this source only: api, or file:NAME.")] = None,
     revision: Annotated[int | None, typer.Option(min=0, help="As it was right after this one.")] = None,
+    pem: Annotated[
+        Path | None, typer.Option(help="Write certificates with their keys into this directory instead.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(help="With --pem: what to run, without a shell, once after each change.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="With --pem: go on, as they change.")] = False,
     api: Api = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Print everything declared as one file that apply understands."""
+    """Print everything declared as one file that apply understands; or write PEM files for other servers."""
+    if pem is None and (after is not None or follow):
+        raise Invalid("--after and --follow go with --pem DIR")
+    if pem is not None:
+        from edgeward.cli.pem import following
+
+        with connect(api, state_dir) as client:
+            following.keep(client, following.Wish(pem, following.command(after), follow, project))
+        return
     wanted = {"project": project, "source": source, "revision": revision}
     with connect(api, state_dir) as client:
         document = client.get("/v1/export", wanted, timeout=_APPLY_SECONDS)

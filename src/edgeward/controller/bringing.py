@@ -15,6 +15,7 @@ from edgeward.certificates.issue import Issuance
 from edgeward.certificates.model import Certificate, Domain
 from edgeward.certificates.pair import read
 from edgeward.certificates.revoke import Revocation, Revoke, revoke
+from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
 from edgeward.declaration import audit
 from edgeward.declaration.audit import Entry
@@ -50,8 +51,11 @@ class Bringing:
         now = self._issuance.clock()
         found = read(pair.cert, pair.key.reveal(), now)
         bring.check_names(pair.names, found)
-        spread = self._issuance.spread()
-        kept = bring.imported(found, pair.names, pair.project, pair.issuer, spread)
+        kept = bring.imported(found, pair.names, pair.project, pair.issuer, self._issuance.spread())
+        async with self._issuance.database.reading() as connection:
+            longer = await bring.longer(connection, kept[0])
+        if longer is not None:
+            return Brought(pair.names, instant(longer.not_after), longer.fingerprint, changed=False)
         changed = await self._kept(who, "import", kept, now)
         return Brought(pair.names, found.not_after, found.fingerprint, found.warnings, changed)
 

@@ -1,0 +1,119 @@
+"""Reads certbot's directory: ``renewal/*.conf``, ``live``, ``archive``, and ``accounts``.
+
+https://eff-certbot.readthedocs.io/en/stable/using.html#where-are-my-certificates
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from edgeward.cli.imports import jwk
+from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, text
+from edgeward.errors import Invalid
+from edgeward.secret import Secret
+
+
+def read(directory: Path) -> Found:
+    """Give what is there; what cannot be read is told in ``notes``. Raises Invalid where nothing can."""
+    found = Found()
+    directory_of(directory, "renewal")
+    servers: set[str] = set()
+    for conf in sorted((directory / "renewal").glob("*.conf")):
+        try:
+            lineage = _lineage(directory, conf, found)
+        except Invalid as error:
+            found.notes.append(f"left out {conf.stem}: {error}")
+            continue
+        found.lineages.append(lineage)
+        servers.add(str(lineage.directory))
+    for server in sorted(servers):
+        found.accounts += _accounts(directory, server, found)
+    hooks = [p for p in (directory / "renewal-hooks").glob("*/*") if p.is_file()]
+    if hooks:
+        found.notes.append(
+            f"{len(hooks)} hooks of renewals are not taken over; edgeward export --pem DIR --after runs one"
+        )
+    return found
+
+
+def _lineage(directory: Path, conf: Path, found: Found) -> Lineage:
+    settings = _settings(text(conf))
+    server = settings.get("server", "")
+    if not server.startswith("https://"):
+        raise Invalid("its renewal configuration names no server; renew it with certbot once")
+    if settings.get("authenticator", "").startswith("dns-"):
+        found.notes.append(
+            f"{conf.stem} is proven by {settings['authenticator']}: give its issuer dns-01 and that provider"
+        )
+    name = conf.stem
+    return Lineage(
+        place=name,
+        cert=text(_newest(directory, name, "fullchain")),
+        key=Secret(text(_newest(directory, name, "privkey"))),
+        directory=server,
+        account=settings.get("account"),
+        preferred_chain=settings.get("preferred_chain"),
+    )
+
+
+def _newest(directory: Path, name: str, what: str) -> Path:
+    """Give the file that ``live`` points to; of a copy without its links, the newest of ``archive``."""
+    live = directory / "live" / name / f"{what}.pem"
+    if live.is_file():
+        return live
+    numbered = re.compile(rf"{what}(\d+)\.pem")
+    versions = [
+        (int(match[1]), path)
+        for path in (directory / "archive" / name).glob(f"{what}*.pem")
+        if (match := numbered.fullmatch(path.name))
+    ]
+    if not versions:
+        raise Invalid(f"there is no {live}")
+    return max(versions)[1]
+
+
+def _settings(conf: str) -> dict[str, str]:
+    """Give the values outside of sections and those of [renewalparams]; not those of its subsections."""
+    found: dict[str, str] = {}
+    section = ""
+    for line in conf.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("["):
+            section = stripped
+        elif "=" in stripped and not stripped.startswith("#") and section in ("", "[renewalparams]"):
+            name, _, value = stripped.partition("=")
+            found[name.strip()] = value.strip().strip("'\"")
+    return {name: value for name, value in found.items() if value not in ("", "None")}
+
+
+def _accounts(directory: Path, server: str, found: Found) -> Iterator[Account]:
+    """Certbot keeps them under the host, the port and the path of the authority's directory."""
+    parts = urlsplit(server)
+    place = directory / "accounts" / parts.netloc / parts.path.strip("/")
+    for account in sorted(p for p in place.glob("*") if (p / "private_key.json").is_file()):
+        try:
+            regr = _json(account / "regr.json")
+            key = jwk.pem(_json(account / "private_key.json"))
+            yield Account(account.name, server, str(regr["uri"]), key, _email(regr))
+        except (Invalid, KeyError) as error:
+            found.notes.append(f"left out the account {account.name}: {error}")
+
+
+def _email(regr: Mapping[str, Any]) -> str | None:
+    contacts = (regr.get("body") or {}).get("contact") or ()
+    return next((str(c).removeprefix("mailto:") for c in contacts if str(c).startswith("mailto:")), None)
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text(path))
+    except ValueError as error:
+        raise Invalid(f"{path} is not JSON") from error
+    if not isinstance(found, dict):
+        raise Invalid(f"{path} is not a JSON object")
+    return found

@@ -1,0 +1,72 @@
+"""What another program keeps, as its reader found it: certificates, accounts, and what could not be read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from edgeward.errors import Invalid
+from edgeward.secret import Secret
+
+_MOST_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """A certificate and where it comes from; ``cert`` is PEM with its chain.
+
+    ``directory`` is the URL of the ACME authority, None for the program's own authority, whose
+    certificates are not worth keeping: only the ``names`` are.
+    """
+
+    place: str
+    cert: str
+    key: Secret[str]
+    directory: str | None
+    account: str | None = None
+    names: tuple[str, ...] = ()
+    preferred_chain: str | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account at an ACME authority; ``id`` is what lineages call it, ``key`` is PEM."""
+
+    id: str
+    directory: str
+    url: str
+    key: Secret[str]
+    email: str | None = None
+
+
+@dataclass
+class Found:
+    lineages: list[Lineage] = field(default_factory=list)
+    accounts: list[Account] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What was left out and why, and what is left to do."""
+
+
+def text(path: Path) -> str:
+    """Read a file of a sane size; raises Invalid naming it."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise Invalid(
+            f"{path}: {os.strerror(error.errno or 0)}; run this as a user who may read it"
+        ) from error
+    if len(data) > _MOST_BYTES:
+        raise Invalid(f"{path}: it has over {_MOST_BYTES // 1024} KB, which no certificate needs")
+    return data.decode("utf-8", "replace")
+
+
+def directory_of(path: Path, *expected: str) -> Path:
+    """Give a directory that has one of the expected entries; raises Invalid."""
+    if not path.is_dir():
+        raise Invalid(f"{path} is not a directory; name the one that holds {' and '.join(expected)}")
+    if not any((path / name).is_dir() for name in expected):
+        raise Invalid(f"{path} has no {' or '.join(expected)}; name the directory that holds it")
+    return path
