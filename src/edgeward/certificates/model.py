@@ -90,7 +90,7 @@ class AcmeIssuer(Value):
     """Common name of the root, or of an issuer, in the chain to choose where it offers several."""
     limits: Limits = Limits()
     """How much it allows; orders wait rather than be refused. Renewals it suggested itself do not count."""
-    parallel: int = Field(default=10, ge=1, le=100)
+    parallel: int = Field(default=20, ge=1, le=100)
     """How many orders are worked on at once."""
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import Row, Select, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Row, Select, case, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.fulfilment import Saved
@@ -137,10 +137,9 @@ async def recover(writing: Writing, now: float) -> None:
 
 async def claim(writing: Writing, name: str, authority: str, now: float) -> None:
     """Begin, with this authority; what another one has of it is of no use here."""
+    begun = {column: case((_columns.authority == authority, _columns[column])) for column in _NOT_BEGUN}
     row = update(orders).where(_columns.name == name)
-    changed = row.where(or_(_columns.authority.is_(None), _columns.authority != authority))
-    await writing.connection.execute(changed.values(**_NOT_BEGUN))
-    await writing.connection.execute(row.values(state="working", began=now, authority=authority))
+    await writing.connection.execute(row.values(**begun, state="working", began=now, authority=authority))
 
 
 async def saved(connection: AsyncConnection, seal: Seal, name: str) -> Saved:

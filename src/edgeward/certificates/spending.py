@@ -36,11 +36,11 @@ async def begin(writing: Writing, name: str, charges: Iterable[Charge], now: flo
 
 async def settle(writing: Writing, name: str, kept: Collection[Charge], now: float) -> None:
     """End what is under way for an order: ``kept`` was used now, at the latest; the rest never was."""
-    pending = (spendings.c.name == name, spendings.c.pending)
-    for charge in kept:
-        used = update(spendings).where(*pending, *_is(spendings, charge))
-        await writing.connection.execute(used.values(pending=False, at=now))
-    await writing.connection.execute(delete(spendings).where(*pending))
+    gone = delete(spendings).where(spendings.c.name == name, spendings.c.pending)
+    await writing.connection.execute(gone)
+    rows = [{**_row(charge), "name": name, "pending": False, "at": now} for charge in kept]
+    if rows:
+        await writing.connection.execute(insert(spendings), rows)
 
 
 async def recover(writing: Writing, now: float) -> None:
