@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from acme import jws, messages
+from acme import messages
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy import b64
 from josepy.errors import Error as JoseError
-from josepy.jwa import ES256, RS256
+from josepy.jwa import ES256
 from josepy.jwk import JWKEC, JWKRSA
 
 from edgeward.errors import Invalid
@@ -63,11 +63,15 @@ def base64url(data: bytes) -> str:
 
 def signed(url: str, payload: Mapping[str, Any] | None, signer: Signer, nonce: str | None) -> dict[str, Any]:
     """Give the JWS: the public key itself goes along where there is no account yet."""
-    text = b"" if payload is None else json.dumps(payload).encode()
-    raw = None if nonce is None else b64.b64decode(nonce)
-    algorithm = RS256 if isinstance(signer.key, JWKRSA) else ES256
-    made = jws.JWS.sign(text, key=signer.key, alg=algorithm, nonce=raw, url=url, kid=signer.account)
-    return dict(made.to_json())
+    if signer.account is not None:
+        who: dict[str, Any] = {"kid": signer.account}
+    else:
+        who = {"jwk": signer.key.public_key().to_json()}
+    head = {"alg": ES256.name, **({} if nonce is None else {"nonce": nonce}), "url": url, **who}
+    protected = base64url(json.dumps(head).encode())
+    text = base64url(b"" if payload is None else json.dumps(payload).encode())
+    signature = ES256.sign(signer.key.key, f"{protected}.{text}".encode())
+    return {"protected": protected, "payload": text, "signature": base64url(signature)}
 
 
 def changing(url: str, old: Signer, fresh: Key) -> dict[str, Any]:
