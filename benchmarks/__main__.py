@@ -20,6 +20,7 @@ from benchmarks import (
     hostile,
     issuance,
     memory,
+    ordering,
     request,
     root,
     scale,
@@ -36,7 +37,7 @@ from benchmarks.visits import ROOT
 
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
-_LARGE = ("change", "fleet", "scale", "root")
+_LARGE = ("change", "fleet", "scale", "ordering", "root")
 MEASUREMENTS = (*_SMALL, *_LARGE)
 
 
@@ -56,10 +57,12 @@ class Size:
     changes: int
     domains: int
     nodes: int
+    ordered: int
+    ordered_by_caddy: int
 
 
-FULL = Size(5, 1500, 15_000, 400, 10_000, 3000, 100_000, 90.0, 10_000, 100, 100_000, 10)
-QUICK = Size(1, 1000, 10_000, 50, 800, 600, 10_000, 8.0, 1000, 10, 5000, 3)
+FULL = Size(5, 1500, 15_000, 400, 10_000, 3000, 100_000, 90.0, 10_000, 100, 100_000, 10, 1000, 40)
+QUICK = Size(1, 1000, 10_000, 50, 800, 600, 10_000, 8.0, 1000, 10, 5000, 3, 100, 10)
 
 
 class Run:
@@ -150,6 +153,10 @@ def _large(run: Run, directory: Path, port: int) -> None:
             place = directory / "fleet"
             place.mkdir()
             run.add("fleet", lambda: fleet.measure(ours, place, size.nodes, min(size.changes, 50)))
+    if run.wants("ordering"):
+        place = directory / "ordering"
+        place.mkdir()
+        run.add("ordering", lambda: ordering.measure(place, port, size.ordered, size.ordered_by_caddy))
     if run.wants("scale"):
         with edgeward(directory / "scaled", port) as ours:
             wanted = size.domains, size.certificates, size.changes

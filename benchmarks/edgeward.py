@@ -7,7 +7,7 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,18 +95,31 @@ class Edgeward(Contender):
 
 
 @contextmanager
-def edgeward(directory: Path, backend: int, access_log: str = "off") -> Iterator[Edgeward]:
-    """Run one; with its access log on, that goes where the program's output goes, as by default."""
+def edgeward(
+    directory: Path,
+    backend: int,
+    access_log: str = "off",
+    more: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Edgeward]:
+    """Run one; with its access log on, that goes where the program's output goes, as by default.
+
+    ``more`` is declared beside; what it says of ``listen`` is put into that.
+    """
     directory.mkdir()
     port, api = free_ports(2)
     config = directory / "edgeward.yaml"
-    config.write_text(json.dumps(_declaration(port, api, backend, access_log)))
+    declared = _declaration(port, api, backend, access_log)
+    rest = dict(more or {})
+    declared["listen"] |= rest.pop("listen", {})
+    config.write_text(json.dumps(declared | rest))
     state = directory / "state"
     argv: list[str | Path] = [
         sys.executable, "-P", "-m", "edgeward.cli", "up", "--name", NODE,
         "--config", config, "--state-dir", state, "--drain-seconds", "0",
     ]  # fmt: skip
-    process = Process(argv, directory / "edgeward.log", {"EDGEWARD_CONCURRENCY": "1"}, patience=25.0)
+    environment = {"EDGEWARD_CONCURRENCY": "1", **(env or {})}
+    process = Process(argv, directory / "edgeward.log", environment, patience=25.0)
     label = "Edgeward" if access_log == "off" else "Edgeward, access log"
     running = Edgeward(label, process, port, state, api)
     try:
