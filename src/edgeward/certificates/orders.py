@@ -148,7 +148,7 @@ async def saved(connection: AsyncConnection, seal: Seal, name: str) -> Saved:
     if row is None or row.step is None or row.sealed_key is None:
         return Saved()
     try:
-        key = Secret(seal.open(row.sealed_key, _context(name)).decode())
+        key = Secret(seal.open(row.sealed_key, context(name)).decode())
     except Invalid:
         return Saved()
     return Saved(row.step, row.url, key)
@@ -156,7 +156,7 @@ async def saved(connection: AsyncConnection, seal: Seal, name: str) -> Saved:
 
 async def save(writing: Writing, seal: Seal, name: str, how_far: Saved) -> None:
     key = how_far.key
-    sealed = None if key is None else seal.seal(key.reveal().encode(), _context(name))
+    sealed = None if key is None else seal.seal(key.reveal().encode(), context(name))
     row = update(orders).where(_columns.name == name, _columns.state == "working")
     await writing.connection.execute(row.values(step=how_far.step, url=how_far.url, sealed_key=sealed))
 
@@ -261,7 +261,8 @@ def _queued(row: Row[Any]) -> Queued:
     return Queued(**row._mapping)
 
 
-def _context(name: str) -> str:
+def context(name: str) -> str:
+    """Give what the sealed key of an order is bound to."""
     return f"order:{name}"
 
 

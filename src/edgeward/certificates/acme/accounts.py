@@ -232,7 +232,7 @@ def sealed(seal: Seal, place: tuple[str, str, str], pem: str) -> bytes:
         key = read_key(pem.encode())
     except (ValueError, TypeError) as error:
         raise Invalid(Problem("key", f"it is no account's key: {error}; give PEM of RSA or P-256")) from error
-    return seal.seal(write_key(key), _context_at(place))
+    return seal.seal(write_key(key), context_at(place))
 
 
 async def remove(connection: AsyncConnection, issuer: Issuer) -> None:
@@ -257,10 +257,11 @@ def _at(issuer: Issuer) -> Any:
 
 
 def _context(issuer: Issuer) -> str:
-    return _context_at(_place(issuer))
+    return context_at(_place(issuer))
 
 
-def _context_at(place: tuple[str, str, str]) -> str:
+def context_at(place: tuple[str, str, str]) -> str:
+    """Give what an account's sealed keys are bound to."""
     return "\0".join(("account", *place))
 
 
