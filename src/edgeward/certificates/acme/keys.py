@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy import b64
 from josepy.errors import Error as JoseError
-from josepy.jwa import ES256
+from josepy.jwa import ES256, RS256
 from josepy.jwk import JWKEC, JWKRSA
 
 from edgeward.errors import Invalid
@@ -63,14 +63,15 @@ def base64url(data: bytes) -> str:
 
 def signed(url: str, payload: Mapping[str, Any] | None, signer: Signer, nonce: str | None) -> dict[str, Any]:
     """Give the JWS: the public key itself goes along where there is no account yet."""
+    algorithm = RS256 if isinstance(signer.key, JWKRSA) else ES256
     if signer.account is not None:
         who: dict[str, Any] = {"kid": signer.account}
     else:
         who = {"jwk": signer.key.public_key().to_json()}
-    head = {"alg": ES256.name, **({} if nonce is None else {"nonce": nonce}), "url": url, **who}
+    head = {"alg": algorithm.name, **({} if nonce is None else {"nonce": nonce}), "url": url, **who}
     protected = base64url(json.dumps(head).encode())
     text = base64url(b"" if payload is None else json.dumps(payload).encode())
-    signature = ES256.sign(signer.key.key, f"{protected}.{text}".encode())
+    signature = algorithm.sign(signer.key.key, f"{protected}.{text}".encode())
     return {"protected": protected, "payload": text, "signature": base64url(signature)}
 
 
