@@ -21,6 +21,7 @@ _COMMANDS = (
     "tokens",
     "certificates",
     "keys",
+    "install",
     "database",
     "relay",
     "actions",
