@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgeward.errors import Unavailable
@@ -14,11 +14,11 @@ from edgeward.node.proving import Proving
 
 
 class Answers:
-    """The node's sockets on a loop of their own; ``asked`` is what the controller would have been asked."""
+    """The node's sockets on a loop of their own; ``looks`` is how often a controller would have been asked."""
 
-    def __init__(self, directory: Path, find: Callable[[str, str], str | None]) -> None:
-        self._find = find
-        self.asked: list[tuple[str, str]] = []
+    def __init__(self, directory: Path, answers: Callable[[], Mapping[tuple[str, str], str]]) -> None:
+        self._answers = answers
+        self.looks = 0
         self.down = False
         self._loop = asyncio.new_event_loop()
         self._task = self._loop.create_task(Proving(Challenges(self._fetch)).run(directory))
@@ -29,11 +29,11 @@ class Answers:
         with contextlib.suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._task)
 
-    async def _fetch(self, kind: str, key: str, _: float) -> str | None:
-        self.asked.append((kind, key))
+    async def _fetch(self, _: float) -> Mapping[tuple[str, str], str]:
+        self.looks += 1
         if self.down:
             raise Unavailable("no controller")
-        return self._find(kind, key)
+        return self._answers()
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._task.cancel)

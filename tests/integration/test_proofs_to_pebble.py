@@ -30,13 +30,12 @@ async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
 def edge(directory: Path, database: Path, authority: Pebble) -> Iterator[Answers]:
     """Run an edge whose only route is for another name, and redirects everything."""
 
-    def find(kind: str, key: str) -> str | None:
+    def answers() -> dict[tuple[str, str], str]:
         with closing(sqlite3.connect(database)) as connection:
-            query = "SELECT value FROM challenges WHERE type = ? AND key = ?"
-            row = connection.execute(query, (kind, key)).fetchone()
-        return None if row is None else row[0]
+            rows = connection.execute("SELECT type, key, value FROM challenges").fetchall()
+        return {(kind, key): value for kind, key, value in rows}
 
-    node = Answers(directory, find)
+    node = Answers(directory, answers)
     rig = Rig(directory, {})
     route = {"hosts": ["moved.example.com"], "redirect": {"host": "x.example"}, "http": "serve"}
     listen = Listen(http=f"127.0.0.1:{authority.http_port}", https=f"127.0.0.1:{authority.tls_port}")
@@ -58,7 +57,7 @@ async def test_names_with_and_without_a_route_and_none_with_a_certificate_are_pr
         made = await ours.order(issuer(authority, challenges=[challenge]), *wanted)
 
     assert names(leaf(made)) == wanted
-    assert {kind for kind, _ in node.asked} == {challenge}
+    assert node.looks > 0
 
 
 async def test_a_name_that_nobody_put_up_is_not_proven(ours: Desk, state_dir: Path, needs: Needs) -> None:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.database.schema import challenges
 
+_MOST: Final = 5000
 
-async def value(connection: AsyncConnection, kind: str, key: str, now: float) -> str | None:
-    """Give the key authorization (RFC 8555 8.1) of a challenge; None where there is none, or none any more.
 
-    ``key`` is what the authority asks for: the token (http-01) or the name itself (tls-alpn-01).
+@dataclass(frozen=True)
+class Answer:
+    """``key`` is what the authority asks for: the token (http-01) or the name itself (tls-alpn-01);
+    ``value`` is the key authorization (RFC 8555 8.1).
     """
-    query = select(challenges.c.value).where(
-        challenges.c.type == kind, challenges.c.key == key, challenges.c.expires > now
-    )
-    found: str | None = (await connection.execute(query)).scalar_one_or_none()
-    return found
+
+    type: str
+    key: str
+    value: str
+
+
+async def answers(connection: AsyncConnection, now: float) -> list[Answer]:
+    """Give what may be asked for now; of very many those that were put up last."""
+    columns = challenges.c
+    query = select(columns.type, columns.key, columns.value).where(columns.expires > now)
+    rows = await connection.execute(query.order_by(columns.expires.desc()).limit(_MOST))
+    return [Answer(row.type, row.key, row.value) for row in rows]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgeward.access.model import Principal
 from edgeward.certificates import challenges
+from edgeward.certificates.challenges import Answer
 from edgeward.database.engine import Database
-from edgeward.errors import NotFound
 
 
 class Challenges:
@@ -17,10 +17,7 @@ class Challenges:
         self._database = database
         self._clock = clock
 
-    async def answered(self, who: Principal, kind: str, key: str) -> str:
-        """Give the key authorization to a node; the face has seen that it is one."""
+    async def answered(self, who: Principal) -> Sequence[Answer]:
+        """Give them to a node; the face has seen that it is one."""
         async with self._database.reading() as connection:
-            value = await challenges.value(connection, kind, key, self._clock())
-        if value is None:
-            raise NotFound("there is no such challenge")
-        return value
+            return await challenges.answers(connection, self._clock())

@@ -1,78 +1,75 @@
-"""What an authority asks of names, looked up at the controller: once for all who ask, and bounded.
+"""What authorities ask of names now, as the controllers have it: looked up together for all who ask.
 
-Strangers may ask for any token or name. Those that are no challenge cost one small question a second each,
-and never more than a few at a time: nothing that visitors need waits for them.
+Strangers may ask for any token or name, as fast as they like. Whoever asks for what is not known here waits
+for the next look at all challenges there are, and there are only so many looks a second: nobody can keep an
+authority from its answer, and nothing that visitors need waits for strangers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from edgeward.errors import EdgewardError
 from edgeward.log import logger
 
 log = logger(__name__)
-SECONDS: Final = 4.0
-_MISS_SECONDS: Final = 1.0
-_MOST_MISSES: Final = 10_000
-_MOST_AT_ONCE: Final = 16
-_MOST_FLIGHTS: Final = 500
+SECONDS: Final = 3.0
+_BETWEEN_SECONDS: Final = 0.05
+_KEPT_SECONDS: Final = 10.0
 _LOG_SECONDS: Final = 10.0
 Key = tuple[str, str]
 """Type of challenge, and its token (http-01) or name (tls-alpn-01)."""
 
 
 class Challenges:
-    """``fetch(type, key, timeout)`` asks a controller; None: there is no such challenge."""
+    """``fetch(timeout)`` gives all there are, with what each is answered with."""
 
-    def __init__(self, fetch: Callable[[str, str, float], Awaitable[str | None]]) -> None:
+    def __init__(self, fetch: Callable[[float], Awaitable[Mapping[Key, str]]]) -> None:
         self._fetch = fetch
-        self._flights: dict[Key, asyncio.Task[str | None]] = {}
-        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
-        self._misses: OrderedDict[Key, float] = OrderedDict()
+        self._known: Mapping[Key, str] = {}
+        self._known_at = float("-inf")
+        self._next: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
+        self._looked_at = float("-inf")
         self._last_log = float("-inf")
         self.answered = 0
         """How many questions had an answer."""
 
     async def find(self, kind: str, key: str) -> str | None:
         """Give the key authorization, None where there is none or nobody can tell in time."""
-        wanted = kind, key
-        if self._misses.get(wanted, 0.0) > time.monotonic():
-            return None
-        flight = self._flights.get(wanted)
-        if flight is None:
-            if len(self._flights) >= _MOST_FLIGHTS:
-                return None
-            flight = self._flights[wanted] = asyncio.create_task(self._fly(wanted))
-        value = await asyncio.shield(flight)
+        value = self._fresh().get((kind, key))
+        if value is None:
+            await self._looked()
+            value = self._fresh().get((kind, key))
         self.answered += value is not None
         return value
 
-    async def _fly(self, wanted: Key) -> str | None:
-        try:
-            async with asyncio.timeout(SECONDS), self._places:
-                value = await self._fetch(*wanted, SECONDS)
-        except (EdgewardError, TimeoutError) as error:
-            self._log(wanted, str(error) or "the controller does not answer in time")
-            return None
-        finally:
-            del self._flights[wanted]
-        if value is None:
-            self._miss(wanted)
-        return value
+    def _fresh(self) -> Mapping[Key, str]:
+        return self._known if time.monotonic() - self._known_at < _KEPT_SECONDS else {}
 
-    def _miss(self, wanted: Key) -> None:
-        self._misses[wanted] = time.monotonic() + _MISS_SECONDS
-        self._misses.move_to_end(wanted)
-        if len(self._misses) > _MOST_MISSES:
-            self._misses.popitem(last=False)
+    async def _looked(self) -> None:
+        """Wait for a look that begins from now on: one that is under way may have missed what is new."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._look())
+        await asyncio.shield(self._next)
 
-    def _log(self, wanted: Key, problem: str) -> None:
+    async def _look(self) -> None:
+        async with self._looking:
+            await asyncio.sleep(max(0.0, self._looked_at + _BETWEEN_SECONDS - time.monotonic()))
+            self._next = None
+            self._looked_at = time.monotonic()
+            try:
+                async with asyncio.timeout(SECONDS):
+                    self._known = await self._fetch(SECONDS)
+                self._known_at = self._looked_at
+            except (EdgewardError, TimeoutError) as error:
+                self._log(str(error) or "the controller does not answer in time")
+
+    def _log(self, problem: str) -> None:
         now = time.monotonic()
         if now - self._last_log >= _LOG_SECONDS:
             self._last_log = now
-            log.warning("challenges cannot be looked up", type=wanted[0], problem=problem)
+            log.warning("challenges cannot be looked up", problem=problem)

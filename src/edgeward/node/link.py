@@ -7,7 +7,7 @@ import base64
 import json
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -194,13 +194,9 @@ class Link:
 
         return await self._asked_of_any(ask, timeout)
 
-    async def challenge(self, kind: str, key: str, timeout: float) -> str | None:
-        """Give what a challenge is answered with, as any controller has it; None where there is none."""
-
-        async def ask(controller: Controller, seconds: float) -> str | None:
-            return await _challenged(controller, kind, key, seconds)
-
-        return await self._asked_of_any(ask, timeout)
+    async def challenges(self, timeout: float) -> Mapping[tuple[str, str], str]:
+        """Give all challenges there are, by type and key, with what each is answered with."""
+        return await self._asked_of_any(_challenges, timeout)
 
     async def tier_keys(self) -> list[bytes]:
         """Give the keys of what this node may open in the tier in Redis; raises Unavailable."""
@@ -282,16 +278,15 @@ async def _obtained(controller: Controller, name: str, timeout: float) -> Kept:
         raise Unavailable("the controller's certificate is not understood") from error
 
 
-async def _challenged(controller: Controller, kind: str, key: str, timeout: float) -> str | None:
-    reply = await controller.client.ask("GET", f"/v1/challenges/{quote(kind)}/{quote(key)}", timeout)
-    if reply.status == 404:
-        return None
+async def _challenges(controller: Controller, timeout: float) -> Mapping[tuple[str, str], str]:
+    reply = await controller.client.ask("GET", "/v1/challenges", timeout)
     if reply.status != 200:
         raise Unavailable(reply.detail)
     try:
-        return str(reply.json()["value"])
+        items = reply.json()["items"]
+        return {(str(item["type"]), str(item["key"])): str(item["value"]) for item in items}
     except (KeyError, TypeError) as error:
-        raise Unavailable("the controller's challenge is not understood") from error
+        raise Unavailable("the controller's challenges are not understood") from error
 
 
 def _kind(reply: Reply) -> EdgewardError:

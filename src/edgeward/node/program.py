@@ -70,7 +70,7 @@ class Node:
         self._publishing = Publishing(
             self._state, self._backends, self._answering.offer, lasting.hot, config.node_dir.absolute()
         )
-        self._proving = Proving(Challenges(self._link.challenge))
+        self._proving = Proving(Challenges(self._link.challenges))
         self._envoy.watched = self._publishing.watched
         self._reporting = Reporting(
             self._state,

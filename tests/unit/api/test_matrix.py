@@ -29,7 +29,6 @@ SURVEY         =  (401,    IN,  403, IN,  403, IN,  403, 403, 403)
 GOVERN         =  (401,    403, 403, 403, 403, IN,  403, 403, 403)
 JOIN           =  (401,    403, 403, 403, 403, 403, 403, IN,  403)
 FOLLOW         =  (401,    403, 403, 403, 403, 403, 403, 403, IN)
-CHALLENGE      =  (401,    403, 403, 403, 403, 403, 403, 403, 404)
 ACT            =  (401,    503, 503, 503, 503, 503, 503, 403, 403)  # no node is connected; its rootd decides
 FOLLOW_RUN     =  (401,    404, 404, 404, 404, 404, 404, 403, 403)
 # fmt: on
@@ -86,7 +85,7 @@ ROUTES = {
         CHANGE_DEFAULT,
     ),
     ("POST", "/v1/certificates/{name}/obtain"): ("/v1/certificates/shop.example/obtain", None, FOLLOW),
-    ("GET", "/v1/challenges/{type}/{key}"): ("/v1/challenges/http-01/none", None, CHALLENGE),
+    ("GET", "/v1/challenges"): ("/v1/challenges", None, FOLLOW),
     ("PUT", "/v1/certificates/{name}"): (
         "/v1/certificates/off.example",
         {"cert": OWN.pem, "key": OWN.key_pem},

@@ -6,7 +6,6 @@ from edgeward.certificates import challenges
 from edgeward.database import schema
 from tests.unit.controller.assembled import controller
 
-NOW = 1_800_000_000.0
 AFTER = 4_000_000_000.0
 
 
@@ -16,22 +15,26 @@ async def placed(here, kind: str, key: str, expires: float) -> None:
         await writing.connection.execute(insert(schema.challenges).values(row))
 
 
-async def test_a_challenge_is_answered_until_it_expires(tmp_path):
-    async with controller(tmp_path) as here:
-        await placed(here, "http-01", "token", NOW + 1)
-        async with here.parts.database.reading() as connection:
-            assert await challenges.value(connection, "http-01", "token", NOW) == "token.print"
-            assert await challenges.value(connection, "http-01", "token", NOW + 1) is None
-            assert await challenges.value(connection, "http-01", "other", NOW) is None
-            assert await challenges.value(connection, "tls-alpn-01", "token", NOW) is None
-
-
-async def test_a_node_is_told_what_to_answer(tmp_path):
+async def test_nodes_are_told_what_may_be_asked_for_now(tmp_path):
     async with controller(tmp_path) as here:
         node = await here.node("n1")
-        await placed(here, "tls-alpn-01", "a.example", AFTER)
-        answer = await here.http.get("/v1/challenges/tls-alpn-01/a.example", headers=node)
-        other = await here.http.get("/v1/challenges/http-01/a.example", headers=node)
+        await placed(here, "http-01", "over", 1.0)
+        await placed(here, "http-01", "token", AFTER)
+        await placed(here, "tls-alpn-01", "a.example", AFTER + 1)
+        answer = await here.http.get("/v1/challenges", headers=node)
 
-    assert answer.json() == {"type": "tls-alpn-01", "key": "a.example", "value": "a.example.print"}
-    assert other.status_code == 404
+    assert answer.json()["items"] == [
+        {"type": "tls-alpn-01", "key": "a.example", "value": "a.example.print"},
+        {"type": "http-01", "key": "token", "value": "token.print"},
+    ]
+
+
+async def test_of_very_many_the_last_ones_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(challenges, "_MOST", 2)
+    async with controller(tmp_path) as here:
+        for n in range(4):
+            await placed(here, "http-01", str(n), AFTER + n)
+        async with here.parts.database.reading() as connection:
+            found = await challenges.answers(connection, 1.0)
+
+    assert [answer.key for answer in found] == ["3", "2"]
