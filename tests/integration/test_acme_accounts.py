@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import delete, select
 
+from edgeward.certificates.acme.accounts import sealed
 from edgeward.certificates.fulfilment import Rejected
 from edgeward.certificates.model import Issuer
 from edgeward.database import schema
@@ -19,6 +21,7 @@ from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble, started
 from tests.integration.acme_faults import Lose, Proxy, Reset, Stall, proxy
 from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
+from tests.pairs import key_pem
 
 BINDING = base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
@@ -78,6 +81,37 @@ async def test_another_address_is_told_to_the_authority(ours: Desk, between: Pro
     ]
     assert contacts == [["mailto:old@example.com"], ["mailto:new@example.com"]]
     assert (await account(ours)).email == "new@example.com"
+
+
+async def brought(ours: Desk, issuer: Issuer, key: str, url: str | None) -> None:
+    """Have an account as an import leaves it."""
+    assert issuer.acme is not None
+    place = (issuer.project, issuer.name, issuer.acme.directory)
+    row = {"project": place[0], "issuer": place[1], "directory": place[2], "url": url, "created": 0}
+    async with ours.database.writing() as writing:
+        await writing.connection.execute(delete(schema.accounts))
+        values = {**row, "sealed_key": sealed(ours.seal, place, key)}
+        await writing.connection.execute(schema.accounts.insert().values(values))
+
+
+async def test_an_rsa_account_of_another_program_is_used_as_it_is_and_its_key_changed(
+    ours: Desk, between: Proxy
+) -> None:
+    key = key_pem(rsa.generate_private_key(65537, 2048))
+    await brought(ours, ordered(between), key, None)
+    await ours.order(ordered(between), "a.example.com")
+    url = (await account(ours)).url
+
+    other = ours.again()
+    await brought(other, ordered(between), key, url)
+    made = await other.order(ordered(between), "b.example.com")
+    await other.fulfiller.change_account_key(ordered(between))
+    await other.order(ordered(between), "c.example.com")
+    await other.close()
+
+    assert names(leaf(made)) == ["b.example.com"]
+    assert between.count("newAccount") == 1
+    assert (await account(ours)).url == url
 
 
 async def test_an_account_the_authority_has_lost_is_made_anew(

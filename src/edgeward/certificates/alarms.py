@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import case, select
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.certificates import issuances, orders
 from edgeward.certificates.issuances import Happened
 from edgeward.certificates.issue import Issuance
-from edgeward.certificates.model import Alarms
+from edgeward.certificates.model import UPLOADED, Alarms
 from edgeward.certificates.policy import Policy
 from edgeward.certificates.timing import margin_shares
 from edgeward.database import schema
@@ -26,6 +26,7 @@ MOST: Final = 1000
 _EVERY: Final = 60.0
 _AGAIN: Final = 86400.0
 _LATE: Final = "late"
+_BY_PEOPLE: Final = "nobody renews what was uploaded; upload its successor"
 _LONGEST_LIFE: Final = 400 * 86400.0
 _columns = schema.certificates.c
 _log = logger("edgeward.certificates.alarms")
@@ -51,7 +52,7 @@ async def late(connection: AsyncConnection, policy: Policy, now: float) -> list[
     life = _columns.not_after - _columns.not_before
     short, of_short, of_long = margin_shares()
     share = case((life < short, of_short), else_=of_long)
-    query = select(_columns.name, _columns.project, _columns.issuer, _columns.not_after)
+    query = select(_columns.name, _columns.project, _columns.issuer, _columns.not_after, _columns.source)
     query = query.where(
         _columns.not_after < now + _LONGEST_LIFE * of_long,
         _columns.not_after - life * share < now,
@@ -59,7 +60,11 @@ async def late(connection: AsyncConnection, policy: Policy, now: float) -> list[
         _columns.algorithm == "ecdsa",
     )
     rows = await connection.execute(query.order_by(_columns.not_after).limit(MOST))
-    found = [Late(*row) for row in rows if policy.wanted(row.name) is not None]
+    found = [
+        Late(row.name, row.project, row.issuer, row.not_after, _BY_PEOPLE if row.source == UPLOADED else None)
+        for row in rows
+        if (policy.covering if row.source == UPLOADED else policy.wanted)(row.name) is not None
+    ]
     ordered = await orders.states(connection, [one.name for one in found])
     return [_with(one, ordered.get(one.name)) for one in found]
 
@@ -105,4 +110,4 @@ async def _told(connection: AsyncConnection, names: Sequence[str], since: float)
 
 
 def _with(one: Late, queued: orders.Queued | None) -> Late:
-    return Late(one.name, one.project, one.issuer, one.not_after, queued.problem if queued else None)
+    return one if queued is None else replace(one, problem=queued.problem)

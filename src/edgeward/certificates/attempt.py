@@ -119,8 +119,8 @@ class Attempt:
             await windows.ask_for(writing, [certificate.name], now)
             await orders.remove(writing, [queued.name])
             await spending.settle(writing, queued.name, kept, now)
-            line = _line(run, now, "issued")
-            await issuances.record(writing, [replace(line, fingerprint=certificate.fingerprint)])
+            lines = _lines(run, now, "issued")
+            await issuances.record(writing, [replace(n, fingerprint=certificate.fingerprint) for n in lines])
 
         await self._insist(stored)
         self._settle(run, plan, kept, now)
@@ -133,10 +133,10 @@ class Attempt:
         await self.issuance.rsa_keys.fill(order.beside)
 
         async def signed(writing: Writing) -> None:
-            if not await issue(self.issuance, writing, [order], now):
+            if not await issue(self.issuance, writing, [order], now, note=False):
                 raise Refused("the certificate could not be signed; the controller's log tells why")
             await orders.remove(writing, [queued.name])
-            await issuances.record(writing, [_line(run, now, "issued")])
+            await issuances.record(writing, _lines(run, now, "issued"))
 
         await self._insist(signed)
 
@@ -157,7 +157,7 @@ class Attempt:
             await spending.settle(writing, run.queued.name, kept, now)
             await spending.pause(writing, paused, str(error))
             await self._put_down(writing, run, error, now)
-            await issuances.record(writing, [_line(run, now, "failed", str(error))])
+            await issuances.record(writing, _lines(run, now, "failed", str(error)))
 
         await self._insist(written)
         self._settle(run, plan, kept, now)
@@ -222,9 +222,11 @@ def _after(begin: Begin) -> Issuer | None:
     return following[0] if following else None
 
 
-def _line(run: _Run, now: float, outcome: str, problem: str | None = None) -> Happened:
+def _lines(run: _Run, now: float, outcome: str, problem: str | None = None) -> list[Happened]:
+    """Give what goes into the history of each name of the order."""
     queued = run.queued
     seconds = max(now - queued.queued, 0.0)
-    return Happened(
+    line = Happened(
         queued.name, queued.project, run.issuer.name, now, outcome, seconds=seconds, problem=problem
     )
+    return [replace(line, name=name) for name in run.names]

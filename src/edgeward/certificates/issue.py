@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from edgeward.certificates import orders, store
+from edgeward.certificates import issuances, orders, store
 from edgeward.certificates.authority import Authority
+from edgeward.certificates.issuances import Happened
 from edgeward.certificates.model import Certificate, Kept, Order
 from edgeward.certificates.orders import Reason, Wish
 from edgeward.certificates.policy import Policy
@@ -57,8 +58,13 @@ async def provide(
     return await issue(issuance, writing, [order for order in every if not order.queued], now)
 
 
-async def issue(issuance: Issuance, writing: Writing, wanted: Iterable[Order], now: float) -> dict[str, Kept]:
-    """Sign and store in one transaction; an order that cannot be signed is logged and left out."""
+async def issue(
+    issuance: Issuance, writing: Writing, wanted: Iterable[Order], now: float, *, note: bool = True
+) -> dict[str, Kept]:
+    """Sign and store in one transaction; an order that cannot be signed is logged and left out.
+
+    ``note`` it in the history of the names.
+    """
     authority, ordered = issuance.authority(), list(wanted)
     signed: dict[str, Certificate] = {}
     for order in ordered:
@@ -72,4 +78,9 @@ async def issue(issuance: Issuance, writing: Writing, wanted: Iterable[Order], n
         copy for order in ordered if order.name in signed for copy in signed[order.name].under(order.names)
     ]
     revision = await store.put(writing, issuance.seal, fresh)
+    if note:
+        lines = [
+            Happened(c.name, c.project, c.issuer, now, "issued", fingerprint=c.fingerprint) for c in fresh
+        ]
+        await issuances.record(writing, lines)
     return {certificate.name: Kept(certificate, revision) for certificate in fresh}

@@ -10,7 +10,7 @@ from typing import Final
 
 from edgeward.certificates import issuances, store
 from edgeward.certificates.issuances import Happened
-from edgeward.certificates.issue import Issuance, issue
+from edgeward.certificates.issue import Issuance, provide
 from edgeward.certificates.model import UPLOADED, Issuer, Summary
 from edgeward.certificates.policy import certificate_for
 from edgeward.database.engine import Writing
@@ -73,8 +73,8 @@ async def _replaced(issuance: Issuance, writing: Writing, summary: Summary, now:
         order = policy.order(certificate_for(summary.name, domain), domain)
     except Refused as error:
         return [f"it is not replaced: {error}"]
-    await issue(issuance, writing, [order], now)
-    return []
+    await provide(issuance, writing, [order], now, "visitor")
+    return [f"another one is ordered from {order.issuer}: edgeward get orders"] if order.queued else []
 
 
 async def _instead(issuance: Issuance, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -92,7 +93,10 @@ async def test_it_says_why_the_certificate_could_not_be_had(here, hook):
     told = {one["name"]: one["problem"] for one in hook.got[0][1]["certificates"]}
     assert told == {"a.example": "local: nobody answers", "b.example": None}
     async with here.database.reading() as connection:
-        assert [line.outcome for line in await past.of_name(connection, "a.example", 10)] == ["late"]
+        assert [line.outcome for line in await past.of_name(connection, "a.example", 10)] == [
+            "late",
+            "issued",
+        ]
 
 
 async def test_what_nobody_took_is_told_again(here, hook):
@@ -102,6 +106,18 @@ async def test_what_nobody_took_is_told_again(here, hook):
         await look(here, hook)
     hook.status = 200
     assert await look(here, hook) == ["a.example", "b.example"]
+
+
+async def test_what_somebody_uploaded_is_late_too_and_waits_for_its_successor(here, hook):
+    here.declare([Domain(name="*.c.example"), Domain(name="own.example", issuer="uploaded")])
+    for name in ("x.c.example", "own.example", "gone.example"):
+        made = here.authority.issue(Order(name, "default", "uploaded", 90 * DAY), here.now, 0)
+        async with here.database.writing() as writing:
+            await store.put(writing, here.seal, [replace(made, source="uploaded")])
+    here.now = START + 86 * DAY
+
+    assert await look(here, hook) == ["own.example", "x.c.example"]
+    assert "upload its successor" in hook.got[0][1]["certificates"][0]["problem"]
 
 
 async def test_what_is_renewed_or_not_wanted_any_more_is_not_late(here, hook):
