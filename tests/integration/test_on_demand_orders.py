@@ -161,3 +161,16 @@ def test_a_name_that_leads_elsewhere_or_is_not_for_this_authority_is_not_ordered
     assert "leads to 198.51.100.7 in DNS" in edge.problem(elsewhere)
     assert "CAA" in edge.problem(closed)
     assert edge.authority.orders() == orders
+
+
+def test_both_sides_tell_what_they_did(edge: Edge) -> None:
+    context = ssl.create_default_context(cafile=edge.state / "ca/root.pem")
+    token = (edge.state / "admin.token").read_text().strip()
+    headers = {"authorization": f"Bearer {token}"}
+    told = httpx.get(f"https://127.0.0.1:{edge.api}/metrics", headers=headers, verify=context).text
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(edge.state / "node/node.sock"))) as client:
+        node = client.get("http://node/metrics").text
+
+    assert 'edgeward_new_names{outcome="allowed"} 4.0' in told
+    assert 'edgeward_new_names{outcome="refused"} 2.0' in told
+    assert "edgeward_node_challenges_answered_total 2.0" in node

@@ -79,7 +79,7 @@ class Asker:
             if status == 200:
                 self._remember(url, name, _YES_SECONDS, None)
             else:
-                refused = Refused(f"{_place(url)} does not allow a certificate for {name} (status {status})")
+                refused = Refused(f"{place(url)} does not allow a certificate for {name} (status {status})")
                 self._remember(url, name, _NO_SECONDS, refused)
 
     def _remember(self, url: str, name: str, seconds: float, error: EdgewardError | None) -> None:
@@ -91,8 +91,8 @@ class Asker:
     def _trouble(self, url: str, reason: str) -> Unavailable:
         if self._clock() - self._last_log >= _LOG_SECONDS:
             self._last_log = self._clock()
-            _log.warning("asking whether names may have certificates fails", url=_place(url), reason=reason)
-        return Unavailable(f"{_place(url)}, which is asked about new names, fails: {reason}")
+            _log.warning("asking whether names may have certificates fails", url=place(url), reason=reason)
+        return Unavailable(f"{place(url)}, which is asked about new names, fails: {reason}")
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
@@ -112,7 +112,7 @@ def _with_domain(url: str, name: str) -> httpx.URL:
     return httpx.URL(url).copy_set_param("domain", name)
 
 
-def _place(url: str) -> str:
+def place(url: str) -> str:
     """Give the URL without its query, which may hold a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"

@@ -16,7 +16,7 @@ from edgeward.certificates import store
 from edgeward.certificates.awaiting import Awaiting, Outcome
 from edgeward.certificates.issue import Issuance, issue
 from edgeward.certificates.model import Budgets, Domain, Kept, Order
-from edgeward.certificates.permission import Permission
+from edgeward.certificates.permission import OUTCOMES, Permission
 from edgeward.certificates.policy import certificate_for, withheld_sentence
 from edgeward.certificates.quota import Quota
 from edgeward.domain_name import normalise
@@ -48,6 +48,11 @@ class Obtainer:
         self._queue: list[str] = []
         self._arrived = asyncio.Event()
         self._awaiting = Awaiting(issuance, self._landed)
+
+    @property
+    def decided(self) -> Mapping[str, int]:
+        """How often names on demand were allowed, refused, one too many, or not decided."""
+        return {outcome: self._permission.decided[outcome] for outcome in OUTCOMES}
 
     @property
     def waiting(self) -> int:

@@ -13,15 +13,18 @@ not asked about.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from edgeward.certificates.ask import Asker
-from edgeward.certificates.budgets import Ledger, Purse
+from edgeward.certificates.budgets import Exhausted, Ledger, Purse
 from edgeward.certificates.model import Budgets, Domain
 from edgeward.database.engine import Database
+from edgeward.errors import Refused, Unavailable
 
+OUTCOMES: Final = ("allowed", "refused", "too many", "undecided")
 _ALLOWED_SECONDS: Final = 3600.0
 _MOST_REMEMBERED: Final = 100_000
 
@@ -34,6 +37,8 @@ class Permission:
         self._asker = Asker()
         self._ledger = Ledger(database)
         self._allowed: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self.decided: Counter[str] = Counter()
+        """How often a name was allowed, refused, one too many, or not decided: ``OUTCOMES``."""
 
     def knows(self, name: str, domain: Domain) -> bool:
         """Say whether nobody need be asked."""
@@ -48,6 +53,30 @@ class Permission:
         """Raise Refused where it may not; ``ordered``: from an authority that is not ours."""
         if not domain.on_demand:
             return
+        outcome = "undecided"
+        try:
+            await self._permit(name, domain, ordered, now)
+            outcome = "allowed"
+        except Exhausted:
+            outcome = "too many"
+            raise
+        except Refused:
+            outcome = "refused"
+            raise
+        finally:
+            self.decided[outcome] += 1
+
+    async def confirm(self, name: str, domain: Domain | None) -> None:
+        """Raise Refused where a name that is to be renewed may not have a certificate any more; whoever does
+        not answer stops no renewal.
+        """
+        if domain is None or domain.ask is None:
+            return
+        await self._asker.learn(domain.ask, name)
+        with suppress(Unavailable):
+            self._asker.said(domain.ask, name)
+
+    async def _permit(self, name: str, domain: Domain, ordered: bool, now: float) -> None:
         if domain.ask is not None:
             self._asker.said(domain.ask, name)
         if not domain.many:

@@ -26,7 +26,8 @@ _HERE_ONLY: Final = frozenset({"http-01", "tls-alpn-01"})
 class Preflight:
     """``public()`` gives the networks under which visitors reach the edge; none: names may lead anywhere.
     ``identities(issuer)`` gives the domains an authority goes by in CAA records (``caaIdentities`` of its
-    directory, RFC 8555 7.1.1), nothing where it says none.
+    directory, RFC 8555 7.1.1), nothing where it says none. ``allowed(name)`` raises Refused where a name may
+    have no certificate any more.
     """
 
     def __init__(
@@ -34,7 +35,9 @@ class Preflight:
         lookups: Lookups,
         public: Callable[[], Sequence[str]],
         identities: Callable[[Issuer], Awaitable[Sequence[str]]] | None = None,
+        allowed: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        self._allowed = allowed
         self._lookups = lookups
         self._public = public
         self._identities = identities or _unsaid
@@ -47,7 +50,7 @@ class Preflight:
             return
         methods = job.issuer.acme.challenges
         authorities = await self._identities(job.issuer)
-        checks = []
+        checks = [self._allowed(job.names[0])] if self._allowed is not None else []
         for name in job.names:
             checks.append(self._may_issue(name, authorities, methods))
             if not name.startswith("*.") and _HERE_ONLY.issuperset(methods):

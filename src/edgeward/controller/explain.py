@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from edgeward.certificates.ask import place
 from edgeward.certificates.model import UPLOADED, Domain, Summary
 from edgeward.certificates.policy import certificate_for
 from edgeward.controller import traffic
@@ -276,6 +277,8 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
         yield f"its TLS is passed on unread: visitors see the certificate of service '{choice.route.service}'"
     elif facts.domain is not None and not _valid(facts):
         yield "its certificate is not there yet: it is made at the first handshake, or soon"
+        if facts.domain.ask is not None:
+            yield f"before its first certificate {place(facts.domain.ask)} is asked whether it may have one"
     client = facts.domain.client_certificates if facts.domain else None
     if client is not None:
         must, others = ("must", "others") if client.required else ("may", "those with another")

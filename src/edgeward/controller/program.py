@@ -134,9 +134,15 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     certified = Certified(database, seal, settings.state_dir, tls, clock)
     await certified.load()
     issuance = Issuance(database, seal, certified.authority, state.policy, clock, random.random)
-    obtainer = Obtainer(issuance, permission=Permission(database, state.budgets))
+    permission = Permission(database, state.budgets)
+    obtainer = Obtainer(issuance, permission=permission)
     fulfiller = AcmeFulfiller(database, seal, clock)
-    preflight = Preflight(Dns(settings.dns_servers), lambda: state.listen().public, fulfiller.identities)
+    preflight = Preflight(
+        Dns(settings.dns_servers),
+        lambda: state.listen().public,
+        fulfiller.identities,
+        lambda name: permission.confirm(name, state.policy().covering(name)),
+    )
     webhook = Webhook(seal)
     planner = Planner(issuance, fulfiller, preflight.check)
     database.on(orders.TOPIC, lambda _: issuance.ordered.set())

@@ -143,6 +143,8 @@ class Seeing:
         openresty_figures.tell(self._metrics, self.openresty())
         number("edgeward_login_failures", "Refused log-ins since the start", self._access.failures)
         number("edgeward_obtaining", "Names being obtained or waiting for it", self._obtainer.waiting)
+        text = "Names on demand that were to get their first certificate, since the start"
+        numbers("edgeward_new_names", text, "outcome", self._obtainer.decided)
         if self._file is not None:
             outcome = self._file.outcome
             number("edgeward_file_applied", "1 where the file is in force", outcome.state == "applied")

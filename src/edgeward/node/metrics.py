@@ -49,6 +49,8 @@ class Metrics:
         self._reporting = reporting
         self._connected = connected
         self.caught_up: Mapping[str, int] = {}
+        self.challenges: Callable[[], int] = int
+        """How many checks of authorities were answered."""
         """What the feed brought since the start."""
         self.changed_at = 0.0
         """When the state last changed, in Unix seconds."""
@@ -87,6 +89,8 @@ class Metrics:
         for what, text in _FEED.items():
             count = self.caught_up.get(what, 0)
             yield CounterMetricFamily(f"edgeward_node_feed_{what}", text, value=count)
+        text = "Checks of authorities that this node answered"
+        yield CounterMetricFamily("edgeward_node_challenges_answered", text, value=self.challenges())
         handshakes = CounterMetricFamily(
             "edgeward_node_names_answered",
             "Names Envoy asked for, by the tier that answered and how",

@@ -70,7 +70,8 @@ class Node:
         self._publishing = Publishing(
             self._state, self._backends, self._answering.offer, lasting.hot, config.node_dir.absolute()
         )
-        self._proving = Proving(Challenges(self._link.challenges))
+        challenges = Challenges(self._link.challenges)
+        self._proving = Proving(challenges)
         self._envoy.watched = self._publishing.watched
         self._reporting = Reporting(
             self._state,
@@ -87,6 +88,7 @@ class Node:
             self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected
         )
         self._metrics.caught_up = self._caught_up.total
+        self._metrics.challenges = lambda: challenges.answered
         self._web = Web(self._state, self._metrics, self._answering, self._envoy)
         self._reporting.others = self._unmet
         self._redis = None if config.redis is None else self._tier_in_redis(config.redis)

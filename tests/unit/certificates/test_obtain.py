@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from sqlalchemy import func, select
 
+from edgeward.certificates.budgets import Exhausted
 from edgeward.certificates.model import Budgets, Domain, Kept
 from edgeward.certificates.obtain import Obtainer
 from edgeward.certificates.permission import Permission
@@ -262,4 +263,4 @@ async def test_strangers_bring_about_no_more_names_than_the_budget(here):
     await asyncio.gather(worker, return_exceptions=True)
 
     assert len(known) == len(again) == 7
-    assert {type(outcome) for outcome in found} == {Kept, Refused}
+    assert {type(outcome) for outcome in found} == {Kept, Exhausted}

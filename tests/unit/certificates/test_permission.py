@@ -5,11 +5,12 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
-from edgeward.certificates.budgets import Ledger, Purse
+from edgeward.certificates.budgets import Exhausted, Ledger, Purse
 from edgeward.certificates.model import Budgets, Domain
 from edgeward.certificates.permission import Permission
 from edgeward.database.schema import budgets
 from edgeward.errors import Refused, Unavailable
+from tests.unit.certificates.asked import somebody_asked
 from tests.unit.certificates.issuing import installation
 
 NOW = 1_800_000_000.0
@@ -94,8 +95,9 @@ async def test_each_purse_bounds_names_and_what_was_allowed_stays_so(here):
     assert await permitted(limited, OTHER, "a", "b") == ["a"]
     assert await permitted(limited, SUFFIX, "b", "x", "a") == ["b", "a"]
 
-    with pytest.raises(Refused, match="2 new names below"):
+    with pytest.raises(Exhausted, match="2 new names below"):
         await limited.permit("z.c.example", SUFFIX, False, NOW)
+    assert limited.decided == {"allowed": 5, "too many": 4}
 
 
 async def test_names_that_are_ordered_have_a_budget_of_their_own_and_a_domain_may_have_another(here):
@@ -125,3 +127,18 @@ async def test_a_name_is_asked_about_before_it_costs_anything(here):
     with pytest.raises(Unavailable, match="asked about new names"):
         await limited.permit("a.c.example", domain, False, NOW)
     assert await permitted(limited, SUFFIX, "b") == ["b"]
+
+
+async def test_a_no_stops_renewal_and_no_answer_does_not(here):
+    limited = permission(here)
+    async with somebody_asked() as asked:
+        domain = Domain(name="*.c.example", on_demand=True, ask=asked.url())
+        await limited.confirm("a.c.example", domain)
+        asked.status = "410 Gone"
+        with pytest.raises(Refused, match="410"):
+            await limited.confirm("b.c.example", domain)
+    await limited.confirm(
+        "c.c.example", Domain(name="*.c.example", on_demand=True, ask="http://127.0.0.1:1/")
+    )
+    await limited.confirm("d.example", Domain(name="d.example"))
+    await limited.confirm("e.example", None)
