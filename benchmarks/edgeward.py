@@ -118,7 +118,7 @@ def edgeward(
         sys.executable, "-P", "-m", "edgeward.cli", "up", "--name", NODE,
         "--config", config, "--state-dir", state, "--drain-seconds", "0",
     ]  # fmt: skip
-    environment = {"EDGEWARD_CONCURRENCY": "1", **(env or {})}
+    environment = {"EDGEWARD_CONCURRENCY": "1", "EDGEWARD_USER": "root", **(env or {})}
     process = Process(argv, directory / "edgeward.log", environment, patience=25.0)
     label = "Edgeward" if access_log == "off" else "Edgeward, access log"
     running = Edgeward(label, process, port, state, api)

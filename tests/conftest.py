@@ -16,6 +16,8 @@ from edgeward.database.migrations import migrate
 from tests import ports
 from tests.postgres import Postgres, binaries
 
+os.environ.setdefault("EDGEWARD_USER", "root")  # started as root, nobody else could use their directories
+
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from edgeward import log, notify
+from edgeward import capabilities, log, notify
 from edgeward.cli.notified import NotifySocket
 from edgeward.launcher import files
 from edgeward.launcher.backoff import Backoff
@@ -50,6 +50,8 @@ class Program:
     """Pass SIGHUP on to it."""
     not_told: Collection[str] = ()
     """Variables of our environment it has no use for: they hold secrets."""
+    low_ports: bool = False
+    """Let it keep the capability to listen on low ports, where we have it."""
     gives_up: bool = True
     """Exit code 2 before everything was ready once: it can never run so, and the supervisor ends."""
 
@@ -156,7 +158,12 @@ class Supervisor:
         kept.turn("starting")
         kept.alive_at, kept.says = None, ""
         try:
-            kept.child = Child.start(program.argv, env=own, orphaned=program.orphaned)
+            kept.child = Child.start(
+                program.argv,
+                env=own,
+                orphaned=program.orphaned,
+                before=None if program.low_ports else capabilities.hand_on_nothing,
+            )
         except OSError as error:
             kept.last_exit = f"does not start: {error.strerror}"
             return 0.0

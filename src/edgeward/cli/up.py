@@ -50,13 +50,16 @@ def up(
     label: Annotated[
         list[str] | None, typer.Option("--label", help="KEY=VALUE: label the node on this host.")
     ] = None,
+    user: Annotated[
+        str, typer.Option(envvar="EDGEWARD_USER", help="As whom all but rootd goes on, started as root.")
+    ] = "edgeward",
     drain_seconds: Annotated[
         float, typer.Option(min=0, max=3600, help="Longest wait for visitors to finish.")
     ] = 5.0,
 ) -> None:
     """Run controller, node and Envoy on this host until SIGTERM or Ctrl-C; SIGHUP re-reads the file."""
-    from edgeward import log
-    from edgeward.cli import nodes, preflight
+    from edgeward import capabilities, log
+    from edgeward.cli import dropping, nodes, preflight
     from edgeward.cli.options import resolve_state_dir
     from edgeward.cli.supervisor import Supervisor
 
@@ -66,6 +69,8 @@ def up(
     name = name or default_node_name()
     listen = preflight.listen_of(preflight.read_declaration(config)).of_node(name)
     binary = preflight.find_envoy(envoy) if node else None
+    dropping.drop(user, config.absolute(), state, binary)
+    capabilities.hand_on_low_ports()
     preflight.check_state_dir(state)
     lock = preflight.take_lock(state)
     preflight.check_addresses(listen, with_node=node)
@@ -113,6 +118,7 @@ def _programs(
         Program(
             "envoy", launcher, patience=drain_seconds + 10.0,
             orphaned=signal.SIGTERM, watched=False, not_told=(*_OF_THE_STORE, _SEAL_KEY, "EDGEWARD_REDIS"),
+            low_ports=True,
         ),
     ]  # fmt: skip
 

@@ -35,11 +35,13 @@ class Child:
         orphaned: signal.Signals = signal.SIGKILL,
         more_files: bool = False,
         output: int | None = None,
+        before: Callable[[], None] | None = None,
     ) -> Child:
         """Start ``argv``; it gets the signal ``orphaned`` when this process dies, however that happens.
 
         ``more_files`` raises its soft limit of open files to the hard one; ``output`` is a descriptor
-        for both its streams, ours otherwise. Raises OSError where the program cannot be run.
+        for both its streams, ours otherwise; ``before`` is called in the child before it becomes the program.
+        Raises OSError where that cannot be run.
         """
         process = subprocess.Popen(  # noqa: S603 - fixed programs, no shell
             argv,
@@ -48,7 +50,7 @@ class Child:
             stdout=output,
             stderr=output,
             process_group=0,
-            preexec_fn=_prepare(os.getpid(), orphaned, more_files),
+            preexec_fn=_prepare(os.getpid(), orphaned, more_files, before),
         )
         return cls(process)
 
@@ -102,7 +104,9 @@ def how_it_ended(code: int) -> str:
         return f"killed by signal {-code}"
 
 
-def _prepare(parent: int, orphaned: signal.Signals, more_files: bool) -> Callable[[], None]:
+def _prepare(
+    parent: int, orphaned: signal.Signals, more_files: bool, before: Callable[[], None] | None
+) -> Callable[[], None]:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     set_death_signal, number = _libc.prctl, int(orphaned)
 
@@ -113,5 +117,7 @@ def _prepare(parent: int, orphaned: signal.Signals, more_files: bool) -> Callabl
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold private keys
         if more_files:
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        if before is not None:
+            before()
 
     return prepare

@@ -120,7 +120,8 @@ def _start(directory: Path, dns_port: int) -> Child:
                 sys.executable, "-P", "-m", "edgeward.cli", "up", "--name", "demo",
                 "--config", str(directory / "edgeward.yaml"), "--state-dir", str(directory / "state"),
             ],
-            env={**os.environ, "EDGEWARD_DNS_SERVERS": f"127.0.0.1:{dns_port}"},
+            # nothing of it needs root, and it is to run wherever it was cloned to
+            env={**os.environ, "EDGEWARD_USER": "root", "EDGEWARD_DNS_SERVERS": f"127.0.0.1:{dns_port}"},
             orphaned=signal.SIGTERM,
             output=log.fileno(),
         )  # fmt: skip

@@ -1,0 +1,139 @@
+"""`edgeward up` as root: rootd is started as root, and everything else goes on as a user who is not."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from edgeward import capabilities
+from edgeward.domain_name import printable
+from edgeward.errors import Invalid, Problem
+
+_PR_SET_PDEATHSIG = 1
+_ROOTD_OPTIONS = ("socket", "actions", "log")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def drop(user: str, config: Path, state: Path, envoy: Path | None) -> None:
+    """Start this command anew as that user, with rootd beside it; returns where it is to go on as it is.
+
+    Raises Invalid where the user could not run it, before anything has happened.
+    """
+    if os.geteuid() != 0 or user == "root":
+        return
+    found = _user(user)
+    _give(state, found)
+    _see_that_it_can(found, config, state, envoy)
+    _start_rootd(found)
+    environment = {**os.environ, "EDGEWARD_STATE_DIR": str(state), "HOME": found.pw_dir, "USER": user}
+    environment |= {"LOGNAME": user}
+    capabilities.become(found.pw_uid, found.pw_gid, os.getgrouplist(user, found.pw_gid))
+    argv = [sys.executable, "-P", "-m", "edgeward.cli", *sys.argv[1:]]
+    os.execve(argv[0], argv, environment)  # noqa: S606 - becomes itself, as another user
+
+
+def _user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise Invalid(
+            Problem(
+                "--user",
+                f"there is no user '{printable(name)}' to go on as; run useradd --system {printable(name)},"
+                " or name another, root among them",
+            )
+        ) from None
+
+
+def _give(state: Path, user: pwd.struct_passwd) -> None:
+    """Make the state directory the user's, where there is none yet or nothing is in it."""
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if state.stat().st_uid == 0 and not any(state.iterdir()):
+            os.chown(state, user.pw_uid, user.pw_gid)
+    except OSError as error:
+        raise Invalid(f"{printable(str(state))}: {error.strerror}; name another --state-dir") from error
+
+
+def _see_that_it_can(user: pwd.struct_passwd, config: Path, state: Path, envoy: Path | None) -> None:
+    """See, as that user, that everything it needs is open to it."""
+    needed = [
+        (Path(sys.executable), os.X_OK, "run"),
+        (Path(os.__file__), os.R_OK, "read"),
+        (Path(__file__), os.R_OK, "read"),
+        (Path(typer.__file__), os.R_OK, "read"),
+        (config, os.R_OK, "read"),
+        (state, os.R_OK | os.W_OK | os.X_OK, "write to"),
+    ]
+    needed += [] if envoy is None else [(envoy, os.X_OK, "run")]
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _look(user, needed, writing)
+    os.close(writing)
+    with open(reading, encoding="utf-8", errors="replace") as answer:  # noqa: PTH123 - a descriptor
+        text = answer.read()
+    if os.waitpid(pid, 0)[1] != 0:
+        raise Invalid(text or f"it cannot be seen what the user {user.pw_name} may read")
+
+
+def _look(user: pwd.struct_passwd, needed: Sequence[tuple[Path, int, str]], writing: int) -> NoReturn:
+    """Be a child that is that user, writes the first thing it may not, and ends."""
+    code = 1
+    try:
+        os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+        missing = next(((path, what) for path, how, what in needed if not os.access(path, how)), None)
+        if missing is None:
+            code = 0
+        else:
+            os.write(writing, _sentence(user.pw_name, *missing).encode())
+    finally:
+        os._exit(code)
+
+
+def _sentence(user: str, path: Path, what: str) -> str:
+    closed = next((above for above in reversed(path.resolve().parents) if not _passable(above)), None)
+    where = f", as {printable(str(closed))} is closed to it" if closed is not None else ""
+    return (
+        f"the user '{user}', as whom all but rootd is to run, may not {what} {printable(str(path))}{where};"
+        " open it to that user, move it to where it may, as /opt, or name another user: --user"
+    )
+
+
+def _passable(directory: Path) -> bool:
+    try:
+        return os.access(directory, os.X_OK)
+    except OSError:
+        return False
+
+
+def _start_rootd(user: pwd.struct_passwd) -> None:
+    """Start rootd, which ends with this process; where one runs already, another ends at once and says so."""
+    from edgeward.cli.up import rootd_command
+
+    argv = [*rootd_command(), "--user", user.pw_name]
+    for option in _ROOTD_OPTIONS:
+        value = os.environ.get(f"EDGEWARD_ROOTD_{option.upper()}")
+        argv += [f"--{option}", value] if value else []
+    environment = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TZ")}
+    parent = os.getpid()
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    subprocess.Popen(  # noqa: S603 - our own program, no shell
+        argv, env=environment, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=prepare
+    )

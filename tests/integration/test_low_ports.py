@@ -1,0 +1,154 @@
+"""Low ports without root: who holds which capability when root starts `edgeward up`, and what it says if not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import edgeward
+from edgeward import capabilities
+from tests.integration.processes import Process, running, until
+from tests.integration.rootd_rig import IS_ROOT
+
+pytestmark = pytest.mark.skipif(not IS_ROOT, reason="only root may become somebody else")
+LOW = 1 << capabilities.NET_BIND_SERVICE
+CONFIG = """version: 1
+listen: {http: "127.0.0.1:80", https: "127.0.0.1:443", api: "127.0.0.1:2443"}
+domains: [{name: shop.example}]
+services: [{name: shop, backends: ["http://127.0.0.1:9"]}]
+routes: [{hosts: [shop.example], service: shop}]
+"""
+
+
+def command() -> tuple[list[str], dict[str, str]]:
+    """Give a command that anybody may run, also where this interpreter is root's alone."""
+    packages = [p for p in sys.path if p.endswith("site-packages")]
+    source = str(Path(edgeward.__file__).parents[1])
+    interpreter = Path("/usr/bin/python3.11")
+    if not interpreter.exists():
+        pytest.skip("there is no Python that others may run")
+    env = {"PYTHONPATH": ":".join([source, *packages]), "EDGEWARD_USER": "nobody"}
+    return [str(interpreter), "-P", "-m", "edgeward.cli", "up"], env
+
+
+class Up:
+    def __init__(self, place: Path, process: Process) -> None:
+        self.place, self.process = place, process
+
+    def pids(self) -> dict[str, int]:
+        programs = json.loads((self.place / "state/up.json").read_text())["programs"]
+        found = {p["name"]: p["pid"] for p in programs}
+        found["launcher"] = found.pop("envoy")
+        found["envoy"] = json.loads((self.place / "state/node/envoy.json").read_text())["pid"]
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        rootd = [pid for pid in map(int, children) if b"rootd" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return found | {"up": self.process.pid} | ({"rootd": rootd[0]} if rootd else {})
+
+
+@pytest.fixture
+def up(state_dir: Path) -> Iterator[Up]:
+    """In a network namespace of its own, where port 443 is free; whoever may read it, may not write it."""
+    place = state_dir / "place"
+    place.mkdir(mode=0o755)
+    state_dir.chmod(0o755)
+    (place / "edgeward.yaml").write_text(CONFIG)
+    (place / "edgeward.yaml").chmod(0o644)
+    argv, env = command()
+    for name in ("actions", "log"):
+        env[f"EDGEWARD_ROOTD_{name.upper()}"] = str(place / name)
+    (place / "actions").mkdir(mode=0o755)
+    env["EDGEWARD_ROOTD_SOCKET"] = str(place / "run" / "rootd.sock")
+    network = ["unshare", "--net", "/bin/sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
+    options = ["-c", place / "edgeward.yaml", "--state-dir", place / "state", "--drain-seconds", "0"]
+    with running([*network, *argv, *options], env=env, output=place / "out") as process:
+        found = Up(place, process)
+
+        def serves() -> bool:
+            assert process.alive(), process.output()
+            path = place / "state/up.json"
+            return path.exists() and bool(json.loads(path.read_text()).get("ready"))
+
+        until(serves, 60, "everything is ready")
+        yield found
+
+
+def test_nothing_but_rootd_is_root_and_envoy_has_one_capability(up):
+    pids = up.pids()
+    assert set(pids) == {"up", "controller", "node", "launcher", "envoy", "rootd"}
+    for name, pid in pids.items():
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        uids = {int(word) for line in lines if line.startswith("Uid:") for word in line.split()[1:]}
+        held = capabilities.held(pid)
+        if name == "rootd":
+            assert uids == {0}
+            continue
+        assert uids == {65534}, name
+        assert held.no_new_privs, name
+        assert held.bounding == LOW, name
+        expected = LOW if name in ("up", "launcher", "envoy") else 0
+        assert (held.permitted, held.effective, held.ambient) == (expected, expected, expected), name
+    inside = ["nsenter", f"--net=/proc/{pids['envoy']}/ns/net"]
+    curl = [
+        "curl",
+        "-s",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-H",
+        "Host: shop.example",
+        "http://127.0.0.1:80/",
+    ]
+    assert subprocess.run([*inside, *curl], capture_output=True, text=True).stdout in ("301", "308", "503")
+    listening = subprocess.run([*inside, "ss", "-Hltn"], capture_output=True, text=True).stdout
+    assert "127.0.0.1:443 " in listening
+    assert up.place.joinpath("state").stat().st_uid == 65534
+    assert (up.place / "run" / "rootd.sock").is_socket()
+
+    up.process.end()
+    for pid in pids.values():
+        until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), what="all have ended")
+
+
+def test_a_clone_that_the_user_cannot_read_is_told_in_one_sentence(state_dir):
+    home = state_dir / "home"
+    (home / "clone").mkdir(mode=0o755, parents=True)
+    home.chmod(0o700)
+    state_dir.chmod(0o755)
+    argv, env = command()
+    shutil.copytree(Path(edgeward.__file__).parent, home / "clone" / "edgeward")
+    env["PYTHONPATH"] = env["PYTHONPATH"].replace(
+        str(Path(edgeward.__file__).parents[1]), str(home / "clone")
+    )
+    (state_dir / "edgeward.yaml").write_text(CONFIG)
+    words = [*argv, "-c", str(state_dir / "edgeward.yaml"), "--state-dir", str(state_dir / "state")]
+    done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 2
+    assert f"as {home} is closed to it" in done.stderr
+    assert "the user 'nobody', as whom all but rootd is to run, may not read" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_state_directory_of_somebody_else_and_a_user_who_is_not_there_are_told_too(state_dir):
+    argv, env = command()
+    state_dir.chmod(0o755)
+    (state_dir / "edgeward.yaml").write_text(CONFIG)
+    (state_dir / "state").mkdir(mode=0o700)
+    (state_dir / "state" / "edgeward.db").touch()
+    words = [*argv, "-c", str(state_dir / "edgeward.yaml"), "--state-dir", str(state_dir / "state")]
+    done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "may not write to" in done.stderr
+
+    env["EDGEWARD_USER"] = "nobody-of-that-name"
+    done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "useradd --system nobody-of-that-name" in done.stderr
