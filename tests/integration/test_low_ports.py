@@ -14,7 +14,7 @@ import pytest
 
 import edgeward
 from edgeward import capabilities
-from tests.integration.processes import Process, running, until
+from tests.integration.processes import Process, is_alive, running, until
 from tests.integration.rootd_rig import IS_ROOT
 
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="only root may become somebody else")
@@ -114,7 +114,7 @@ def test_nothing_but_rootd_is_root_and_envoy_has_one_capability(up):
 
     up.process.end()
     for pid in pids.values():
-        until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), what="all have ended")
+        until(lambda pid=pid: not is_alive(pid), what="all have ended")
 
 
 def test_a_clone_that_the_user_cannot_read_is_told_in_one_sentence(state_dir):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,9 +16,7 @@ from edgeward import capabilities
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 
-_PR_SET_PDEATHSIG = 1
 _ROOTD_OPTIONS = ("socket", "actions", "log")
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def drop(user: str, config: Path, state: Path, envoy: Path | None) -> None:
@@ -122,18 +118,12 @@ def _start_rootd(user: pwd.struct_passwd) -> None:
     """Start rootd, which ends with this process; where one runs already, another ends at once and says so."""
     from edgeward.cli.up import rootd_command
 
-    argv = [*rootd_command(), "--user", user.pw_name]
+    argv = [*rootd_command(), "--attached", "--user", user.pw_name]
     for option in _ROOTD_OPTIONS:
         value = os.environ.get(f"EDGEWARD_ROOTD_{option.upper()}")
         argv += [f"--{option}", value] if value else []
     environment = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TZ")}
-    parent = os.getpid()
-
-    def prepare() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    subprocess.Popen(  # noqa: S603 - our own program, no shell
-        argv, env=environment, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=prepare
-    )
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)  # closed when this process ends, which may not signal root's any more
+    subprocess.Popen(argv, env=environment, stdin=reading, process_group=0)  # noqa: S603 - ours, no shell
+    os.close(reading)

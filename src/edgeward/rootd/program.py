@@ -12,6 +12,7 @@ import signal
 import socket
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from edgeward.rootd import trusted
@@ -37,15 +38,17 @@ def main() -> int:
     except (trusted.Untrusted, KeyError, OSError) as error:
         print(f"edgeward rootd: {error}", file=sys.stderr)  # noqa: T201 - for who started it
         return 2
-    asyncio.run(_serve(server))
+    asyncio.run(_serve(server, given.attached))
     return 0
 
 
-async def _serve(server: Server) -> None:
+async def _serve(server: Server, attached: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.end)
     loop.add_signal_handler(signal.SIGHUP, server.reload)
+    if attached:
+        loop.add_reader(sys.stdin, server.end)
     _say_ready()
     await server.run()
 
@@ -57,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--socket", type=Path, default=SOCKET, help="where to listen, if no socket is passed")
     parser.add_argument("--actions", type=Path, default=ACTIONS, help="directory of the operators' actions")
     parser.add_argument("--log", type=Path, default=LOG, help="directory of its audit log")
+    parser.add_argument("--attached", action="store_true", help="end when standard input does")
     users = "user (or uid) of node and controller, who ask for the API's users"
     parser.add_argument("--user", action="append", default=[], help=users)
     return parser
@@ -75,13 +79,10 @@ def _limit() -> None:
 def made(path: Path) -> int:
     """Open a directory, made where it is not there in one that is nobody else's; raises Untrusted."""
     above = trusted.directory(path.parent)
-    try:
+    with suppress(FileExistsError):
         os.mkdir(path.name, 0o700, dir_fd=above)
         os.chmod(path.name, 0o755, dir_fd=above)  # noqa: S103 - others come by to the socket
-    except FileExistsError:
-        pass
-    finally:
-        os.close(above)
+    os.close(above)
     return trusted.directory(path)
 
 
@@ -95,11 +96,9 @@ def listening(path: Path) -> tuple[socket.socket, int]:
         return socket.socket(fileno=3), 3
     within = made(path.parent)
     fcntl.flock(within, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    try:
+    with suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path.name, dir_fd=within, follow_symlinks=False).st_mode):
             os.unlink(path.name, dir_fd=within)
-    except FileNotFoundError:
-        pass
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     found.bind(f"/proc/self/fd/{within}/{path.name}")
     os.chmod(path.name, 0o666, dir_fd=within)  # noqa: S103 - who somebody is decides, not who may connect
