@@ -133,6 +133,7 @@ def test_power_cuts_in_the_middle_of_issuing_lose_nothing_acknowledged(disk: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_hundred_power_cuts_lose_nothing_acknowledged(disk: Path) -> None:
     machine, lost = cuts(disk, 200)
 

@@ -168,6 +168,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     explainer.labels = lambda: {node.name: node.labels for node in registry}
     nodes.ready = seeing.ready
     nodes.tier_keys = tier.keys
+    seeing.redis = tier.shown
     if database.shared:
         nodes.urls = lambda: [shown["url"] for shown in fleet.shown() if shown["url"]]
     listing = Certificates(database, obtainer, state.policy, certified.authority, clock)

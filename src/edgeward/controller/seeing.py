@@ -66,6 +66,7 @@ class Seeing:
         self._since = clock()
         self.serving: Callable[[], Any] = tuple
         self.openresty: Callable[[], Mapping[str, Any] | None] = lambda: None
+        self.redis: Callable[[], Mapping[str, Any] | None] = lambda: None
         self.selecting: Callable[[], Sequence[tuple[Sequence[Key], Mapping[str, Sequence[str]]]]] = tuple
         """Give what says on which nodes it is served, together what says the same."""
         self.started = False
@@ -93,6 +94,7 @@ class Seeing:
             status["programs"] = self._programs()
             status["file"] = None if self._file is None else self._file.shown()
             status["openresty"] = self.openresty()
+            status["redis"] = self.redis()
         return status
 
     def stale_since(self) -> float | None:
@@ -145,6 +147,10 @@ class Seeing:
         number("edgeward_obtaining", "Names being obtained or waiting for it", self._obtainer.waiting)
         text = "Names on demand that were to get their first certificate, since the start"
         numbers("edgeward_new_names", text, "outcome", self._obtainer.decided)
+        if (redis := self.redis()) is not None:
+            number("edgeward_redis_filled", "1 while this controller keeps Redis true", redis["filled"])
+            number("edgeward_redis_written", "Certificates written to Redis, or taken out", redis["written"])
+            number("edgeward_redis_failures", "What Redis did not take", redis["failures"])
         if self._file is not None:
             outcome = self._file.outcome
             number("edgeward_file_applied", "1 where the file is in force", outcome.state == "applied")

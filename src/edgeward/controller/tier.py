@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -76,6 +76,19 @@ class Tier:
         selectors = [where(selector) for _, selector in self._state.selecting()]
         places = {EVERYWHERE, *(place for place in selectors if holds(place, labels))}
         return [group_key(self._seal, place) for place in places]
+
+    def shown(self) -> dict[str, Any] | None:
+        """Give how Redis is, seen from here; ``filled``: this controller keeps it true just now."""
+        if self._door is None:
+            return None
+        filled = self._head is not None and self._head.fresh(self._clock())
+        return {
+            "url": self._door.shown,
+            "filled": filled,
+            "revision": self._head.revision if self._head is not None else None,
+            "written": self.written,
+            "failures": self.failures,
+        }
 
     def missed(self, name: str, revision: int) -> None:
         """Tell nodes that a name was refused just now; it is let go where Redis does not take it."""
