@@ -21,6 +21,7 @@ from benchmarks import (
     issuance,
     memory,
     ordering,
+    relay,
     request,
     root,
     scale,
@@ -38,7 +39,7 @@ from benchmarks.visits import ROOT
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
 _LARGE = ("change", "fleet", "scale", "ordering", "root")
-MEASUREMENTS = (*_SMALL, *_LARGE)
+MEASUREMENTS = (*_SMALL, *_LARGE, "relay")
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def _measure(run: Run, directory: Path) -> None:
             _small(run, directory, port)
         if run.wants(*_LARGE):
             _large(run, directory, port)
+    run.add("relay", lambda: relay.measure(directory / "relay", run.size.rounds))
 
 
 def _small(run: Run, directory: Path, port: int) -> None:

@@ -24,7 +24,8 @@ class NameServer:
     ``truncates``: over UDP nothing but the flag that sends the asker to TCP.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._host, self._port = host, port
         self._records: dict[str, dict[str, tuple[int, list[str]]]] = {}
         self.fails: set[str] = set()
         self.slow = 0.0
@@ -33,7 +34,7 @@ class NameServer:
         self._udp = socket.socket(type=socket.SOCK_DGRAM)
         self._tcp = socket.socket()
         self._bind()
-        self.address = f"127.0.0.1:{self._udp.getsockname()[1]}"
+        self.address = f"{host}:{self._udp.getsockname()[1]}"
         for work in (self._serve_udp, self._serve_tcp):
             threading.Thread(target=work, daemon=True).start()
 
@@ -55,7 +56,7 @@ class NameServer:
 
     def _bind(self) -> None:
         for _ in range(50):
-            self._udp.bind(("127.0.0.1", 0))
+            self._udp.bind((self._host, self._port))
             try:
                 self._tcp.bind(self._udp.getsockname())
             except OSError:
@@ -133,8 +134,8 @@ class NameServer:
 
 
 @contextmanager
-def name_server() -> Iterator[NameServer]:
-    made = NameServer()
+def name_server(host: str = "127.0.0.1", port: int = 0) -> Iterator[NameServer]:
+    made = NameServer(host, port)
     try:
         yield made
     finally:

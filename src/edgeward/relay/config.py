@@ -18,7 +18,7 @@ from edgeward.relay.place import Address, Target, Unusable
 
 _OTHER_DESCRIPTORS: Final = 64
 _FEW_DESCRIPTORS, _MOST_DESCRIPTORS = 1024, 1 << 20
-MOST_PIPES: Final = 64
+MOST_PIPES: Final = 48
 _T = TypeVar("_T")
 
 _TIMES: Final = (

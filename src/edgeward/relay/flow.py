@@ -19,7 +19,8 @@ _VIEW: Final = memoryview(_BUFFER)
 _MANY: Final = 24 * 1024
 """A read of as much as this, or more, says that splicing pays."""
 _FEW: Final = 4 * 1024
-_ROUNDS: Final = 8
+_ROUNDS: Final = 4
+"""A read and a write, twice; then it is another's turn, while what was read is still in the cache."""
 _HOW: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 

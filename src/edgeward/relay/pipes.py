@@ -7,7 +7,9 @@ import os
 from contextlib import suppress
 from typing import NamedTuple
 
-CAPACITY = 256 * 1024
+CAPACITY = 1024 * 1024
+"""What a pipe may hold: the more at once, the less each GB costs; beyond this the kernel lets root only."""
+_LESS = 256 * 1024
 _KEPT = 16
 
 
@@ -35,8 +37,13 @@ class Pipes:
             pipe = Pipe(*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
         except OSError:
             return None
-        with suppress(OSError):  # beyond a user's share of pipe memory it stays at the kernel's default
-            fcntl.fcntl(pipe.into, fcntl.F_SETPIPE_SZ, CAPACITY)
+        for size in (
+            CAPACITY,
+            _LESS,
+        ):  # near a user's share of pipe memory less is given, or the default stays
+            with suppress(OSError):
+                fcntl.fcntl(pipe.into, fcntl.F_SETPIPE_SZ, size)
+                break
         self.open += 1
         return pipe
 
