@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.processes import Process, until
-from tests.integration.relay_rig import POOL, End, dial, exactly, listener, play, relay, reset
+from tests.integration.processes import Process, running, until
+from tests.integration.relay_rig import POOL, End, dial, exactly, listener, play, relay, reset, said
 from tests.ports import free_port
 
 HALF = len(POOL) // 2
@@ -170,3 +171,35 @@ def test_nothing_is_left_open_when_all_connections_are_through(ways: list[Way]) 
         for number in range(12):
             play(way.front, way.backend, End([1000, 200_000], resets=number % 3 == 0), End([150_000]))
         until(lambda was=before, of=way.process: _sockets(of) <= was, what="the end of all connections")
+
+
+def test_where_the_kernel_does_not_splice_the_bytes_are_the_same(needs: Callable[[str], str]) -> None:
+    port, front = free_port(), free_port()
+    strace = [
+        needs("strace"),
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=splice",
+        "-e",
+        "inject=splice:error=EINVAL",
+    ]
+    argv = [
+        *strace,
+        sys.executable,
+        "-m",
+        "edgeward.relay",
+        "--to",
+        f"127.0.0.1:{port}",
+        "--listen",
+        str(front),
+    ]
+    client, server = End([900_000, 5, 900_000]), End([2_000_000], start=HALF)
+    with listener(port) as backend, running(argv) as process:
+        until(lambda: said(process, "relay started"), what="the relay")
+        play(front, backend, client, server)
+
+    assert bytes(client.received) == server.sent
+    assert bytes(server.received) == client.sent

@@ -7,10 +7,12 @@ import os
 import select
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from itertools import count
 from typing import Final
 
+from edgeward.relay.lines import Seldom
 from edgeward.relay.sockets import Socket
 
 Event = Callable[[int], object]
@@ -26,6 +28,7 @@ BOTH: Final = READING | OUT
 """Also told when there is room to write; a Unix socket tells that for each message its peer takes."""
 
 _MOST_EVENTS = 512
+_SAY_SECONDS = 60
 
 
 class Timer:
@@ -51,6 +54,7 @@ class Loop:
         self._soon: list[Callable[[], None]] = []
         self._closing: list[Socket] = []
         self._running = True
+        self._seldom = Seldom(_SAY_SECONDS)
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.watch(self._woken, self._wake, IN)
 
@@ -105,17 +109,31 @@ class Loop:
             for fd, events in poll(self._patience(), _MOST_EVENTS):
                 event = watched.get(fd)
                 if event is not None:
-                    event(events)
+                    try:
+                        event(events)
+                    except Exception as error:  # one connection's trouble must not be ten thousand others'
+                        self._told_of(error)
             if self._timers:
                 self._ring()
             if self._soon:
                 calls, self._soon = self._soon, []
                 for call in calls:
-                    call()
+                    self._called(call)
             if closing:
                 for socket in closing:
                     socket.close()
                 closing.clear()
+
+    def _called(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            self._told_of(error)
+
+    def _told_of(self, error: Exception) -> None:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+        self._seldom.say("error", "unexpected", where, error=repr(error), where=where)
 
     def _patience(self) -> float:
         if self._soon:
@@ -129,7 +147,7 @@ class Loop:
         while timers and timers[0][0] <= now:
             call = heapq.heappop(timers)[2].call
             if call is not None:
-                call()
+                self._called(call)
 
     def _wake(self, _events: int) -> None:
         try:

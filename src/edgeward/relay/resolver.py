@@ -44,10 +44,13 @@ class Resolver:
     def ask(self, name: Name, told: Told) -> None:
         """Ask for a name's addresses; ``told`` may be called before this returns."""
         self._read_settings_again()
-        if name.srv:
-            self._ask_services(name.host, told)
-        else:
-            self._ask_host(name.host, name.port, told)
+        try:
+            if name.srv:
+                self._ask_services(name.host, told)
+            else:
+                self._ask_host(name.host, name.port, told)
+        except pycares.AresError as error:
+            told(str(error.args[-1] if error.args else error))
         self._wait()
 
     def _ask_host(self, host: str, port: int, told: Told) -> None:
@@ -55,8 +58,8 @@ class Resolver:
             self._asked -= 1
             told(_failure(error) if error is not None else _answer(result, port))
 
-        self._asked += 1
         self._channel.getaddrinfo(host, None, type=socket.SOCK_STREAM, callback=answered)
+        self._asked += 1
 
     def _ask_services(self, name: str, told: Told) -> None:
         def answered(result: Any, error: int | None) -> None:
@@ -70,8 +73,8 @@ class Resolver:
             ttl = min((record.ttl for record in result.answer), default=0)
             self._ask_hosts([record.data for record in found[:_MOST_SERVERS]], ttl, told)
 
-        self._asked += 1
         self._channel.query(name, pycares.QUERY_TYPE_SRV, callback=answered)
+        self._asked += 1
 
     def _ask_hosts(self, records: Sequence[Any], ttl: float, told: Told) -> None:
         """Find the hosts that SRV records name; some of them are enough."""
