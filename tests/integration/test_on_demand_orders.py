@@ -8,6 +8,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.integration.acme import Needs, Pebble, pebble
 from tests.integration.processes import running, until
 from tests.ports import free_port
 
-SUFFIX = "customers.example.com"
+SUFFIX, FEW = "customers.example.com", "few.example.com"
 
 
 class Asked:
@@ -71,11 +72,22 @@ class Edge:
             return None
 
     def get(self, path: str) -> Any:
+        return self._api(path).json()
+
+    def _api(self, path: str) -> httpx.Response:
         context = ssl.create_default_context(cafile=self.state / "ca/root.pem")
         token = (self.state / "admin.token").read_text().strip()
         headers = {"authorization": f"Bearer {token}"}
-        answer = httpx.get(f"https://127.0.0.1:{self.api}{path}", headers=headers, verify=context, timeout=10)
-        return answer.json()
+        return httpx.get(f"https://127.0.0.1:{self.api}{path}", headers=headers, verify=context, timeout=10)
+
+    def figures(self) -> dict[str, float]:
+        """Give what both programs count of such names."""
+        text = self._api("/metrics").text
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.state / "node/node.sock"))) as client:
+            text += client.get("http://node/metrics").text
+        wanted = ("edgeward_new_names{", "edgeward_node_challenges_answered_total")
+        lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith(wanted))
+        return {name: float(value) for name, _, value in lines}
 
     def problem(self, name: str) -> str:
         """Visit until the order of a name has failed; gives why."""
@@ -107,6 +119,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory, needs: Needs) -> Iterator[Edg
             "domains": [
                 {"name": f"*.{SUFFIX}", "on_demand": True, "issuer": "http-01", "ask": asked.url},
                 {"name": "*", "on_demand": True, "issuer": "tls-alpn-01", "ask": asked.url},
+                {"name": f"*.{FEW}", "on_demand": True, "issuer": "http-01", "new_names": 3},
             ],
         }
         config = directory / "edgeward.yaml"
@@ -164,13 +177,27 @@ def test_a_name_that_leads_elsewhere_or_is_not_for_this_authority_is_not_ordered
 
 
 def test_both_sides_tell_what_they_did(edge: Edge) -> None:
-    context = ssl.create_default_context(cafile=edge.state / "ca/root.pem")
-    token = (edge.state / "admin.token").read_text().strip()
-    headers = {"authorization": f"Bearer {token}"}
-    told = httpx.get(f"https://127.0.0.1:{edge.api}/metrics", headers=headers, verify=context).text
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(edge.state / "node/node.sock"))) as client:
-        node = client.get("http://node/metrics").text
+    before = edge.figures()
+    edge.asked.allowed.add(f"told.{SUFFIX}")
 
-    assert 'edgeward_new_names{outcome="allowed"} 4.0' in told
-    assert 'edgeward_new_names{outcome="refused"} 2.0' in told
-    assert "edgeward_node_challenges_answered_total 2.0" in node
+    assert edge.names(f"told.{SUFFIX}") is not None
+    assert edge.names(f"untold.{SUFFIX}") is None
+    after = edge.figures()
+    grown = {name for name, value in after.items() if value > before[name]}
+    assert grown == {
+        'edgeward_new_names{outcome="allowed"}',
+        'edgeward_new_names{outcome="refused"}',
+        "edgeward_node_challenges_answered_total",
+    }
+
+
+def test_strangers_who_ask_for_many_names_bring_about_as_many_orders_as_the_budget_says(edge: Edge) -> None:
+    known, orders = f"known.{SUFFIX}", edge.authority.orders()
+    edge.asked.allowed.add(known)
+    assert edge.names(known) == {known}
+    with ThreadPoolExecutor(8) as strangers:
+        seen = list(strangers.map(edge.names, [f"n{n}.{FEW}" for n in range(60)]))
+
+    assert sum(names is not None for names in seen) == 3
+    assert edge.authority.orders() == orders + 4
+    assert edge.names(known) == {known}
