@@ -22,6 +22,7 @@ from tests.integration.acme import Needs, Pebble, pebble, started
 from tests.integration.acme_faults import Lose, Proxy, Reset, Stall, proxy
 from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
 from tests.pairs import key_pem
+from tests.unit.controller.assembled import controller
 
 BINDING = base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
@@ -239,3 +240,26 @@ async def test_a_key_that_cannot_be_opened_is_said_so(ours: Desk, between: Proxy
         with pytest.raises(Unavailable, match="the key of the account of pebble cannot be opened"):
             await again.order(ordered(between), "b.example.com")
         await again.database.close()
+
+
+async def test_people_see_accounts_without_keys_and_change_their_keys(
+    between: Proxy, state_dir: Path
+) -> None:
+    async with controller(state_dir) as here:
+        admin = await here.token("root", "admin")
+        declared = ordered(between, email="ann@example.com").model_dump(mode="json", exclude_defaults=True)
+        assert (await here.apply(admin, issuers=[declared])).status_code == 200
+
+        changed = await here.http.post("/v1/accounts/pebble/change-key", headers=admin)
+        listed = (await here.http.get("/v1/accounts", headers=admin)).json()["items"]
+        unknown = await here.http.post("/v1/accounts/nobody/change-key", headers=admin)
+        noted = (await here.http.get("/v1/audit", headers=admin)).json()["items"]
+        here.parts.fulfiller.close()
+
+    assert (changed.status_code, unknown.status_code) == (200, 404)
+    assert between.count("keyChange") == 1
+    assert [(a["issuer"], a["directory"], a["email"]) for a in listed] == [
+        ("pebble", between.directory, "ann@example.com")
+    ]
+    assert set(listed[0]) == {"project", "issuer", "directory", "url", "email", "created"}
+    assert noted[0]["action"] == "change key"

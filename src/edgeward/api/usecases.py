@@ -11,6 +11,7 @@ from edgeward.declaration.feed import Answer, Identity, Report
 from edgeward.declaration.model import Applied, Key, Stored
 
 if TYPE_CHECKING:
+    from edgeward.api.accounts import Accounts
     from edgeward.api.actions import Actions
     from edgeward.api.bringing import Bringing
     from edgeward.api.certificates import Certificates
@@ -191,3 +192,4 @@ class UseCases:
     actions: Actions
     challenges: Challenges
     keys: Keys
+    accounts: Accounts

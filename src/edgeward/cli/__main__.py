@@ -22,6 +22,7 @@ _COMMANDS = (
     "certificates",
     "keys",
     "install",
+    "accounts",
     "database",
     "relay",
     "actions",

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from edgeward import __version__, notify
 from edgeward.access.authenticate import Authenticator
+from edgeward.api import accounts as account_routes
 from edgeward.api import actions as action_routes
 from edgeward.api import bringing as bringing_routes
 from edgeward.api import certificates as certificate_routes
@@ -37,6 +38,7 @@ from edgeward.certificates.planner import Planner
 from edgeward.certificates.preflight import Preflight
 from edgeward.certificates.webhook import Webhook
 from edgeward.controller import entry, starting, sweeping
+from edgeward.controller.accounts import Accounts
 from edgeward.controller.actions import Actions
 from edgeward.controller.asking import Questions
 from edgeward.controller.bringing import Bringing
@@ -188,8 +190,10 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         actions=Actions(database, registry, questions.ask, clock),
         challenges=Challenges(database, clock),
         keys=keys,
+        accounts=Accounts(database, fulfiller, state.policy, clock),
     )
     extra = (
+        account_routes.router,
         bringing_routes.router,
         action_routes.router,
         certificate_routes.router,

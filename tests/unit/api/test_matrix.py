@@ -27,6 +27,7 @@ ADMINISTER_DEFAULT = (401, 403, 403, 403, 403, IN, 404,  403, 403)
 ADMINISTER     =  (401,    403, 403, 403, 403, IN,  IN,  403, 403)
 SURVEY         =  (401,    IN,  403, IN,  403, IN,  403, 403, 403)
 GOVERN         =  (401,    403, 403, 403, 403, IN,  403, 403, 403)
+REKEY          =  (401,    403, 403, 403, 403, 404, 403, 403, 403)  # that issuer has no account anywhere
 JOIN           =  (401,    403, 403, 403, 403, 403, 403, IN,  403)
 FOLLOW         =  (401,    403, 403, 403, 403, 403, 403, 403, IN)
 ACT            =  (401,    503, 503, 503, 503, 503, 503, 403, 403)  # no node is connected; its rootd decides
@@ -125,6 +126,8 @@ ROUTES = {
     ("GET", "/v1/actions/runs/{id}"): ("/v1/actions/runs/0123456789abcdef", None, FOLLOW_RUN),
     ("GET", "/v1/nodes/{name}/root-log"): ("/v1/nodes/n1/root-log", None, SURVEY),
     ("GET", "/v1/explain/{name}"): ("/v1/explain/shop.example", None, READ),
+    ("GET", "/v1/accounts"): ("/v1/accounts", None, GOVERN),
+    ("POST", "/v1/accounts/{issuer}/change-key"): ("/v1/accounts/i/change-key", None, REKEY),
     ("GET", "/v1/keys"): ("/v1/keys", None, GOVERN),
     ("POST", "/v1/keys/rotate"): ("/v1/keys/rotate", None, GOVERN),
     ("GET", "/v1/listen"): ("/v1/listen", None, READ_DEFAULT),

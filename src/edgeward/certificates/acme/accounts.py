@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -150,7 +150,10 @@ class Accounts:
         if answer.location is None or not answer.location.startswith("https://"):
             raise Unavailable("the authority did not say where the account is")
         if read(Told, answer.body).status != "valid":
-            raise Rejected("the account was deactivated; remove it with `edgeward accounts remove`")
+            raise Rejected(
+                f"{acme.directory} has deactivated the account of {issuer.name}; declare the issuer under"
+                " another name to have another account"
+            )
         await self._keep(issuer, url=answer.location, email=acme.email)
         return answer.location
 
@@ -235,9 +238,11 @@ def sealed(seal: Seal, place: tuple[str, str, str], pem: str) -> bytes:
     return seal.seal(write_key(key), context_at(place))
 
 
-async def remove(connection: AsyncConnection, issuer: Issuer) -> None:
-    """Forget an account here; the authority keeps it."""
-    await connection.execute(delete(_accounts).where(_at(issuer)))
+async def listed(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """Give all accounts without their keys."""
+    columns = [_accounts.c[name] for name in ("project", "issuer", "directory", "url", "email", "created")]
+    query = select(*columns).order_by(*columns[:3])
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
 def _acme(issuer: Issuer) -> AcmeIssuer:
