@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,9 @@ from pathlib import Path
 import dns.exception
 import dns.message
 import dns.query
+import dns.rcode
+import dns.tsigkeyring
+import dns.update
 
 from tests.integration.processes import running, until
 from tests.ports import free_port
@@ -68,6 +71,16 @@ class Knot:
     def texts(self, name: str) -> list[str]:
         answer = dns.query.tcp(dns.message.make_query(name, "TXT"), "127.0.0.1", 5, self.port)
         return sorted(str(record).strip('"') for found in answer.answer for record in found)
+
+    def put(self, zone: str, name: str, texts: Iterable[str]) -> None:
+        """Have these and no other texts under a name."""
+        update = dns.update.UpdateMessage(
+            zone, keyring=dns.tsigkeyring.from_text({KEY: SECRET}), keyalgorithm="hmac-sha256"
+        )
+        update.delete(name, "TXT")
+        for text in texts:
+            update.add(name, 60, "TXT", text)
+        assert dns.query.tcp(update, "127.0.0.1", 5, self.port).rcode() == dns.rcode.NOERROR
 
     def ready(self) -> bool:
         try:

@@ -14,6 +14,7 @@ from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble
 from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
 from tests.integration.knot import KEY, SECRET, Knot, knot
+from tests.integration.powerdns import Provider, provider
 
 
 @pytest.fixture
@@ -99,3 +100,45 @@ async def test_a_name_server_that_is_away_makes_the_proof_unavailable(
     gone = pytest.raises(Unavailable, match="DNS does not tell about _acme-challenge")
     with pebble(state_dir, needs) as authority, gone:
         await ours.order(by_updates(ours, authority, server), "*.example.com")
+
+
+# --- through a provider's API ----------------------------------------------------------------------
+
+
+def by_api(ours: Desk, authority: Pebble, api: Provider, token: str) -> Issuer:
+    settings = {"pdns_server": api.url}
+    credentials = [{"name": "auth_token", "secret": ours.sealed(token)}]
+    way = {"name": "powerdns", "settings": settings, "credentials": credentials}
+    records = {"provider": way, "resolvers": [api.server.address], "wait_seconds": 5}
+    return issuer(authority, challenges=["dns-01"], dns=records)
+
+
+async def test_a_provider_is_asked_for_the_records_of_a_name_and_its_wildcard(
+    ours: Desk, state_dir: Path, needs: Needs
+) -> None:
+    """Both write the same record, and neither may write over the other's."""
+    with (
+        knot(state_dir, needs, "example.com") as server,
+        pebble(state_dir, needs, resolver=server.address) as authority,
+        provider("example.com", "t0ken", server) as api,
+    ):
+        made = await ours.order(by_api(ours, authority, api, "t0ken"), "example.com", "*.example.com")
+
+    assert names(leaf(made)) == ["*.example.com", "example.com"]
+    assert api.changes == 4
+    assert not any(api.records.values())
+
+
+async def test_a_token_a_provider_refuses_is_said_so_without_being_shown(
+    ours: Desk, state_dir: Path, needs: Needs
+) -> None:
+    refused = pytest.raises(Rejected, match=r"powerdns says 401 to a change of _acme-challenge\.example\.com")
+    with (
+        knot(state_dir, needs, "example.com") as server,
+        pebble(state_dir, needs, resolver=server.address) as authority,
+        provider("example.com", "t0ken", server) as api,
+        refused as caught,
+    ):
+        await ours.order(by_api(ours, authority, api, "wr0ng"), "example.com")
+
+    assert "wr0ng" not in str(caught.value)

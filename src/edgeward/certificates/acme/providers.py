@@ -10,6 +10,7 @@ import asyncio
 import importlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import requests
 
@@ -23,6 +24,9 @@ _SECONDS: Final = 90.0
 _TTL: Final = 60
 _THREADS: Final = ThreadPoolExecutor(8, thread_name_prefix="dns-provider")
 """One that hangs keeps its thread: most providers are asked without a time limit."""
+
+_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+"""One change of a name at a time: many providers read all its records and write them back."""
 
 
 class Providers:
@@ -42,8 +46,9 @@ class Providers:
     async def _done(self, place: Place, change: Any) -> None:
         name = self._provider.name
         loop = asyncio.get_running_loop()
+        turn = _turns.setdefault(place.name, asyncio.Lock())
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(_SECONDS), turn:
                 await loop.run_in_executor(_THREADS, lambda: change(self._opened(place)))
         except TimeoutError as error:
             raise Unavailable(f"{name} does not answer within {_SECONDS:.0f} s") from error
