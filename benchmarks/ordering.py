@@ -153,7 +153,7 @@ def pebble(directory: Path) -> Iterator[Authority]:
     argv = ["pebble-challtestsrv", *at, "-defaultIPv4", "127.0.0.1", *unused]
     names = Process(argv, directory / "names.log")
     log = directory / "pebble.log"
-    env = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
+    env = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"}
     argv = ["pebble", "-config", str(path), "-dnsserver", f"127.0.0.1:{dns}"]
     process = Process(argv, log, env)
     try:
