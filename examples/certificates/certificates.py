@@ -152,7 +152,8 @@ class World:
         at = ["-dns01", f"127.0.0.1:{NAMES}", "-management", f"127.0.0.1:{NAMES_MANAGEMENT}"]
         self._run("names", ["pebble-challtestsrv", *at, "-defaultIPv4", "127.0.0.1", *unused])
         argv = ["pebble", "-strict", "-config", "pebble.json", "-dnsserver", f"127.0.0.1:{NAMES}"]
-        self._run("pebble", argv, {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "5", "PEBBLE_AUTHZREUSE": "0"})
+        env = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "5", "PEBBLE_AUTHZREUSE": "0"}
+        self._run("pebble", argv, env)
         until(self._has_root, 30, "Pebble")
 
     def _has_root(self) -> bool:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from tests.integration import processes
+from tests.integration.openresty_rig import LUA
 
 
 @pytest.fixture
 def running() -> processes.Running:
     """``with running([...], output=state_dir / "x.log") as process:``; see processes.running."""
     return processes.running
+
+
+@pytest.fixture
+def nginx(needs: Callable[[str], str]) -> str:
+    """Debian's nginx with its Lua module, and what that needs."""
+    found = needs("nginx")
+    cjson = list(Path("/usr/lib").glob("*/lua/5.1/cjson.so"))
+    missing = [what for what, there in (("http-lua", LUA.exists()), ("lua-cjson", cjson)) if not there]
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"{missing} missing, and CI leaves nothing out; see apt-packages.txt")
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed; see apt-packages.txt")
+    return found

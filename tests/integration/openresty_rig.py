@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 from cryptography import x509
@@ -84,9 +85,20 @@ class Rig:
         except httpx.HTTPError:
             return False
 
-    def status(self) -> Mapping[str, object]:
+    def status(self) -> Mapping[str, Any]:
         with self.controller.client() as client:
             return client.get("/v1/status").json()["openresty"]
+
+    def gateway_is(self, state: str) -> bool:
+        return [found["state"] for found in self.status().get("gateways") or ()] == [state]
+
+    def redis_is(self, state: str) -> bool:
+        return (self.status().get("redis") or {}).get("state") == state
+
+    def told(self) -> str:
+        """Give the events there were."""
+        with self.controller.client() as client:
+            return client.get("/v1/events?types=openresty&last=10&follow=false").text
 
     def here(self) -> bool:
         """Say whether this controller is the one that keeps the gateways up to date."""
@@ -143,6 +155,12 @@ class Rig:
             until(lambda: _open(self.visitors) or not process.alive(), what="nginx")
             assert process.alive(), process.output()
             yield process
+
+    def handshake(self, strategy: int | None = None) -> str:
+        """Give the Lua of a handshake: Redis read in this way, if any, then the facade asked to autocert."""
+        api = f'{{host="127.0.0.1", port={self.facade}, secret="{SECRET}", autocert=true}}'
+        where = f'{{host="127.0.0.1", port={self.redis}, db=9, strategy={strategy}}}' if strategy else "nil"
+        return f'require("client").handshake({api}, {where})'
 
     def visit(self, name: str) -> x509.Certificate:
         """Give the certificate a visitor of nginx is shown."""

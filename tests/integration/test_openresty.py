@@ -19,7 +19,7 @@ import redis
 from cryptography import x509
 
 from tests.integration.controller_setup import Controller
-from tests.integration.openresty_rig import LUA, PASSWORD, SECRET, USER, Rig, names_of
+from tests.integration.openresty_rig import PASSWORD, SECRET, USER, Rig, names_of
 from tests.integration.processes import Process, until
 
 NEW = "new.c.example"
@@ -50,25 +50,6 @@ def served(tmp_path_factory) -> Iterator[Served]:
     with rig.started() as process:
         until(lambda: rig.lookup("shop.example").status_code == 200, what="the eager certificate")
         yield Served(rig, process)
-
-
-@pytest.fixture
-def nginx(needs) -> str:
-    found = needs("nginx")
-    cjson = list(Path("/usr/lib").glob("*/lua/5.1/cjson.so"))
-    missing = [what for what, there in (("http-lua", LUA.exists()), ("lua-cjson", cjson)) if not there]
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"{missing} missing, and CI leaves nothing out; see apt-packages.txt")
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed; see apt-packages.txt")
-    return found
-
-
-def use(rig: Rig, strategy: int | None = None, *, api: bool = True, autocert: bool = True) -> str:
-    """Give the Lua of a handshake."""
-    door = f'{{host="127.0.0.1", port={rig.facade}, secret="{SECRET}", autocert={str(autocert).lower()}}}'
-    where = f'{{host="127.0.0.1", port={rig.redis}, db=9, strategy={strategy}}}' if strategy else "nil"
-    return f'require("client").handshake({door if api else "nil"}, {where})'
 
 
 def raw(port: int, data: bytes) -> bytes:
@@ -249,7 +230,7 @@ def test_redis_follows_every_change_and_is_primed_anew_after_it_was_lost(rig, ne
 
         reader.redis.flushall()
         until(lambda: reader.has("shop.example") and reader.has("one.c.example"), what="a full prime")
-        assert rig.status()["redis"]["full_primes"] == 2
+        until(lambda: rig.status()["redis"]["full_primes"] == 2, what="its end")
 
         rig.withhold("one.c.example")
         until(
@@ -285,15 +266,13 @@ def test_a_redis_that_is_away_is_told_of_and_everything_else_goes_on(rig, needs)
     rig.declare(redis=True)
     reader = Reader(rig.redis)
     with rig.started():
-        until(lambda: rig.status()["redis"]["state"] == "failing", what="the trouble in the status")
+        until(lambda: rig.redis_is("failing"), what="the trouble in the status")
         item_of(rig.autocert("three.c.example"))
         with rig.started_redis(program):
             until(lambda: reader.has("three.c.example"), what="the prime")
-            until(lambda: rig.status()["redis"]["state"] == "primed")
-        with rig.controller.client() as client:
-            told = client.get("/v1/events?types=openresty&last=10&follow=false").text
-            assert "redis_failing" in told
-            assert "redis_primed" in told
+            until(lambda: rig.redis_is("primed"))
+        until(lambda: "redis_primed" in rig.told(), what="the event")
+        assert "redis_failing" in rig.told()
 
 
 # --- gateways -------------------------------------------------------------------------------------
@@ -303,18 +282,18 @@ def test_a_redis_that_is_away_is_told_of_and_everything_else_goes_on(rig, needs)
 def test_nginx_serves_our_certificates_and_forgets_them_when_they_change(rig, needs, nginx, strategy):
     program = needs("redis-server")
     rig.declare(redis=True, gateway=True)
-    handshake = use(rig, strategy)
+    handshake = rig.handshake(strategy)
     with rig.started_redis(program), rig.started_nginx(nginx, use=handshake) as gateway:
         assert names_of(rig.visit("shop.example")) == ["default.invalid"]  # kept as a failure for 600 s
         with rig.started():
-            until(lambda: rig.trusted("shop.example"), what="the flush at our start")
+            until(lambda: rig.trusted("shop.example"), 40, what="the flush at our start")
             assert rig.trusted("any.wild.example")
             assert rig.trusted("new.c.example")
             assert names_of(rig.visit("nobody.test")) == ["default.invalid"]
 
             rig.declare(redis=True, gateway=True, domains="  - {name: nobody.test}\n")
 
-            until(lambda: rig.trusted("nobody.test"), what="the flush after a change")
+            until(lambda: rig.trusted("nobody.test"), 40, what="the flush after a change")
             shown = rig.status()["gateways"][0]
             assert (shown["state"], shown["failures"]) == ("flushed", 0)
         assert "lua entry thread aborted" not in gateway.output()
@@ -323,21 +302,21 @@ def test_nginx_serves_our_certificates_and_forgets_them_when_they_change(rig, ne
 def test_a_gateway_that_fails_is_tried_again_and_told_of(rig, nginx):
     rig.declare(gateway=True)
     with rig.started():
-        until(lambda: rig.status()["gateways"][0]["state"] == "failing")
-        with rig.started_nginx(nginx, use=use(rig)):
-            until(lambda: rig.status()["gateways"][0]["state"] == "flushed")
+        until(lambda: rig.gateway_is("failing"))
+        with rig.started_nginx(nginx, use=rig.handshake()):
+            until(lambda: rig.gateway_is("flushed"))
+            until(lambda: "gateway_well" in rig.told(), what="the event")
+            told = rig.told()
             with rig.controller.client() as client:
-                told = client.get("/v1/events?types=openresty&last=10&follow=false").text
                 figures = client.get("/metrics").text
         assert "gateway_failing" in told
-        assert "gateway_well" in told
         assert f'edgeward_openresty_gateway_well{{gateway="http://127.0.0.1:{rig.gateway}"}} 1.0' in figures
         assert PASSWORD not in told + figures
 
 
 def test_our_gateway_asks_for_its_password(rig, nginx):
     """Else the test above would prove nothing of ours."""
-    with rig.started_nginx(nginx, use=use(rig)):
+    with rig.started_nginx(nginx, use=rig.handshake()):
         url = f"http://127.0.0.1:{rig.gateway}{FLUSHES}"
         assert httpx.get(f"{url}/expire/all", trust_env=False).status_code == 401
         assert (
@@ -355,7 +334,11 @@ def test_of_two_controllers_one_writes_redis_and_flushes_and_the_other_takes_ove
     second.gateway, second.visitors = first.gateway, first.visitors
     first.declare(redis=True, gateway=True)
     reader = Reader(first.redis)
-    with first.started_redis(program), first.started_nginx(nginx, use=use(second, 1)), first.started() as one:
+    with (
+        first.started_redis(program),
+        first.started_nginx(nginx, use=second.handshake(1)),
+        first.started() as one,
+    ):
         until(lambda: reader.has("shop.example"))
         second.controller.state_dir.mkdir(mode=0o700)
         for name in ("seal.key", "admin.token"):
@@ -387,7 +370,7 @@ def test_the_client_itself_serves_our_certificates(rig, needs, nginx, strategy):
     with rig.started_redis(program), rig.started_nginx(nginx, use=handshake, lua=lua) as gateway:
         assert names_of(rig.visit("shop.example")) == ["default.invalid"]
         with rig.started():
-            until(lambda: rig.trusted("shop.example"), what="the flush at our start")
+            until(lambda: rig.trusted("shop.example"), 40, what="the flush at our start")
             assert rig.trusted("any.wild.example")
             assert rig.trusted("new.c.example")
             assert names_of(rig.visit("nobody.test")) == ["default.invalid"]
