@@ -219,7 +219,7 @@ def _warnings(
         yield f"it ends in {left / DAY:.0f} days; bring its successor before that: nobody renews it"
     if _signed(leaf, leaf):
         yield "it is signed by itself: visitors trust it only where somebody told them to"
-    elif len(chain) == 1:
+    elif not any(_signed(leaf, one) for one in given):
         yield "it came without an intermediate certificate: visitors that do not know one refuse it"
     passed = next((one for one in chain[1:] if one.not_valid_after_utc <= instant(now)), None)
     if passed is not None:

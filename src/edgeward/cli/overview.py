@@ -186,7 +186,9 @@ def _facts(found: Data, path: str, now: float) -> Iterator[tuple[str, str]]:
         yield "service", f"{service['project']}/{service['name']}: {show.shown(service['backends'])}"
     if certificate.get("stored"):
         ends = f"ends {show.moment(certificate['not_after'], now)}"
-        renewed = f"renewed {show.moment(certificate['renew_at'], now)}"
+        renewed = "renewed by you"
+        if certificate["renew_at"] is not None:
+            renewed = f"renewed {show.moment(certificate['renew_at'], now)}"
         yield "certificate", f"{certificate['name']}, {ends} ({certificate['not_after']}), {renewed}"
     elif certificate:
         yield "certificate", f"{certificate['name']}, not there yet"

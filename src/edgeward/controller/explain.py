@@ -378,8 +378,9 @@ def _certificate(facts: Facts) -> dict[str, Any] | None:
         "stored": True,
         "issuer": found.issuer,
         "not_after": _time(found.not_after),
-        "renew_at": _time(found.renew_at),
+        "renew_at": None if found.source == UPLOADED else _time(found.renew_at),
         "fingerprint": found.fingerprint,
+        "source": found.source,
     }
 
 

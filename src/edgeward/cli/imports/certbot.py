@@ -36,7 +36,7 @@ def read(directory: Path) -> Found:
     hooks = [p for p in (directory / "renewal-hooks").glob("*/*") if p.is_file()]
     if hooks:
         found.notes.append(
-            f"{len(hooks)} hooks of renewals are not taken over; edgeward export --pem DIR --after runs one"
+            f"hooks are not taken over ({len(hooks)} of them); edgeward export --pem DIR --after runs one"
         )
     return found
 

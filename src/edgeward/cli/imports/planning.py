@@ -13,7 +13,7 @@ from edgeward.certificates.model import UPLOADED, Domain
 from edgeward.certificates.pair import Pair
 from edgeward.certificates.pair import read as read_pair
 from edgeward.cli.imports.found import Account, Found, Lineage
-from edgeward.domain_name import normalise_pattern
+from edgeward.domain_name import normalise_pattern, patterns_of
 from edgeward.errors import Invalid
 
 _KNOWN: Final[Mapping[str, str]] = {
@@ -95,11 +95,21 @@ def plan(found: Found, declared: Declared, project: str, ca_file: str | None, no
         given.update(fresh)
         _to_declared(made, one, {known[name].name: known[name] for name in fresh if name in known})
         issuer = LOCAL if one.lineage.directory is None else names[one.lineage.directory]
-        _to_fresh(made, one, [name for name in fresh if name not in known], issuer, project)
+        left = [name for name in fresh if name not in known]
+        each = {name: domain for name in left if (domain := _each_its_own(name, known)) is not None}
+        if one.pair is not None:
+            made.pairs += [Bring((name,), d.issuer, d.project, one.pair) for name, d in each.items()]
+        _to_fresh(made, one, [name for name in left if name not in each], issuer, project)
     used = {domain["issuer"] for domain in made.domains if "issuer" in domain}
     _issuers(made, found, declared, (project, ca_file), {d: n for d, n in names.items() if n in used})
     made.domains.sort(key=lambda domain: str(domain["name"]))
     return made
+
+
+def _each_its_own(name: str, known: Mapping[str, Domain]) -> Domain | None:
+    """Give the domain that has certificates of names on demand, and this among them."""
+    domain = next((known[pattern] for pattern in patterns_of(name) if pattern in known), None)
+    return domain if domain is not None and domain.many and name not in domain.names else None
 
 
 def _read(lineage: Lineage, notes: list[str], now: float) -> _Read | None:
