@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, Protocol
@@ -45,6 +44,8 @@ class Named:
         self.name, self.book = name, book
         self._resolver, self._loop = resolver, loop
         self._waiting: list[Connecting] = []
+        import random  # which a backend at an address can do without
+
         self._chance = random.Random()  # noqa: S311 - spreads load
         self._seldom = Seldom(_SAY_SECONDS)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NamedTuple, NoReturn, TypeVar
 
 from edgeward.relay import place
 from edgeward.relay.peers import Allowed, group_id, user_id
@@ -36,8 +33,7 @@ _TIMES: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """All times are in seconds; ``idle_timeout`` and ``exit_idle_time`` are None where there is none."""
 
     target: Target
@@ -137,14 +133,12 @@ def _number(kind: type[int] | type[float], least: float) -> Callable[[str], floa
 
 def _resolver(text: str) -> str:
     """Read ``IP``, ``IP:PORT`` or ``[IPv6]:PORT``, as c-ares takes it."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        address = place.listening(text)
-        if address.family == place.UNIX:
-            raise Unusable(f"{text!r} is no DNS server; write IP or IP:PORT") from None
-        return str(address)
-    return text
+    if place.ip(text, 0):
+        return text
+    address = place.listening(text)
+    if address.family == place.UNIX:
+        raise Unusable(f"{text!r} is no DNS server; write IP or IP:PORT")
+    return str(address)
 
 
 def _metrics(text: str) -> Address:
@@ -174,7 +168,8 @@ def _as_many_as_descriptors_allow() -> int:
 def _limits_of_open_files() -> tuple[int, int]:
     """Read them from /proc (proc(5)): our unit lets nobody call prlimit(2), which is also getrlimit(3)."""
     with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/self/limits").read_text().splitlines()
+        with open("/proc/self/limits") as file:  # noqa: PTH123 - pathlib takes long to import
+            lines = file.read().splitlines()
         soft, hard = next(line for line in lines if line.startswith("Max open files")).split()[3:5]
         return _limit(soft), _limit(hard)
     return _FEW_DESCRIPTORS, _FEW_DESCRIPTORS

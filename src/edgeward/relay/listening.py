@@ -7,8 +7,7 @@ import socket
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgeward.relay.place import Address, Unusable
 from edgeward.relay.sockets import Socket, set_tcp_options
@@ -17,8 +16,7 @@ _FIRST_DESCRIPTOR: Final = 3
 _BACKLOG: Final = 4096
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(NamedTuple):
     """``name``: as systemd calls it, or the address; ``ours``: nobody listens on it when we end.
 
     ``inode``: that of a path we made and shall remove.

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import time
-import traceback
 from collections.abc import Callable
 from itertools import count
 from typing import Final
@@ -131,6 +130,8 @@ class Loop:
             self._told_of(error)
 
     def _told_of(self, error: Exception) -> None:
+        import traceback  # takes longer than most of us to import, for what should never happen
+
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
         self._seldom.say("error", "unexpected", where, error=repr(error), where=where)

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 CONNECT_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
-@dataclass
 class Measures:
     """Counters since the start; the last of ``connect_times`` is for what took longer than all bounds."""
 
-    accepted: int = 0
-    unreached: int = 0
-    refused: int = 0
-    idle: int = 0
-    full: int = 0
-    bytes_up: int = 0
-    bytes_down: int = 0
-    connect_times: list[int] = field(default_factory=lambda: [0] * (len(CONNECT_SECONDS) + 1))
-    connect_sum: float = 0.0
+    def __init__(self) -> None:
+        self.accepted = self.unreached = self.refused = self.idle = self.full = 0
+        self.bytes_up = self.bytes_down = 0
+        self.connect_times = [0] * (len(CONNECT_SECONDS) + 1)
+        self.connect_sum = 0.0
 
     def connected(self, seconds: float) -> None:
         self.connect_times[bisect_left(CONNECT_SECONDS, seconds)] += 1
         self.connect_sum += seconds
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """How things are at one moment; ``dns_age`` and ``dns_failing`` are of names only."""
 
     measures: Measures

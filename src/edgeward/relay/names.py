@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, zip_longest
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edgeward.relay.place import Address
+
+if TYPE_CHECKING:
+    import random
 
 MOST_ADDRESSES: Final = 64
 _AVOID_SECONDS: Final = 10.0
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.25, 30.0
 
 
-@dataclass(frozen=True)
-class Server:
+class Server(NamedTuple):
     """The addresses of one host; priority and weight as in its SRV record, RFC 2782."""
 
     addresses: tuple[Address, ...]
@@ -24,8 +24,7 @@ class Server:
     weight: int = 0
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """``ttl`` is in seconds, the smallest of all records that led here."""
 
     servers: tuple[Server, ...]
@@ -36,18 +35,17 @@ class Answer:
         return tuple(chain.from_iterable(server.addresses for server in self.servers))
 
 
-@dataclass
 class Book:
     """The last good answer, which is used until a better one comes, however long that takes."""
 
-    least_ttl: float
-    most_ttl: float
-    answer: Answer | None = None
-    answered_at: float = 0.0
-    failures: int = 0
-    failing: str = ""
-    _failed_in_turn: int = 0
-    _avoided: dict[Address, float] = field(default_factory=dict)
+    def __init__(self, least_ttl: float, most_ttl: float) -> None:
+        self._least_ttl, self._most_ttl = least_ttl, most_ttl
+        self.answer: Answer | None = None
+        self.answered_at = 0.0
+        self.failures = 0
+        self.failing = ""
+        self._failed_in_turn = 0
+        self._avoided: dict[Address, float] = {}
 
     def take(self, answer: Answer, now: float) -> float:
         """Keep an answer; gives after how many seconds to ask again."""
@@ -55,7 +53,7 @@ class Book:
         self.failing, self._failed_in_turn = "", 0
         here = set(answer.addresses)
         self._avoided = {address: until for address, until in self._avoided.items() if address in here}
-        return min(max(answer.ttl, self.least_ttl), self.most_ttl)
+        return min(max(answer.ttl, self._least_ttl), self._most_ttl)
 
     def take_failure(self, reason: str) -> float:
         """Count a failure; gives after how many seconds to ask again: soon at first, then ever less often."""
@@ -63,7 +61,7 @@ class Book:
         self.failing = reason
         seconds = _FIRST_RETRY_SECONDS * float(2 ** min(self._failed_in_turn, 10))
         self._failed_in_turn += 1
-        return min(seconds, _LAST_RETRY_SECONDS, max(self.most_ttl, _FIRST_RETRY_SECONDS))
+        return min(seconds, _LAST_RETRY_SECONDS, max(self._most_ttl, _FIRST_RETRY_SECONDS))
 
     def age(self, now: float) -> float | None:
         return None if self.answer is None else now - self.answered_at

@@ -7,7 +7,6 @@ import grp
 import pwd
 import socket
 import struct
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from edgeward.relay.place import Unusable
@@ -26,8 +25,7 @@ class Peer(NamedTuple):
     groups: frozenset[int]
 
 
-@dataclass(frozen=True)
-class Allowed:
+class Allowed(NamedTuple):
     """User and group ids; nobody is turned away where there are none."""
 
     users: frozenset[int] = frozenset()

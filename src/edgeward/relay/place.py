@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 _NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
@@ -30,8 +28,7 @@ class Address(NamedTuple):
         return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
 
 
-@dataclass(frozen=True)
-class Name:
+class Name(NamedTuple):
     """A host whose addresses DNS tells, and a port; or, with ``srv``, a name whose SRV records tell both."""
 
     host: str
@@ -72,23 +69,30 @@ def listening(text: str) -> Address:
 
 def ip(host: str, port: int) -> Address | None:
     """Give the address of an IP address and a port; None for what is no IP address."""
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
+    if _packed(socket.AF_INET, host):
+        return Address(socket.AF_INET, (host, port))
+    bare, percent, scope = host.partition("%")
+    packed = _packed(socket.AF_INET6, bare)
+    if packed is None or (percent and not scope):
         return None
-    if found.version == 4:
-        return Address(socket.AF_INET, (str(found), port))
-    if not isinstance(found, ipaddress.IPv6Address) or found.scope_id is None:
-        return Address(socket.AF_INET6, (str(found), port, 0, 0))
-    return Address(socket.AF_INET6, (str(found).partition("%")[0], port, 0, _scope(found.scope_id)))
+    shortest = socket.inet_ntop(socket.AF_INET6, packed)
+    return Address(socket.AF_INET6, (shortest, port, 0, _scope(scope) if percent else 0))
+
+
+def _packed(family: int, host: str) -> bytes | None:
+    """Read what inet_pton(3) takes, which is stricter than most; a NUL is no character of an address."""
+    try:
+        return socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return None
 
 
 def _scope(name: str) -> int:
-    if name.isdecimal():
+    if name.isascii() and name.isdecimal() and len(name) < 10:
         return int(name)
     try:
         return socket.if_nametoindex(name)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise Unusable(f"there is no network interface {name!r} here") from error
 
 

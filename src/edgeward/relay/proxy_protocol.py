@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
 from typing import Final
@@ -29,4 +28,4 @@ def header(family: int, source: Name, destination: Name) -> bytes:
 
 
 def _packed(name: tuple[str, int] | tuple[str, int, int, int]) -> bytes:
-    return ipaddress.ip_address(name[0].partition("%")[0]).packed
+    return socket.inet_pton(socket.AF_INET6 if ":" in name[0] else socket.AF_INET, name[0].partition("%")[0])

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,7 +17,7 @@ def test_metrics_are_what_prometheus_reads(seconds: list[float], addresses: list
     measures = Measures()
     for each in seconds:
         measures.connected(each)
-    state = replace(STATE, measures=measures, addresses=tuple(addresses), dns_age=1.0)
+    state = STATE._replace(measures=measures, addresses=tuple(addresses), dns_age=1.0)
 
     families = {f.name: f for f in text_string_to_metric_families(state.metrics())}
 
@@ -36,6 +34,6 @@ def test_metrics_are_what_prometheus_reads(seconds: list[float], addresses: list
 
 def test_the_line_says_what_is_and_what_is_wrong() -> None:
     assert STATE.line() == "3 of at most 10 connections; 0 in all; backend.example:80 at 192.0.2.1:80"
-    failing = replace(STATE, dns_failing="SERVFAIL", dns_age=12.4)
+    failing = STATE._replace(dns_failing="SERVFAIL", dns_age=12.4)
     assert failing.line().endswith("; DNS fails (SERVFAIL, last answer 12 s old)")
-    assert "no address yet" in replace(STATE, addresses=()).line()
+    assert "no address yet" in STATE._replace(addresses=()).line()
