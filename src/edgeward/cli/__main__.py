@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
-from typing import TYPE_CHECKING
 
-from edgeward.errors import EdgewardError, Invalid
-
+TYPE_CHECKING = False  # typing's takes milliseconds, for which a relay's first connection would wait
 if TYPE_CHECKING:
     import typer
 
@@ -32,6 +28,8 @@ _COMMANDS = (
 
 
 def build() -> typer.Typer:
+    import importlib.util
+
     import typer
 
     app = typer.Typer(
@@ -64,6 +62,8 @@ def main() -> None:
         from edgeward.relay.__main__ import main as relay
 
         sys.exit(relay(sys.argv[2:]))
+    from edgeward.errors import EdgewardError, Invalid
+
     try:
         build()()
     except Invalid as error:
