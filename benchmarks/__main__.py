@@ -22,6 +22,7 @@ from benchmarks import (
     memory,
     ordering,
     relay,
+    renewals,
     request,
     root,
     scale,
@@ -38,7 +39,7 @@ from benchmarks.visits import ROOT
 
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
-_LARGE = ("change", "fleet", "scale", "ordering", "root")
+_LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals")
 MEASUREMENTS = (*_SMALL, *_LARGE, "relay")
 
 
@@ -60,10 +61,11 @@ class Size:
     nodes: int
     ordered: int
     ordered_by_caddy: int
+    planned: int
 
 
-FULL = Size(5, 1500, 15_000, 400, 10_000, 3000, 100_000, 90.0, 10_000, 100, 100_000, 10, 1000, 40)
-QUICK = Size(1, 1000, 10_000, 50, 800, 600, 10_000, 8.0, 1000, 10, 5000, 3, 100, 10)
+FULL = Size(5, 1500, 15_000, 400, 10_000, 3000, 100_000, 90.0, 10_000, 100, 100_000, 10, 1000, 40, 1_000_000)
+QUICK = Size(1, 1000, 10_000, 50, 800, 600, 10_000, 8.0, 1000, 10, 5000, 3, 100, 10, 50_000)
 
 
 class Run:
@@ -144,6 +146,7 @@ def _small(run: Run, directory: Path, port: int) -> None:
 def _large(run: Run, directory: Path, port: int) -> None:
     """Measure what has an installation of its own, so that nothing else is in its figures."""
     size = run.size
+    run.add("renewals", lambda: renewals.measure(directory, run.size.planned))
     run.add("root", lambda: root.measure(directory / "root", 1000))
     if run.wants("change"):
         with edgeward(directory / "changed", port) as ours:

@@ -13,8 +13,9 @@ from fastapi.responses import JSONResponse
 from edgeward.access.model import Principal
 from edgeward.api.certificates import CertificateName
 from edgeward.api.pages import Paging, Text, cursor, words
-from edgeward.api.principal import Cases, Reader
+from edgeward.api.principal import Cases, Reader, Surveyor
 from edgeward.certificates.orders import Queued, Sought
+from edgeward.certificates.outlook import Outlook
 from edgeward.certificates.progress import Progress
 
 router = APIRouter(prefix="/v1", tags=["certificates"])
@@ -30,6 +31,8 @@ class Orders(Protocol):
     ) -> Sequence[Queued]: ...
 
     async def found(self, who: Principal, name: str) -> Queued: ...
+
+    async def outlook(self, who: Principal) -> Outlook: ...
 
     async def progress(self, who: Principal, project: str | None) -> Progress: ...
 
@@ -66,6 +69,15 @@ async def progress(cases: Cases, who: Reader, project: Text = None) -> JSONRespo
         "pauses": pauses,
     }
     return JSONResponse(content)
+
+
+@router.get("/orders/outlook")
+async def outlook(cases: Cases, who: Surveyor) -> JSONResponse:
+    """Plan all renewals at other authorities as limits are now: when the last will be ordered, and how many
+    come too late.
+    """
+    found = await cases.orders.outlook(who)
+    return JSONResponse({"renewals": found.renewals, "finish": _time(found.finish), "late": found.late})
 
 
 @router.get("/orders/{name}")

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import case, select
+from sqlalchemy import case, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import issuances, orders
 from edgeward.certificates.issuances import Happened
 from edgeward.certificates.issue import Issuance
-from edgeward.certificates.model import UPLOADED, Alarms
+from edgeward.certificates.model import IMPORTED, ORDERED, UPLOADED, Alarms
 from edgeward.certificates.policy import Policy
 from edgeward.certificates.timing import margin_shares
 from edgeward.database import schema
@@ -27,7 +27,7 @@ _EVERY: Final = 60.0
 _AGAIN: Final = 86400.0
 _LATE: Final = "late"
 _BY_PEOPLE: Final = "nobody renews what was uploaded; upload its successor"
-_LONGEST_LIFE: Final = 400 * 86400.0
+_PUT_OFF: Final = 7 * 3600.0
 _columns = schema.certificates.c
 _log = logger("edgeward.certificates.alarms")
 
@@ -54,7 +54,9 @@ async def late(connection: AsyncConnection, policy: Policy, now: float) -> list[
     share = case((life < short, of_short), else_=of_long)
     query = select(_columns.name, _columns.project, _columns.issuer, _columns.not_after, _columns.source)
     query = query.where(
-        _columns.not_after < now + _LONGEST_LIFE * of_long,
+        # what is late is due, or put off a little: the index has it without a look at all there are
+        or_(_columns.source == UPLOADED, _columns.renew_at < now + _PUT_OFF),
+        _columns.source.in_(("issued", ORDERED, IMPORTED, UPLOADED)),
         _columns.not_after - life * share < now,
         _columns.leader.is_(None),
         _columns.algorithm == "ecdsa",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
-from edgeward.access.model import Principal
+from edgeward.access.decide import require
+from edgeward.access.model import Principal, Right
 from edgeward.certificates import orders
 from edgeward.certificates.orders import Queued, Sought
+from edgeward.certificates.outlook import Outlook, outlook
 from edgeward.certificates.policy import Policy
 from edgeward.certificates.progress import Progress, progress
 from edgeward.controller.allowed import visible
@@ -22,6 +25,7 @@ class Orders:
         self._database = database
         self._policy = policy
         self._clock = clock
+        self._planning = asyncio.Lock()
 
     async def listed(self, who: Principal, sought: Sought, limit: int, after: str | None) -> Sequence[Queued]:
         sought = sought.within(visible(who, sought.project))
@@ -38,6 +42,12 @@ class Orders:
         if found is None or not who.sees(found.project):
             raise NotFound(f"there is no order for {printable(name)}: it is done, or nobody waits for it")
         return found
+
+    async def outlook(self, who: Principal) -> Outlook:
+        """Plan all renewals there are; one at a time, for it takes seconds where there are a million."""
+        require(who, Right.SURVEY)
+        async with self._planning, self._database.reading() as connection:
+            return await outlook(connection, self._policy().issuer, self._clock())
 
     async def progress(self, who: Principal, project: str | None) -> Progress:
         project = visible(who, project)

@@ -120,6 +120,7 @@ ROUTES = {
     ("GET", "/v1/certificates/{name}/history"): ("/v1/certificates/shop.example/history", None, READ),
     ("GET", "/v1/orders"): ("/v1/orders", None, READ),
     ("GET", "/v1/orders/progress"): ("/v1/orders/progress", None, READ),
+    ("GET", "/v1/orders/outlook"): ("/v1/orders/outlook", None, SURVEY),
     ("GET", "/v1/orders/{name}"): ("/v1/orders/ordered.example", None, READ_DEFAULT),
     ("GET", "/v1/actions"): ("/v1/actions", None, ACT),
     ("POST", "/v1/actions/{name}/run"): ("/v1/actions/x/run", {}, ACT),

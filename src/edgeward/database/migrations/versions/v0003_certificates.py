@@ -27,7 +27,8 @@ def _certificates() -> None:
     for name in ("start", "end", "next"):
         op.add_column("certificates", sa.Column(f"window_{name}", sa.Float(), nullable=True))
     op.drop_index("certificates_by_renewal", "certificates")
-    op.create_index("certificates_by_renewal", "certificates", ["source", "renew_at"])
+    planned = ["name", "not_before", "not_after", "window_start", "project", "issuer", "leader", "algorithm"]
+    op.create_index("certificates_by_renewal", "certificates", ["source", "renew_at", *planned])
     op.create_index("certificates_by_leader", "certificates", ["leader"])
     op.create_index("certificates_by_window", "certificates", ["window_next"])
 
