@@ -10,14 +10,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 
+from tests.integration.acme import pebble
+from tests.integration.controller_setup import Controller
 from tests.integration.foreign import caddy_storage, certbot_directory
 from tests.integration.processes import running, until
 from tests.integration.test_commands import SHOP, Edge, edge  # noqa: F401 - a fixture
 from tests.pairs import SERVER, Made, authority, key_pem, make
+from tests.ports import free_port
 
 CA = authority("Some CA")
 
@@ -192,18 +196,47 @@ def test_pem_files_follow_the_certificates_and_the_hook_runs_once_for_each_batch
     assert (tmp_path / "other" / ".due").exists()
 
 
+def test_an_authority_hears_of_a_revocation_and_all_names_get_the_certificate_it_issues_then(
+    state_dir, needs
+):
+    names = ["a.example.com", "www.a.example.com"]
+    with pebble(state_dir, needs, always_valid=True) as ca:
+        env = {"EDGEWARD_DNS_SERVERS": ca.names.address}
+        controller = Controller(state_dir / "state", env=env)
+        acme = f'{{directory: "{ca.directory}", ca_file: "{ca.ca_file}"}}'
+        controller.declare(
+            f"version: 1\nissuers: [{{name: le, acme: {acme}}}]\n"
+            f"domains: [{{name: {names[0]}, also: [{names[1]}], issuer: le}}]\n"
+        )
+        with controller.start(), controller.client() as client:
+
+            def held() -> list[dict[str, Any]]:
+                answers = [client.get(f"/v1/certificates/{name}") for name in names]
+                return [answer.json() for answer in answers if answer.status_code == 200]
+
+            until(lambda: len(held()) == 2, what="the certificate")
+            first, copy = held()
+            assert first["fingerprint"] == copy["fingerprint"] and copy["shares"] == names[0]
+            body = {"reason": "keyCompromise", "replace": True}
+            revoked = client.post(f"/v1/certificates/{names[1]}/revoke", json=body)
+            assert revoked.status_code == 200, revoked.text
+            assert ca.status(number(first["chain"]) or 0) == "Revoked"
+            until(lambda: len(held()) == 2, what="another certificate")
+            assert (
+                {one["fingerprint"] for one in held()} == {held()[0]["fingerprint"]} != {first["fingerprint"]}
+            )
+            lines = client.get(f"/v1/certificates/{names[1]}/history").json()["items"]
+            assert [line["outcome"] for line in lines] == ["issued", "revoked", "issued"]
+
+
 @pytest.mark.slow
 def test_what_the_real_certbot_wrote_is_taken_over(edge, tmp_path, needs):  # noqa: F811
     """Certbot comes into an environment of its own: its versions of libraries are not ours."""
-    from tests.integration.acme import pebble
-
     virtual = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", virtual], check=True)
     subprocess.run([virtual / "bin" / "pip", "install", "-q", "certbot"], check=True, timeout=300)
     directory = tmp_path / "letsencrypt"
     with pebble(tmp_path, needs, always_valid=True) as ca:
-        from tests.ports import free_port
-
         argv = [virtual / "bin" / "certbot", "certonly", "--standalone", "--http-01-port", str(free_port())]
         argv += ["--server", ca.directory, "--config-dir", directory, "--work-dir", tmp_path / "w"]
         argv += ["--logs-dir", tmp_path / "l", "-n", "--agree-tos", "-m", "ops@real.example"]

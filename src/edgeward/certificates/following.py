@@ -21,9 +21,9 @@ async def names_after(connection: AsyncConnection, after: str, limit: int) -> li
 
 
 async def names_changed(connection: AsyncConnection, since: int, limit: int) -> tuple[list[str], int | None]:
-    """Give the names whose certificates changed, moved or were to be dropped after a revision, or that were
-    deactivated or activated, ``*`` among them where all were to be dropped; and up to which revision this
-    looked: None where at all there is.
+    """Give the names whose certificates changed, moved, went or were to be dropped after a revision, or that
+    were deactivated or activated, ``*`` among them where all were to be dropped; and up to which revision
+    this looked: None where at all there is.
     """
     upto = await store.changes_end(connection, since, limit)
     query = select(_columns.name).where(_columns.placed > since, _ECDSA)
@@ -36,6 +36,8 @@ async def names_changed(connection: AsyncConnection, since: int, limit: int) -> 
     )
     names.update(dict.fromkeys(order.name for order in orders))
     names.update(dict.fromkeys(await _withheld(connection, since)))
+    gone = select(tombstones.c.name).where(tombstones.c.kind == "certificates", tombstones.c.revision > since)
+    names.update(dict.fromkeys((await connection.execute(gone)).scalars()))
     return list(names), upto
 
 
