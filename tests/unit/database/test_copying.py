@@ -31,6 +31,8 @@ def filled(table, number: int, chance: random.Random) -> dict[str, object]:
             row[column.name] = chance.randbytes(50)
         elif kind is float:
             row[column.name] = 1.7e9 + chance.random() * 10.0 ** chance.randint(-9, 9)
+        elif kind is bool:
+            row[column.name] = chance.random() < 0.5
         elif kind is int:
             row[column.name] = number + 1
         elif column.nullable and chance.random() < 0.3:
