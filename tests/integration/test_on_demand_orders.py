@@ -173,6 +173,7 @@ def test_a_name_that_leads_elsewhere_or_is_not_for_this_authority_is_not_ordered
 
     assert "leads to 198.51.100.7 in DNS" in edge.problem(elsewhere)
     assert "CAA" in edge.problem(closed)
+    assert "leads to 198.51.100.7 in DNS" in edge.get(f"/v1/explain/{elsewhere}")["reason"]
     assert edge.authority.orders() == orders
 
 

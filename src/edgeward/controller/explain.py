@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from edgeward.certificates.ask import place
 from edgeward.certificates.model import UPLOADED, Domain, Summary
+from edgeward.certificates.orders import Queued
 from edgeward.certificates.policy import certificate_for
-from edgeward.controller import traffic
+from edgeward.controller import awaited, traffic
 from edgeward.declaration.feed import Answer, Report
 from edgeward.domain_name import normalise, printable, wildcard_of
 from edgeward.errors import Invalid
@@ -59,6 +60,8 @@ class Facts:
     services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
     certificate: Summary | None = None
     """The stored one that serves the name, expired or not."""
+    order: Queued | None = None
+    """Of its certificate, where it is waited for."""
     nodes: Sequence[NodeView] = ()
 
 
@@ -171,6 +174,8 @@ def _obstacles(facts: Facts, choice: Choice | None) -> Iterator[Obstacle]:
         )
     elif facts.without_issuer is not None and not (facts.domain.issuer == UPLOADED and _valid(facts)):
         yield _without_issuer(facts.without_issuer, facts.domain)
+    elif not _valid(facts) and (failure := awaited.failure(facts.order)) is not None:
+        yield Obstacle(*failure)
     if choice is None:
         yield _unrouted(facts)
     elif choice.route.service is not None and _service_of(facts, choice) is None:
@@ -275,10 +280,11 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
         yield f"visitors without SNI get the certificate of {facts.name} (listen.default_domain)"
     if choice is not None and choice.route.tls == "passthrough":
         yield f"its TLS is passed on unread: visitors see the certificate of service '{choice.route.service}'"
-    elif facts.domain is not None and not _valid(facts):
+    elif facts.domain is not None and not _valid(facts) and facts.order is None:
         yield "its certificate is not there yet: it is made at the first handshake, or soon"
         if facts.domain.ask is not None:
             yield f"before its first certificate {place(facts.domain.ask)} is asked whether it may have one"
+    yield from awaited.notes(facts.order, valid=_valid(facts))
     client = facts.domain.client_certificates if facts.domain else None
     if client is not None:
         must, others = ("must", "others") if client.required else ("may", "those with another")

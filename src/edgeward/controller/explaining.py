@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
-from edgeward.certificates import store
+from edgeward.certificates import orders, store
 from edgeward.certificates.model import Domain, Summary
+from edgeward.certificates.orders import Queued
 from edgeward.certificates.policy import certificate_for
 from edgeward.controller.explain import Facts, NodeView, Obstacle, explain, refused, visited
 from edgeward.controller.state import State
@@ -58,6 +59,7 @@ class Explainer:
                 routes=routes,
                 services=services,
                 certificate=await self._certificate(canonical) if domain is not None else None,
+                order=await self._order(canonical, domain) if domain is not None else None,
                 nodes=await self._nodes(canonical, visible=domain is not None),
             ),
         )
@@ -85,6 +87,11 @@ class Explainer:
         except Refused as error:
             return str(error)
         return None
+
+    async def _order(self, name: str, domain: Domain) -> Queued | None:
+        wanted = certificate_for(name, domain)
+        async with self._database.reading() as connection:
+            return (await orders.states(connection, [wanted])).get(wanted)
 
     async def _certificate(self, name: str) -> Summary | None:
         async with self._database.reading() as connection:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.certificates.model import Domain, Summary
+from edgeward.certificates.orders import Queued
 from edgeward.controller.explain import Facts, NodeView, Obstacle, explain, refused, visited
 from edgeward.declaration.feed import Answer, EnvoyState, Rejection, Report
 from edgeward.gateway.model import Backend, Canary, Listen, Route, Service
@@ -244,3 +245,24 @@ def test_rate_limits_are_told_with_whom_they_count():
         "each node takes 2,000 requests in 1 s in all",
         "each node takes 1 request in 1 s for each value of x-key",
     ]
+
+
+ORDER = Queued(
+    "shop.example", "default", "le", "visitor", "failed", NOW - 60, NOW + 60, problem="le: it leads elsewhere"
+)
+
+
+def test_why_a_certificate_could_not_be_had_is_what_is_in_the_way_until_there_is_one():
+    found = explain("shop.example", replace(WELL, certificate=None, order=ORDER))
+    assert found["reason"] == "its certificate could not be had: le: it leads elsewhere"
+    assert "edgeward get orders shop.example" in found["remedy"]
+
+    still = explain("shop.example", replace(WELL, order=ORDER))
+    assert still["served"] and still["notes"] == ["its renewal failed so far: le: it leads elsewhere"]
+
+
+def test_what_is_being_ordered_is_told():
+    order = replace(ORDER, state="working", step="validation", problem=None)
+    found = explain("shop.example", replace(WELL, certificate=None, order=order))
+
+    assert "its certificate is being ordered: validation" in found["notes"]
