@@ -152,3 +152,38 @@ def test_a_state_directory_of_somebody_else_and_a_user_who_is_not_there_are_told
     done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "useradd --system nobody-of-that-name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rights", "works", "said"),
+    [
+        (["--bounding-set", "-net_bind_service"], False, "not in the bounding set"),
+        (["--no-new-privs"], False, "none was handed on"),
+        (
+            ["--inh-caps", "+net_bind_service", "--ambient-caps", "+net_bind_service"],
+            True,
+            "CAP_NET_BIND_SERVICE is ambient",
+        ),
+    ],
+)
+def test_doctor_says_which_way_works_here_and_why_the_others_do_not(needs, rights, works, said):
+    argv, env = command()
+    become = ["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+    words = ["unshare", "--net", needs("setpriv"), *become, *rights, "--", *argv[:-1], "doctor"]
+    done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+
+    assert said in done.stdout
+    assert done.returncode == (0 if works else 1), done.stderr
+    assert ("0.0.0.0:443: can be listened on" in done.stdout) is works
+
+
+def test_doctor_names_who_has_a_port(needs):
+    argv, env = command()
+    held = "import socket,subprocess,sys; s=socket.create_server(('127.0.0.1',443)); sys.exit(subprocess.call(sys.argv[1:]))"
+    up = 'ip link set lo up; exec "$@"'
+    words = ["unshare", "--net", "/bin/sh", "-c", up, "sh", sys.executable, "-c", held, *argv[:-1], "doctor"]
+    done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert "0.0.0.0:443 is taken by python" in done.stdout
+    assert "0.0.0.0:80: can be listened on" in done.stdout

@@ -22,6 +22,7 @@ _COMMANDS = (
     "database",
     "relay",
     "actions",
+    "doctor",
     "imports",
     "demo",
 )

@@ -35,7 +35,7 @@ def _sentence(address: Address, error: OSError) -> str:
         return f"{address} is taken{f' by {owner}' if owner else ''}; end that program or choose another port"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"{address}: this user may not listen on ports below {_first_free_port()}; choose a higher port,"
+            f"{address}: this user may not listen on ports below {first_free_port()}; choose a higher port,"
             f" run sysctl net.ipv4.ip_unprivileged_port_start={address.port} as root,"
             " or give Edgeward CAP_NET_BIND_SERVICE"
         )
@@ -67,7 +67,7 @@ def _listening_inodes(port: int) -> set[str]:
     return found
 
 
-def _first_free_port() -> int:
+def first_free_port() -> int:
     with suppress(OSError, ValueError):
         return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     return 1024
