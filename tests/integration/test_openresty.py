@@ -275,6 +275,31 @@ def test_a_redis_that_is_away_is_told_of_and_everything_else_goes_on(rig, needs)
         assert "redis_failing" in rig.told()
 
 
+@pytest.mark.slow
+def test_a_full_and_a_paused_redis_delay_neither_certificates_nor_flushes(rig, needs, nginx):
+    program = needs("redis-server")
+    rig.declare(redis=True, gateway=True)
+    reader = Reader(rig.redis)
+    with rig.started_redis(program) as server, rig.started_nginx(nginx, use=rig.handshake()), rig.started():
+        until(lambda: reader.has("shop.example") and rig.gateway_is("flushed"))
+
+        reader.redis.config_set("maxmemory", "1mb")
+        item_of(rig.autocert("full.c.example"))
+        until(lambda: rig.redis_is("failing"), what="that it is full")
+        assert "maxmemory" in rig.status()["redis"]["reason"]
+        reader.redis.config_set("maxmemory", "0")
+        until(lambda: reader.has("full.c.example"), what="the prime once there is room")
+        until(lambda: rig.redis_is("primed"))
+
+        server.send(signal.SIGSTOP)
+        flushes = rig.status()["gateways"][0]["flushes"]
+        item_of(rig.autocert("paused.c.example"))
+        until(lambda: rig.redis_is("failing"), 30, what="that it does not answer")
+        until(lambda: rig.status()["gateways"][0]["flushes"] > flushes, 30, what="the flush all the same")
+        server.send(signal.SIGCONT)
+        until(lambda: reader.has("paused.c.example"), what="the prime once it answers")
+
+
 # --- gateways -------------------------------------------------------------------------------------
 
 

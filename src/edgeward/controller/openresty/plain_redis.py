@@ -101,8 +101,7 @@ class PlainRedis:
         except WatchError as error:
             raise Unavailable(f"{self.url}: somebody else wrote to it at the same time") from error
         except (RedisError, OSError, UnicodeDecodeError) as error:
-            reason = printable(str(error) or type(error).__name__)
-            raise Unavailable(f"{self.url}: {reason}") from error
+            raise Unavailable(f"{self.url}: {_reason(error)}") from None  # the chain would name it, too
 
 
 def _pool(settings: PrimedRedis, seal: Seal) -> ConnectionPool:
@@ -124,6 +123,14 @@ def _pool(settings: PrimedRedis, seal: Seal) -> ConnectionPool:
     if url.scheme == "rediss":
         options |= {"connection_class": SSLConnection, "ssl_ca_data": settings.ca, "ssl_check_hostname": True}
     return ConnectionPool(**options)
+
+
+def _reason(error: Exception) -> str:
+    """Give why, without the command that failed: redis-py quotes it in a pipeline, private key and all."""
+    text = str(error).rpartition("of pipeline caused error: ")[2]
+    if "BEGIN " in text or text.startswith("Command #"):
+        text = ""
+    return printable(text or type(error).__name__)
 
 
 def _read(text: str | bytes | None) -> Mark | None:
