@@ -76,6 +76,9 @@ async def following(here, name: str = "n1"):
             if message.type == "ask":
                 answer = Answer(id=message.id, tier="memory", notes=("x" * 9000,))
                 await here.parts.nodes.answered(who, answer)
+            elif message.type == "run":
+                came = {"outcome": "done", "exit": 0, "output": f"{message.action} " + "é" * 9000}
+                await here.parts.nodes.answered(who, Answer(id=message.id, tier="none", run=came))
 
     task = asyncio.create_task(follow())
     try:
@@ -132,6 +135,22 @@ async def test_a_node_is_asked_through_the_controller_it_follows(two):
     assert there.answer is not None and there.answer.tier == "memory"
     assert there.connected
     assert there.answer.notes == ()  # too long to be told
+
+
+async def test_an_action_is_run_through_the_controller_that_its_node_follows(two):
+    one, other = two
+    await one.node("n1")
+    async with following(one):
+        await until(lambda: connected(other))
+        here = await one.parts.cases.actions.run(ADMIN, "::1", "a", {"x": 1}, None, 10)
+        there = await other.parts.cases.actions.run(ADMIN, "::1", "b", {"x": 1}, "n1", 10)
+
+    assert here["output"] == "a " + "é" * 9000
+    assert there["exit"] == 0
+    assert (
+        there["output"].startswith("b é") and len(there["output"]) < 3000
+    )  # shortened to fit, and it says so
+    assert there["truncated"]
 
 
 async def test_who_moves_to_another_controller_is_left_alone_by_the_first(two):
