@@ -89,6 +89,17 @@ def test_users_of_the_api_run_what_the_nodes_files_let_them(edge):
     assert {"role": "viewer", "token": viewer["id"], "address": "127.0.0.1"} in asked
 
 
+def test_a_post_without_a_body_is_enough(edge):
+    edge.rootd.action("ipsec-reload", ["/usr/bin/echo", "reloaded"], 'coalesce = true\nask.roles = ["admin"]')
+    with edge.controller.client() as client:
+        answer = client.post("/v1/actions/ipsec-reload/run")
+        assert client.post("/v1/actions/ipsec-reload/run", json={"argv": ["x"]}).status_code == 422
+        assert client.post("/v1/actions/ipsec-reload/run", content=b"{").status_code == 422
+
+    assert (answer.status_code, answer.json()["output"]) == (200, "reloaded\n")
+    assert answer.headers["location"] == f"/v1/actions/runs/{answer.json()['id']}"
+
+
 def test_networks_bound_where_it_may_be_asked_from(edge):
     operator = edge.token("operator")["token"]
     edge.rootd.action("near", ["/usr/bin/true"], 'ask = {roles = ["operator"], networks = ["127.0.0.0/8"]}')
