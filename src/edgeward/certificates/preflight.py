@@ -67,7 +67,10 @@ class Preflight:
     async def _leads_here(self, name: str) -> None:
         addresses = await self._lookups.addresses(name)
         if not addresses:
-            raise Refused(f"{name} has no address in DNS; let it lead to this edge")
+            raise Refused(
+                f"{name} has no address in DNS; let it lead to this edge, or name the servers that know it in"
+                " EDGEWARD_DNS_SERVERS"
+            )
         networks = [ipaddress.ip_network(text) for text in self._public()]
         elsewhere = sorted(a for a in addresses if not _within(a, networks))
         if networks and elsewhere:
