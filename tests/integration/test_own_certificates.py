@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
@@ -160,6 +161,19 @@ def test_what_caddy_keeps_is_taken_over_as_the_real_one_wrote_it(edge, tmp_path,
         serves(edge, name, path.read_text())
     until(lambda: shown(edge, "inner.example"), what="a certificate of our own authority")
     assert all(line[0] == "=" for line in imported(edge, "caddy", storage, "--apply").splitlines())
+
+
+def test_what_kong_has_is_declared_and_its_certificates_are_uploaded(edge, tmp_path):  # noqa: F811
+    pair = own("kong.example")
+    file = tmp_path / "kong.yaml"
+    service = {"name": "k", "url": "http://b.example", "routes": [{"name": "k", "hosts": ["kong.example"]}]}
+    certificate = {"cert": CA.pem + pair.pem, "key": pair.key_pem, "snis": [{"name": "kong.example"}]}
+    kong = {"_format_version": "3.0", "services": [service], "certificates": [certificate]}
+    file.write_text(json.dumps(kong))
+    for sign in ("+", "="):
+        done = edge.run("import", "kong", file, "--apply")
+        assert done.code == 0 and [line[0] for line in done.out.splitlines()] == [sign] * 4, done
+    serves(edge, "kong.example", pair)
 
 
 def test_pem_files_follow_the_certificates_and_the_hook_runs_once_for_each_batch(edge, tmp_path):  # noqa: F811

@@ -1,4 +1,4 @@
-"""Commands that take over what other programs keep: certbot's directory, Caddy's storage."""
+"""Commands that take over what other programs keep: certbot's directory, Caddy's storage, Kong's file."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.callback(no_args_is_help=True)(lambda: None)
     group.command("certbot")(from_certbot)
     group.command("caddy")(from_caddy)
+    group.command("kong")(from_kong)
     app.add_typer(group, name="import")
 
 
@@ -55,3 +56,16 @@ def from_caddy(
     from edgeward.cli.imports import caddy, carrying
 
     carrying.carry(caddy.read(directory), carrying.Wish(apply, project, ca_file), api, state_dir)
+
+
+def from_kong(
+    file: Annotated[Path, typer.Argument(help="Kong's declarative configuration, as decK writes it.")],
+    apply: Apply = False,
+    project: Project = "default",
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Print what Kong's services, routes and certificates are here; --apply declares them, and uploads."""
+    from edgeward.cli.imports import kong_carrying
+
+    kong_carrying.carry(file, project if apply else None, api, state_dir)
