@@ -28,6 +28,7 @@ from benchmarks import (
     scale,
     stored,
     table,
+    tier,
     unknown,
 )
 from benchmarks.edgeward import EAGER, Edgeward, edgeward
@@ -39,7 +40,7 @@ from benchmarks.visits import ROOT
 
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
-_LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals")
+_LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals", "tier")
 MEASUREMENTS = (*_SMALL, *_LARGE, "relay")
 
 
@@ -148,6 +149,7 @@ def _large(run: Run, directory: Path, port: int) -> None:
     size = run.size
     run.add("renewals", lambda: renewals.measure(directory, run.size.planned))
     run.add("root", lambda: root.measure(directory / "root", 1000))
+    run.add("tier", lambda: tier.measure(directory / "redis", min(size.domains, 20_000)))
     if run.wants("change"):
         with edgeward(directory / "changed", port) as ours:
             place = directory / "change"
