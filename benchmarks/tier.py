@@ -114,7 +114,9 @@ async def _filled(place: Place, names: Sequence[str], value: dict[str, str]) -> 
         return [_KEY]
 
     try:
-        yield RedisTier(door, lambda: Standing(_STORE, 1), keys, lambda _names: None)
+        near = RedisTier(door, lambda: Standing(_STORE, 1), keys, lambda _names: None)
+        await near.keep_keys()
+        yield near
     finally:
         beating.cancel()
         await filler.close()

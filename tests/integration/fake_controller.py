@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
@@ -106,6 +107,7 @@ class FakeController:
         self.refuse_obtain = False
         self.no_new_names = False
         """There were too many: said of each name that has no certificate."""
+        self.tier_keys: list[bytes] = []
         self.obtain_seconds = 0.0
         self.big_transactions = 0
         """Split each reset after so many objects into parts."""
@@ -194,6 +196,7 @@ class FakeController:
                 Route("/v1/ca/root", self._root),
                 Route("/v1/nodes/join", self._join, methods=["POST"]),
                 Route("/v1/nodes/{name}/watch", self._watch),
+                Route("/v1/nodes/{name}/tier", self._tier),
                 Route("/v1/nodes/{name}/report", self._report, methods=["POST"]),
                 Route("/v1/nodes/{name}/answers", self._answer, methods=["POST"]),
                 Route("/v1/certificates/{name}/obtain", self._obtain, methods=["POST"]),
@@ -317,6 +320,9 @@ class FakeController:
                 "put": puts[start : start + size],
                 "more": more,
             }
+
+    async def _tier(self, request: Request) -> Response:
+        return JSONResponse({"keys": [base64.b64encode(key).decode() for key in self.tier_keys]})
 
     async def _report(self, request: Request) -> Response:
         if not self._known(request):

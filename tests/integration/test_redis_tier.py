@@ -52,6 +52,7 @@ class Edge:
         self.door = Door(place, 0.5)
         self.near = RedisTier(self.door, self._standing, self._keys, self.doubted.update)
         self._work: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     def _standing(self) -> Standing:
         return Standing(self._store, self.revision)
@@ -68,6 +69,7 @@ class Edge:
         lease = await self.here.parts.leases.take("redis")
         assert lease is not None
         self._work = asyncio.create_task(self.tier.work(lease))
+        self._looking = self._looking or asyncio.create_task(self.near.run())
 
     async def cut(self) -> None:
         """Have nobody fill Redis any more."""
@@ -78,6 +80,8 @@ class Edge:
 
     async def close(self) -> None:
         await self.cut()
+        if self._looking is not None:
+            self._looking.cancel()
         await self.tier.close()
         await self.door.close()
 
@@ -217,7 +221,6 @@ async def test_what_the_feed_has_told_is_not_taken_from_redis(edge):
 
 
 async def test_a_node_that_is_cut_off_asks_again_for_what_it_had_from_redis(edge):
-    looking = asyncio.create_task(edge.near.run())
     await edge.finds()
 
     await edge.renewed(NAMES[0])
@@ -226,7 +229,6 @@ async def test_a_node_that_is_cut_off_asks_again_for_what_it_had_from_redis(edge
         return NAMES[0] in edge.doubted
 
     await within(2, doubted)
-    looking.cancel()
 
 
 @pytest.mark.parametrize("how", ["swapped", "garbage", "cut", "empty", "another epoch"])
@@ -353,10 +355,10 @@ async def test_a_node_opens_only_what_it_may_serve(here, edge):
     await edge.obtain("x.eu.example")
 
     edge.node = "n2"
-    edge.near.forget_keys()
+    edge.near.want_keys()
     await within(3, lambda: edge.finds("x.eu.example"))
     edge.node = "n1"
-    edge.near.forget_keys()
+    edge.near.want_keys()
     await asyncio.sleep(1.1)
     assert await edge.finds(NAMES[0]) is not None
     assert await edge.finds("x.eu.example") is None
@@ -369,7 +371,7 @@ async def test_a_turned_over_seal_fills_redis_anew(edge):
     await edge.here.parts.keys.rotated(ADMIN)
     await turned_over(edge.here)
 
-    edge.near.forget_keys()
+    edge.near.want_keys()
     await within(6, edge.finds)
     assert edge.near._head.epoch != before
 

@@ -101,7 +101,7 @@ class Node:
         found = RedisTier(self._redis_door, self._standing, self._link.tier_keys, self._doubted)
         self._answering.ask_before(found.find)
         self._reporting.redis = found
-        self._link.followed = found.forget_keys
+        self._link.followed = found.want_keys
         return found
 
     def _standing(self) -> Standing:

@@ -69,7 +69,7 @@ class RedisTier:
         self._doubt = doubt
         self._clock = clock
         self._seal: Seal | None = None
-        self._keys_at = float("-inf")
+        self._wanted, self._keys_at = True, float("-inf")
         self._failing, self._closed_until = 0, float("-inf")
         self._head: Head | None = None
         self._ahead: dict[str, int] = {}
@@ -114,27 +114,46 @@ class RedisTier:
             return None
 
     async def run(self) -> None:
-        """Look at the head while names are served ahead of the feed: after a change they are asked for
-        again.
+        """Keep the keys, and look at the head while names are served ahead of the feed: after a change they
+        are asked for again.
         """
         while True:
+            await self.keep_keys()
+            await self._look()
             await asyncio.sleep(_LOOK_EVERY)
-            known = self._standing().revision
-            self._ahead = {name: at for name, at in self._ahead.items() if at > known}
-            before = self._head
-            if not self._ahead or before is None:
-                continue
-            try:
-                head, _ = await self._read([])
-            except EdgewardError:
-                continue
-            if head is not None and head != before and head.revision != before.revision:
-                names, self._ahead = set(self._ahead), {}
-                self._doubt(names)
 
-    def forget_keys(self) -> None:
+    async def keep_keys(self) -> None:
+        """Ask a controller for the keys where they are wanted; without an answer those held stay."""
+        now = time.monotonic()
+        if not self._wanted or now - self._keys_at < (_PAUSE if self._seal is None else _KEYS_AGAIN):
+            return
+        self._keys_at = now
+        try:
+            first, *others = await self._fetch()
+            seal = Seal(first)
+            seal.hold(first, others, first)
+        except (EdgewardError, ValueError) as error:
+            _log.debug("no keys for Redis", reason=str(error))
+            return
+        self._seal, self._wanted = seal, False
+
+    def want_keys(self) -> None:
         """Ask for the keys again: another controller is followed, or the node's labels changed."""
-        self._seal = None
+        self._wanted, self._keys_at = True, float("-inf")
+
+    async def _look(self) -> None:
+        known = self._standing().revision
+        self._ahead = {name: at for name, at in self._ahead.items() if at > known}
+        before = self._head
+        if not self._ahead or before is None or not self.open:
+            return
+        try:
+            head, _ = await self._read([])
+        except EdgewardError:
+            return
+        if head is not None and (head.epoch, head.revision) != (before.epoch, before.revision):
+            names, self._ahead = set(self._ahead), {}
+            self._doubt(names)
 
     # --- lookups ---------------------------------------------------------------------------
 
@@ -154,7 +173,7 @@ class RedisTier:
             if head is None:
                 return None
             if head.epoch == epoch:
-                found = [await self._entry(*pair) for pair in zip(records, places, strict=True)]
+                found = [self._entry(*pair) for pair in zip(records, places, strict=True)]
                 return self._chosen(name, names, found, standing)
             epoch = head.epoch
         return None
@@ -187,13 +206,13 @@ class RedisTier:
             self._failed()
             raise
         self._failing = 0
-        head = None if record is None else await self._believed(record, name)
+        head = None if record is None else self._believed(record, name)
         if head is not None:
             self._head = head
         return head, records
 
-    async def _believed(self, record: bytes, name: str) -> Head | None:
-        seal = await self._keys(record)
+    def _believed(self, record: bytes, name: str) -> Head | None:
+        seal = self._opener(record)
         if seal is None:
             return None
         try:
@@ -206,8 +225,8 @@ class RedisTier:
             return None
         return head
 
-    async def _entry(self, record: bytes | None, place: str) -> Entry | None:
-        seal = None if record is None else await self._keys(record)
+    def _entry(self, record: bytes | None, place: str) -> Entry | None:
+        seal = None if record is None else self._opener(record)
         if record is None or seal is None:
             return None
         try:
@@ -216,23 +235,10 @@ class RedisTier:
             self.ignored["not ours"] += 1
             return None
 
-    async def _keys(self, record: bytes) -> Seal | None:
-        """Give what opens; asked for anew, now and then, where a record is sealed with a key not known."""
-        if self._seal is not None and self._seal.opens(record):
-            return self._seal
-        now = time.monotonic()
-        if self._seal is not None and now - self._keys_at < _KEYS_AGAIN:
-            return self._seal
-        if now - self._keys_at < _PAUSE:
-            return None
-        self._keys_at = now
-        try:
-            first, *others = await self._fetch()
-        except (EdgewardError, ValueError) as error:
-            _log.debug("no keys for Redis", reason=str(error))
-            return self._seal
-        self._seal = Seal(first)
-        self._seal.hold(first, others, first)
+    def _opener(self, record: bytes) -> Seal | None:
+        """Give what opens; the keys are asked for where a record is sealed with one that is not held."""
+        if self._seal is None or not self._seal.opens(record):
+            self._wanted = True
         return self._seal
 
     def _failed(self) -> None:
