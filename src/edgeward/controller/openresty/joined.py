@@ -44,7 +44,7 @@ class OpenRestyParts:
         """Serve and keep up, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.listening.run())
-            group.create_task(self.upkeep.begin())
+            group.create_task(self.upkeep.announce(self.listening.answers))
             group.create_task(leases.work(LEASE, self.upkeep.run))
 
     def shown(self, leases: Leases) -> Mapping[str, Any] | None:

@@ -21,7 +21,7 @@ _log = logger("edgeward.controller.openresty")
 
 
 class Listening:
-    """``observe`` is told of every answer; ``listens`` is called once new addresses are served."""
+    """``observe`` is told of every answer."""
 
     def __init__(
         self,
@@ -38,6 +38,8 @@ class Listening:
         self._changed = asyncio.Event()
         self.tried = asyncio.Event()
         """Set once it listens, or cannot."""
+        self.answers = asyncio.Event()
+        """Set whenever clients are answered that were not answered before: what they kept has to go."""
         self.problem: str | None = None
 
     def changed(self) -> None:
@@ -74,6 +76,8 @@ class Listening:
             self.problem = str(error)
             return
         self._taken, self.problem = settings, None
+        if settings is not None:
+            self.answers.set()
 
     async def _take(self, settings: OpenResty | None) -> None:
         if settings is None:

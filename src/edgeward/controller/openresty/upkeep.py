@@ -89,14 +89,20 @@ class Upkeep:
             "redis": None if redis is None else {**vars(redis), "plain_keys": True},
         }
 
-    async def begin(self) -> None:
-        """Have the caches emptied of failures they kept while we were away; once, at our own start.
-
-        Another controller may be the one that does it.
+    async def announce(self, answers: asyncio.Event) -> None:
+        """Have the caches emptied of failures they kept, whenever clients are answered here that were not
+        answered before; until cancelled. Another controller may be the one that does it.
         """
-        await self._listened()
-        if self._settings() is not None:
-            await self._database.tell(TOPIC, "flush")
+        while True:
+            await answers.wait()
+            try:
+                await self._database.tell(TOPIC, "flush")
+            except EdgewardError as error:
+                _log.warning("that clients are answered is not told now", reason=str(error))
+                await asyncio.sleep(_LOOK)
+                continue
+            answers.clear()
+            self.flush()
 
     async def run(self, lease: Lease) -> None:
         """Do all of it under the lease, until cancelled; raises Taken once it is another one's."""
