@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 from sqlalchemy import insert
 
 from edgeward.certificates import challenges
@@ -38,3 +40,16 @@ async def test_of_very_many_the_last_ones_are_told(tmp_path, monkeypatch):
             found = await challenges.answers(connection, 1.0)
 
     assert [answer.key for answer in found] == ["3", "2"]
+
+
+async def test_any_controller_tells_what_another_ones_order_put_up(tmp_path, postgres_url):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    async with controller(tmp_path / "a", postgres_url) as one:
+        shutil.copy(tmp_path / "a" / "seal.key", tmp_path / "b" / "seal.key")
+        async with controller(tmp_path / "b", postgres_url) as other:
+            node = await other.node("n1")
+            await placed(one, "http-01", "token", AFTER)
+            answer = await other.http.get("/v1/challenges", headers=node)
+
+    assert [item["key"] for item in answer.json()["items"]] == ["token"]
