@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.acme import Needs, Pebble, pebble
-from tests.integration.acme_faults import Lose, Proxy, Stall, proxy
+from tests.integration.acme_faults import Lose, Proxy, Say, Stall, proxy
 from tests.integration.controller_setup import Controller
 from tests.integration.processes import Process, until
 
@@ -118,3 +118,37 @@ def test_the_queue_is_watched_until_nothing_waits(
     assert {one["name"] for one in made} == set(names)
     assert {one["issuer"] for one in made} == {"pebble"}
     assert [line["outcome"] for line in past] == ["issued"]
+
+
+@pytest.mark.slow
+def test_a_certificate_is_renewed_when_its_authority_says_so(
+    state_dir: Path, needs: Needs, tmp_path: Path
+) -> None:
+    with (
+        pebble(tmp_path, needs, always_valid=True, lifetime=200, strict=False) as authority,
+        proxy(authority) as between,
+    ):
+        between.adds = {"renewalInfo": f"{between.url}/renewal-info"}
+        window = {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}
+        later = {"start": "2100-01-01T00:00:00Z", "end": "2100-01-02T00:00:00Z"}
+        asked: list[str] = []
+
+        def rule(what: str, _payload: object) -> Say | None:
+            if what != "renewal-info":
+                return None
+            asked.append(what)
+            return Say(200, {"suggestedWindow": window if len(asked) == 1 else later})
+
+        between.rule = rule
+        controller = Controller(state_dir / "state", env={"EDGEWARD_DNS_SERVERS": authority.names.address})
+        controller.declare(declared(between, [NAME]))
+        with controller.start():
+            until(lambda: has_one(controller, NAME), 30, "the certificate")
+            first = certificate(controller, NAME)
+            until(lambda: between.count("newOrder") == 2, 60, "the renewal")
+            until(lambda: certificate(controller, NAME) != first, 30, "the new certificate")
+            until(lambda: len(asked) == 2, 30, "being asked about the new one")
+
+    orders = [request.payload for request in between.seen if request.what == "newOrder"]
+    assert "replaces" not in orders[0]
+    assert orders[1]["replaces"].count(".") == 1
