@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import case, or_, select
+from sqlalchemy import Row, case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import issuances, orders
@@ -54,14 +54,15 @@ async def late(connection: AsyncConnection, policy: Policy, now: float) -> list[
     share = case((life < short, of_short), else_=of_long)
     query = select(_columns.name, _columns.project, _columns.issuer, _columns.not_after, _columns.source)
     query = query.where(
-        # what is late is due, or put off a little: the index has it without a look at all there are
-        or_(_columns.source == UPLOADED, _columns.renew_at < now + _PUT_OFF),
-        _columns.source.in_(("issued", ORDERED, IMPORTED, UPLOADED)),
-        _columns.not_after - life * share < now,
-        _columns.leader.is_(None),
-        _columns.algorithm == "ecdsa",
+        _columns.not_after - life * share < now, _columns.leader.is_(None), _columns.algorithm == "ecdsa"
     )
-    rows = await connection.execute(query.order_by(_columns.not_after).limit(MOST))
+    rows: list[Row[Any]] = []
+    for source in ("issued", ORDERED, IMPORTED, UPLOADED):  # each as the index of renewals has it
+        some = query.where(_columns.source == source)
+        if source != UPLOADED:  # what is late is due, or was put off a little
+            some = some.where(_columns.renew_at < now + _PUT_OFF)
+        rows += await connection.execute(some.order_by(_columns.not_after).limit(MOST))
+    rows = sorted(rows, key=lambda row: row.not_after)[:MOST]
     found = [
         Late(row.name, row.project, row.issuer, row.not_after, _BY_PEOPLE if row.source == UPLOADED else None)
         for row in rows
