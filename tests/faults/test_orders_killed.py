@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.faults.injection import SYNCS, killed_at
@@ -28,8 +29,11 @@ def declared(authority: Pebble, names: list[str]) -> str:
 
 
 def has(controller: Controller, names: list[str]) -> bool:
-    with controller.client() as client:
-        return all(client.get(f"/v1/certificates/{name}").status_code == 200 for name in names)
+    try:
+        with controller.client() as client:
+            return all(client.get(f"/v1/certificates/{name}").status_code == 200 for name in names)
+    except httpx.TransportError:  # it died while it was asked
+        return False
 
 
 def over(process: Process, controller: Controller, names: list[str]) -> bool:
