@@ -6,12 +6,13 @@ http-01 and tls-alpn-01 are answered by nodes, which ask a controller, which loo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import delete, tuple_
+from sqlalchemy import bindparam, delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,7 +26,7 @@ from edgeward.sealing import Seal
 
 _KEPT_SECONDS: Final = 3600.0
 """Longer than any authority looks; what a crash left over goes then."""
-_MOST_AT_ONCE: Final = 200
+_SWEEP_SECONDS: Final = 60.0
 _challenges = schema.challenges
 
 
@@ -99,29 +100,23 @@ class Answers:
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
+        self._turn = asyncio.Lock()
+        self._wanted: list[Proof] = []
         self._over: list[Proof] = []
+        self._swept = float("-inf")
 
     async def put_up(self, proofs: Sequence[Proof]) -> None:
-        """Have nodes answer, from now on; what is over by then goes in the same transaction."""
-        now = self._clock()
-        rows = [
-            {
-                **dict(zip(("type", "key"), proof.place, strict=True)),
-                "name": proof.name,
-                "value": proof.authorization,
-                "expires": now + _KEPT_SECONDS,
-            }
-            for proof in proofs
-        ]
-        over, self._over = self._over, []
-        async with self._database.noting() as connection:
-            await _forget(connection, over)
-            await connection.execute(delete(_challenges).where(_challenges.c.expires < now))
-            put = _insert(connection)(_challenges)
-            changed = {name: put.excluded[name] for name in ("name", "value", "expires")}
-            await connection.execute(
-                put.on_conflict_do_update(index_elements=["type", "key"], set_=changed), rows
-            )
+        """Have nodes answer, from now on. What comes while one is written shares the next transaction."""
+        self._wanted.extend(proofs)
+        async with self._turn:
+            if not any(proof in self._wanted for proof in proofs):
+                return
+            wanted, self._wanted = self._wanted, []
+            try:
+                await self._write(wanted)
+            except BaseException:
+                self._wanted += [proof for proof in wanted if proof not in proofs]
+                raise
 
     def take_down(self, proofs: Sequence[Proof]) -> None:
         """Say that they are over; their rows go with the next ones that come, or with ``tidy``."""
@@ -129,18 +124,48 @@ class Answers:
 
     async def tidy(self) -> None:
         """Remove what is over."""
+        if self._over:
+            async with self._turn:
+                await self._write([])
+
+    async def _write(self, wanted: Sequence[Proof]) -> None:
+        now = self._clock()
         over, self._over = self._over, []
-        if over:
-            async with self._database.noting() as connection:
-                await _forget(connection, over)
+        async with self._database.noting() as connection:
+            if over:
+                await connection.execute(_REMOVED, [_row(proof) for proof in over])
+            if not 0 <= now - self._swept < _SWEEP_SECONDS:
+                await connection.execute(delete(_challenges).where(_challenges.c.expires < now))
+                self._swept = now
+            if wanted:
+                put = _insert(connection)(_challenges)
+                changed = {name: put.excluded[name] for name in ("name", "value", "expires")}
+                put = put.on_conflict_do_update(index_elements=["type", "key"], set_=changed)
+                await connection.execute(put, [_put(proof, now + _KEPT_SECONDS) for proof in wanted])
 
 
-async def _forget(connection: AsyncConnection, over: Sequence[Proof]) -> None:
-    """Remove these rows, and none that a later order has put in their place."""
-    row = tuple_(_challenges.c.type, _challenges.c.key, _challenges.c.value)
-    for start in range(0, len(over), _MOST_AT_ONCE):
-        some = [(*proof.place, proof.authorization) for proof in over[start : start + _MOST_AT_ONCE]]
-        await connection.execute(delete(_challenges).where(row.in_(some)))
+def _row(proof: Proof) -> dict[str, Any]:
+    """Tell one row, and not what a later order has put in its place."""
+    kind, key = proof.place
+    return {"row_type": kind, "row_key": key, "row_value": proof.authorization}
+
+
+def _put(proof: Proof, expires: float) -> dict[str, Any]:
+    kind, key = proof.place
+    return {
+        "type": kind,
+        "key": key,
+        "name": proof.name,
+        "value": proof.authorization,
+        "expires": expires,
+    }
+
+
+_REMOVED: Final = delete(_challenges).where(
+    _challenges.c.type == bindparam("row_type"),
+    _challenges.c.key == bindparam("row_key"),
+    _challenges.c.value == bindparam("row_value"),
+)
 
 
 def _insert(connection: AsyncConnection) -> Callable[..., Any]:
