@@ -7,12 +7,14 @@ import json
 import os
 import shutil
 import sqlite3
+import ssl
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -21,6 +23,7 @@ from edgeward.cli.__main__ import build
 from edgeward.cli.client import Client
 from edgeward.cli.server import find
 from edgeward.errors import Invalid, NotFound, Refused, Unavailable
+from tests.client_certificates import Authority
 from tests.integration.controller_setup import Controller
 from tests.integration.processes import running, until
 from tests.integration.rootd_rig import Rootd
@@ -32,7 +35,10 @@ _numbers = itertools.count()
 
 class Edge:
     def __init__(self, place: Path) -> None:
-        self.controller = Controller(place / "state", ("--local-node", "n1"))
+        self.people = Authority("people")
+        (place / "people.pem").write_text(self.people.pem)
+        env = {"EDGEWARD_CLIENT_CA": str(place / "people.pem")}
+        self.controller = Controller(place / "state", ("--local-node", "n1"), env)
         self.rootd = Rootd(place / "root")
 
     def client(self, token: str = "") -> Client:
@@ -108,6 +114,27 @@ def test_networks_bound_where_it_may_be_asked_from(edge):
     assert edge.run(operator, "near")["outcome"] == "done"
     with pytest.raises(Refused):
         edge.run(operator, "far")
+
+
+def test_certificates_bound_who_may_ask_besides(edge):
+    asks = 'ask = {roles = ["admin"], certificates = ["ann.people.example"]}'
+    edge.rootd.action("shown", ["/usr/bin/true"], asks)
+    place = edge.controller.state_dir.parent
+    ann, bob = (edge.people.issue(place, name) for name in ("ann", "bob"))
+    stranger = Authority("strangers").issue(place, "eve")
+
+    def status(shown: Path | None) -> int:
+        context = ssl.create_default_context(cafile=str(edge.controller.state_dir / "ca" / "root.pem"))
+        if shown is not None:
+            context.load_cert_chain(shown)
+        token = (edge.controller.state_dir / "admin.token").read_text().strip()
+        with httpx.Client(base_url=edge.controller.url, verify=context, trust_env=False) as client:
+            headers = {"authorization": f"Bearer {token}"}
+            return client.post("/v1/actions/shown/run", headers=headers).status_code
+
+    assert [status(ann), status(bob), status(None)] == [200, 403, 403]
+    with pytest.raises(httpx.HTTPError):  # not from the authority that the API trusts
+        status(stranger)
 
 
 def test_what_takes_long_is_followed(edge):

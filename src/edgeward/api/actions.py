@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -21,11 +22,19 @@ _NODE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 NodeName = Annotated[str | None, Query(pattern=_NODE, description="may be left out where there is only one")]
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Where somebody calls from, and the name in the certificate they show, blank where they show none."""
+
+    address: str
+    certificate: str = ""
+
+
 class Actions(Protocol):
     async def run(
         self,
         who: Principal,
-        client: str,
+        caller: Caller,
         action: str,
         values: Mapping[str, str | int],
         node: str | None,
@@ -36,7 +45,7 @@ class Actions(Protocol):
 
     async def found(self, who: Principal, run_id: str) -> Mapping[str, Any]: ...
 
-    async def listed(self, who: Principal, client: str, node: str | None) -> Mapping[str, Any]: ...
+    async def listed(self, who: Principal, caller: Caller, node: str | None) -> Mapping[str, Any]: ...
 
 
 class Asked(Value):
@@ -57,7 +66,7 @@ async def _asked(request: Request) -> Asked:
 @router.get("/actions")
 async def listed(request: Request, cases: Cases, who: Reader, node: NodeName = None) -> JSONResponse:
     """List the actions of a node that you may run."""
-    return JSONResponse(dict(await cases.actions.listed(who, _client(request), node)))
+    return JSONResponse(dict(await cases.actions.listed(who, _caller(request), node)))
 
 
 @router.post("/actions/{name}/run", openapi_extra=described(Asked))
@@ -69,7 +78,7 @@ async def run(
     body: Annotated[Asked, Depends(_asked)],
 ) -> JSONResponse:
     """Run an action: 200 with exit code, output and duration, or 202 with a run to follow after ``wait``."""
-    came = await cases.actions.run(who, _client(request), name, body.values, body.node, body.wait)
+    came = await cases.actions.run(who, _caller(request), name, body.values, body.node, body.wait)
     headers = {"Location": f"/v1/actions/runs/{came['id']}"}
     return JSONResponse(dict(came), 202 if came["state"] == "running" else 200, headers)
 
@@ -89,5 +98,6 @@ async def logged(cases: Cases, who: Surveyor, name: Annotated[str, Path(pattern=
     return JSONResponse({"heads": {str(number): text for number, text in heads.items()}})
 
 
-def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
+def _caller(request: Request) -> Caller:
+    certificate = request.scope.get("edgeward.certificate", "")
+    return Caller(request.client.host if request.client else "", certificate)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from edgeward.access.decide import decide
 from edgeward.access.model import EVERY_PROJECT, Principal, Right, Verdict
+from edgeward.api.actions import Caller
 from edgeward.controller.asking import RUN_PATIENCE
 from edgeward.controller.registry import Registry
 from edgeward.database.engine import Database
@@ -65,7 +66,7 @@ class Actions:
     async def run(
         self,
         who: Principal,
-        client: str,
+        caller: Caller,
         action: str,
         values: Mapping[str, str | int],
         node: str | None,
@@ -79,7 +80,7 @@ class Actions:
         self._runs[asked.id] = asked
         while len(self._runs) > _MOST_RUNS:
             self._runs.popitem(last=False)
-        run = Run(id="", action=action, values=dict(values), asker=_asker(who, client))
+        run = Run(id="", action=action, values=dict(values), asker=_asker(who, caller))
         task = asyncio.create_task(self._follow(asked, run))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -97,9 +98,9 @@ class Actions:
             raise NotFound("there is no such run at this controller")
         return asked.shown()
 
-    async def listed(self, who: Principal, client: str, node: str | None) -> Mapping[str, Any]:
+    async def listed(self, who: Principal, caller: Caller, node: str | None) -> Mapping[str, Any]:
         name = self._node(node)
-        answer = await self._ask(name, Run(id="", action="", asker=_asker(who, client)), _LIST_SECONDS)
+        answer = await self._ask(name, Run(id="", action="", asker=_asker(who, caller)), _LIST_SECONDS)
         came = _came(answer, name)
         _raise(came)
         return {"node": name, "items": came.get("actions", []), "next": None}
@@ -131,9 +132,11 @@ class Actions:
             await audit.record(writing, [entry], self._clock())
 
 
-def _asker(who: Principal, client: str) -> dict[str, str]:
+def _asker(who: Principal, caller: Caller) -> dict[str, str]:
     """Give what rootd decides by. A role counts for the host only where it is one of every project."""
-    return {"role": who.role if who.everywhere else "", "token": who.token_id, "address": client}
+    role = who.role if who.everywhere else ""
+    said = {"role": role, "token": who.token_id, **vars(caller)}
+    return {name: text for name, text in said.items() if text}
 
 
 def _came(answer: Answer | None, node: str) -> Mapping[str, Any]:

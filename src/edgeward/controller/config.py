@@ -34,6 +34,8 @@ class Settings:
     seal_keys: Sources
     labels: Mapping[str, str] = field(default_factory=dict)
     """Set on the node of this host at each start, beside those it has."""
+    client_ca: Path | None = None
+    """Of certificates that the API's clients may show."""
     redis: Place | None = None
     dns_servers: tuple[str, ...] = ()
     """``IP:PORT`` instead of those in /etc/resolv.conf, for what is looked up before an order."""
@@ -68,6 +70,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         environment={name: text for name, text in environment.items() if name != SEAL_KEY},
         seal_keys=sources(state_dir, environment),
         labels=_labels(given.label),
+        client_ca=Path(authority) if (authority := environment.get("EDGEWARD_CLIENT_CA")) else None,
         redis=place(environment),
         dns_servers=_servers(environment.get("EDGEWARD_DNS_SERVERS", "")),
     )

@@ -128,7 +128,7 @@ async def run(settings: Settings) -> None:
 
 async def put_together(settings: Settings, database: Database, seal: Seal, wrapping: Wrapping) -> Parts:
     """Give all parts, wired and not yet started, over a migrated database."""
-    clock, tls = time.time, tls_context()
+    clock, tls = time.time, tls_context(settings.client_ca)
     changed = asyncio.Event()
     state = State(changed.set)
     registry = Registry(clock)

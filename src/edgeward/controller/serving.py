@@ -6,8 +6,9 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -57,12 +58,15 @@ class _Protocol(HttpToolsProtocol):
 
     _waiting: asyncio.TimerHandle | None = None
     _in_body = False
+    _certificate = ""
+    """The name in the certificate that the client shows."""
     _unparsed = 0
     """Bytes since the last that were of use: of headers that are not complete yet, or of trailers."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait(_HEADER_SECONDS)
+        self._certificate = _name_of(transport.get_extra_info("peercert"))
         mine = _network(self)
         if sum(_network(other) == mine for other in self.connections) > _MOST_OF_ONE:
             transport.abort()
@@ -77,6 +81,10 @@ class _Protocol(HttpToolsProtocol):
             return
         self._unparsed += len(data)
         super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["edgeward.certificate"] = self._certificate  # type: ignore[typeddict-unknown-key]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_body:  # else it is a trailer, which may be left out (RFC 9110 6.5.1)
@@ -113,6 +121,15 @@ class _Protocol(HttpToolsProtocol):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+def _name_of(certificate: Mapping[str, Any] | None) -> str:
+    """Give a certificate's first DNS name, else its common name (ssl.SSLSocket.getpeercert)."""
+    if not certificate:
+        return ""
+    names = [name for kind, name in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    common = [v for part in certificate.get("subject", ()) for k, v in part if k == "commonName"]
+    return str(next(iter((*names, *common)), ""))
 
 
 def _network(connection: Any) -> str:
@@ -216,13 +233,21 @@ class Serving:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def tls_context() -> ssl.SSLContext:
+def tls_context(clients: Path | None = None) -> ssl.SSLContext:
     """Give the server side of TLS 1.2 and up, with the ciphers of Mozilla's "intermediate" for it.
 
-    A certificate is loaded before the first use.
+    A certificate is loaded before the first use. ``clients``: the authority (PEM) of those that clients
+    may show; raises Invalid where it cannot be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["http/1.1"])
+    if clients is not None:
+        try:
+            context.load_verify_locations(cafile=clients)
+        except OSError as error:  # ssl.SSLError among them
+            text = f"{clients} cannot be read as PEM certificates: {error.strerror or error}"
+            raise Invalid(Problem("EDGEWARD_CLIENT_CA", text)) from error
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context

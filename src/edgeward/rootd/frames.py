@@ -16,11 +16,12 @@ class Malformed(Exception):
 
 @dataclass(frozen=True)
 class Asker:
-    """For whom the edge's own program asks: the API's role, token id and client address."""
+    """For whom the edge's own program asks: role, token id, address and certificate's name of an API user."""
 
     role: str = ""
     token: str = ""
     address: str = ""
+    certificate: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ def request(frame: bytes) -> Request:
     if asker is None:
         return Request(action, values)
     texts = isinstance(asker, dict) and all(isinstance(text, str) for text in asker.values())
-    if not texts or asker.keys() - {"role", "token", "address"}:
-        raise Malformed("asker has the texts role, token and address")
+    if not texts or asker.keys() - vars(Asker()).keys():
+        raise Malformed("asker has the texts role, token, address and certificate")
     return Request(action, values, Asker(**asker))
 
 

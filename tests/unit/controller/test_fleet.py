@@ -10,6 +10,7 @@ import pytest
 
 from edgeward.access import store
 from edgeward.access.model import Principal
+from edgeward.api.actions import Caller
 from edgeward.controller import entry
 from edgeward.declaration.feed import Answer, EnvoyState, Rejection, Report, read
 from edgeward.errors import Conflict, NotFound
@@ -142,8 +143,8 @@ async def test_an_action_is_run_through_the_controller_that_its_node_follows(two
     await one.node("n1")
     async with following(one):
         await until(lambda: connected(other))
-        here = await one.parts.cases.actions.run(ADMIN, "::1", "a", {"x": 1}, None, 10)
-        there = await other.parts.cases.actions.run(ADMIN, "::1", "b", {"x": 1}, "n1", 10)
+        here = await one.parts.cases.actions.run(ADMIN, Caller("::1"), "a", {"x": 1}, None, 10)
+        there = await other.parts.cases.actions.run(ADMIN, Caller("::1"), "b", {"x": 1}, "n1", 10)
 
     assert here["output"] == "a " + "é" * 9000
     assert there["exit"] == 0

@@ -37,12 +37,15 @@ class Allowed:
     roles: frozenset[str] = frozenset()
     tokens: frozenset[str] = frozenset()
     networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    certificates: frozenset[str] = frozenset()
 
     def peer(self, peer: Peer) -> bool:
         return peer.uid == 0 or peer.uid in self.uids or bool(self.gids & (peer.groups | {peer.gid}))
 
     def asker(self, asker: Asker) -> bool:
         if asker.role not in self.roles and asker.token not in self.tokens:
+            return False
+        if self.certificates and asker.certificate not in self.certificates:
             return False
         if not self.networks:
             return True
@@ -129,10 +132,15 @@ def _taken(name: str, kinds: tuple[type, ...], data: Mapping[str, Any]) -> Any:
     return value
 
 
+_ASK = ("users", "groups", "roles", "tokens", "networks", "certificates")
+
+
 def _allowed(data: Mapping[str, Any]) -> Allowed:
     for key, value in data.items():
-        if key not in ("users", "groups", "roles", "tokens", "networks") or not isinstance(value, list):
-            raise Wrong(f"ask.{key}: give lists of users, groups, roles, tokens and networks")
+        if key not in ("users", "groups", "roles", "tokens", "networks", "certificates") or not isinstance(
+            value, list
+        ):
+            raise Wrong(f"ask.{key}: give lists of users, groups, roles, tokens, networks and certificates")
     try:
         return Allowed(
             frozenset(u if type(u) is int else pwd.getpwnam(u).pw_uid for u in data.get("users", ())),
@@ -140,6 +148,7 @@ def _allowed(data: Mapping[str, Any]) -> Allowed:
             frozenset(_ROLES[_ROLES.index(role)] for role in data.get("roles", ())),
             frozenset(str(token) for token in data.get("tokens", ()) if token),
             tuple(ipaddress.ip_network(network) for network in data.get("networks", ())),
+            frozenset(str(name) for name in data.get("certificates", ()) if name),
         )
     except (KeyError, TypeError, ValueError) as error:  # fails closed: nobody can be meant by such a file
         raise Wrong(f"ask: {error}") from error

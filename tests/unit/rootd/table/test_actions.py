@@ -126,3 +126,13 @@ def test_users_groups_roles_tokens_and_networks_say_who_may():
     assert not allowed.asker(Asker("operator", "other", "::1"))
     assert not allowed.asker(Asker("admin", "", "198.51.100.1"))
     assert not allowed.asker(Asker("admin", "", "nonsense"))
+
+
+def test_where_certificates_are_named_one_of_them_has_to_be_shown_besides():
+    asks = {"roles": ["admin"], "certificates": ["ops.example"]}
+    allowed = read({"name": "a", "argv": ["/usr/bin/true"], "ask": asks}).allowed
+
+    assert allowed.asker(Asker("admin", certificate="ops.example"))
+    assert not allowed.asker(Asker("admin"))
+    assert not allowed.asker(Asker("admin", certificate="other.example"))
+    assert not allowed.asker(Asker("viewer", certificate="ops.example"))
