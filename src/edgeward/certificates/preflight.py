@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from edgeward.certificates import caa
 from edgeward.certificates.fulfilment import Job
-from edgeward.certificates.lookups import Lookups
+from edgeward.certificates.lookups import Caa, Lookups
 from edgeward.certificates.model import Issuer
 from edgeward.errors import Refused, Unavailable
 
 _SECONDS: Final = 15.0
+_KEPT_SECONDS: Final = 30.0
+_MOST_KEPT: Final = 10_000
 _HERE_ONLY: Final = frozenset({"http-01", "tls-alpn-01"})
 
 
@@ -38,6 +41,7 @@ class Preflight:
         allowed: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._allowed = allowed
+        self._kept: dict[str, tuple[float, frozenset[Caa] | None]] = {}
         self._lookups = lookups
         self._public = public
         self._identities = identities or _unsaid
@@ -82,7 +86,7 @@ class Preflight:
 
     async def _may_issue(self, name: str, authorities: Sequence[str], methods: Sequence[str]) -> None:
         for place in caa.climb(name):
-            records = await self._lookups.caa(place)
+            records = await self._records(place, kept=place != name.removeprefix("*."))
             if not records:
                 continue
             why = caa.refusal(records, name.startswith("*."), authorities, methods)
@@ -90,6 +94,18 @@ class Preflight:
                 whose = name if place == name else f"{place}, which decides about {name},"
                 raise Refused(f"{whose} {why}")
             return
+
+    async def _records(self, place: str, *, kept: bool) -> frozenset[Caa]:
+        """Give a name's records; ``kept``: as they were some seconds ago, of what is over many names."""
+        until, records = self._kept.get(place, (0.0, None))
+        if kept and records is not None and time.monotonic() < until:
+            return records
+        found = await self._lookups.caa(place)
+        if kept:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[place] = (time.monotonic() + _KEPT_SECONDS, found)
+        return found
 
 
 async def _unsaid(_: Issuer) -> Sequence[str]:

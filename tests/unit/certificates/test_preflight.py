@@ -124,3 +124,12 @@ def test_local_issuers_ask_nobody(names):
 
     check(names, "shop.example.com", issuer=LOCAL)
     assert names.asked == []
+
+
+async def test_what_is_over_many_names_is_looked_up_once_for_all(names):
+    preflight = Preflight(names, lambda: HERE, identified)
+    for n in range(3):
+        names.leads[f"n{n}.example.com"] = {"192.0.2.3"}
+        await preflight.check(Job((f"n{n}.example.com",), "default", acme()))
+
+    assert sorted(names.asked) == ["com", "example.com", "n0.example.com", "n1.example.com", "n2.example.com"]
