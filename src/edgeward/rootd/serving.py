@@ -186,7 +186,7 @@ class Server:
             asked |= (
                 {}
                 if request.asker is None
-                else {"asker": {k: _cut(v) for k, v in vars(request.asker).items()}}
+                else {"asker": {k: _cut(v) for k, v in vars(request.asker).items() if v}}
             )
         result = {("ran" if k == "pid" else k): _cut(v) for k, v in came.items()}
         self._unlogged.append(asked | result)

@@ -137,9 +137,7 @@ _ASK = ("users", "groups", "roles", "tokens", "networks", "certificates")
 
 def _allowed(data: Mapping[str, Any]) -> Allowed:
     for key, value in data.items():
-        if key not in ("users", "groups", "roles", "tokens", "networks", "certificates") or not isinstance(
-            value, list
-        ):
+        if key not in _ASK or not isinstance(value, list):
             raise Wrong(f"ask.{key}: give lists of users, groups, roles, tokens, networks and certificates")
     try:
         return Allowed(
