@@ -64,6 +64,10 @@ def up(state_dir: Path) -> Iterator[Up]:
     for name in ("actions", "log"):
         env[f"EDGEWARD_ROOTD_{name.upper()}"] = str(place / name)
     (place / "actions").mkdir(mode=0o755)
+    (place / "actions" / "who.toml").write_text(
+        'name = "who"\nargv = ["/usr/bin/id", "-u"]\nask.roles = ["admin"]\n'
+    )
+    (place / "actions" / "who.toml").chmod(0o644)
     env["EDGEWARD_ROOTD_SOCKET"] = str(place / "run" / "rootd.sock")
     network = ["unshare", "--net", "/bin/sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
     options = ["-c", place / "edgeward.yaml", "--state-dir", place / "state", "--drain-seconds", "0"]
@@ -109,6 +113,21 @@ def test_nothing_but_rootd_is_root_and_envoy_has_one_capability(up):
     assert subprocess.run([*inside, *curl], capture_output=True, text=True).stdout in ("301", "308", "503")
     listening = subprocess.run([*inside, "ss", "-Hltn"], capture_output=True, text=True).stdout
     assert "127.0.0.1:443 " in listening
+    token = (up.place / "state" / "admin.token").read_text().strip()
+    ask = [
+        "curl",
+        "-s",
+        "--cacert",
+        up.place / "state/ca/root.pem",
+        "-H",
+        f"Authorization: Bearer {token}",
+        "-X",
+        "POST",
+    ]
+    answer = subprocess.run(
+        [*inside, *ask, "https://127.0.0.1:2443/v1/actions/who/run"], capture_output=True, text=True
+    )
+    assert json.loads(answer.stdout)["output"] == "0\n", answer.stdout
     assert up.place.joinpath("state").stat().st_uid == 65534
     assert (up.place / "run" / "rootd.sock").is_socket()
 
