@@ -231,7 +231,14 @@ async def test_a_node_that_is_cut_off_asks_again_for_what_it_had_from_redis(edge
     await within(2, doubted)
 
 
-@pytest.mark.parametrize("how", ["swapped", "garbage", "cut", "empty", "another epoch"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "swapped",
+        "garbage",
+        *(pytest.param(how, marks=pytest.mark.slow) for how in ("cut", "empty", "changed")),
+    ],
+)
 async def test_a_poisoned_entry_is_ignored_and_counted(edge, redis, how):
     await within(2, lambda: edge.finds(NAMES[1]))
     names = {name.rpartition(":")[2]: name for name in redis.names()}
@@ -242,7 +249,7 @@ async def test_a_poisoned_entry_is_ignored_and_counted(edge, redis, how):
         "garbage": b"\x01" * 300,
         "cut": value[:-1],
         "empty": b"",
-        "another epoch": value[:40] + b"?" + value[41:],
+        "changed": value[:40] + b"?" + value[41:],
     }[how]
     redis.command("SET", mine, poison)
 
@@ -251,7 +258,7 @@ async def test_a_poisoned_entry_is_ignored_and_counted(edge, redis, how):
     assert await edge.finds(NAMES[1]) is not None
 
 
-@pytest.mark.parametrize("poison", [b"", b"garbage", b"\x01" * 200])
+@pytest.mark.parametrize("poison", [b"garbage"])
 async def test_a_poisoned_head_is_written_over(edge, redis, poison):
     (head,) = redis.names("*:head")
     redis.command("SET", head, poison)
