@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from edgeward.certificates.fulfilment import Limited, Rejected
 from edgeward.certificates.model import Issuer
 from edgeward.errors import Unavailable
-from tests.integration.acme import Needs, Pebble, pebble
+from tests.integration.acme import Needs, Pebble, pebble, trust
 from tests.integration.acme_faults import Lose, Proxy, Reset, Say, Stall, proxy
 from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
 
@@ -149,3 +151,37 @@ async def test_an_authority_that_stalls_is_given_up(ours: Desk, between: Proxy) 
 
     with pytest.raises(Unavailable, match="does not answer in time"):
         await ours.order(ordered(between), "a.example.com")
+
+
+async def test_ending_waits_for_no_authority(ours: Desk, between: Proxy) -> None:
+    between.always(Stall(), "newAccount")
+    order = asyncio.create_task(ours.order(ordered(between), "a.example.com"))
+    while not between.count("newAccount"):
+        await asyncio.sleep(0.01)
+
+    ours.fulfiller.close()
+
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(order, 10)
+
+
+async def test_roots_that_are_not_there_or_none_are_named(
+    ours: Desk, authority: Pebble, tmp_path: Path
+) -> None:
+    with pytest.raises(Rejected, match=r"acme\.ca_file: .*No such file"):
+        await ours.order(issuer(authority, ca_file=str(tmp_path / "none")), "a.example.com")
+    (tmp_path / "text").write_text("no certificates")
+    with pytest.raises(Rejected, match=r"acme\.ca_file: .* cannot be read as PEM"):
+        await ours.order(issuer(authority, ca_file=str(tmp_path / "text")), "a.example.com")
+
+
+async def test_roots_that_were_replaced_are_read_again(ours: Desk, authority: Pebble, tmp_path: Path) -> None:
+    roots = tmp_path / "roots"
+    roots.write_text(trust(tmp_path / "other").ca_file.read_text())
+    with pytest.raises(Unavailable, match="not trusted"):
+        await ours.order(issuer(authority, ca_file=str(roots)), "a.example.com")
+
+    roots.write_text(authority.ca_file.read_text())
+    os.utime(roots, (1, 1))
+
+    assert await ours.order(issuer(authority, ca_file=str(roots)), "a.example.com")

@@ -13,6 +13,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -78,16 +79,20 @@ class Connections:
         self._context = ssl.create_default_context(**where)  # type: ignore[arg-type]
         self._context.set_alpn_protocols(["http/1.1"])
         self._idle: deque[_Connection] = deque(maxlen=most)
+        self._busy: set[_Connection] = set()
 
     def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """Raises Lost; redirections are answers like others."""
         place, request = _request(method, url, headers, body)
         connection = self._kept(place) or self._opened(place)
+        self._busy.add(connection)
         try:
             answer, reusable = connection.exchange(request)
         except BaseException:
             connection.socket.close()
             raise
+        finally:
+            self._busy.discard(connection)
         if reusable:
             connection.idle_since = time.monotonic()
             self._idle.append(connection)
@@ -96,6 +101,10 @@ class Connections:
         return answer
 
     def close(self) -> None:
+        """End all; whoever waits for an answer gets Lost at once."""
+        for connection in tuple(self._busy):
+            with suppress(OSError):
+                connection.socket.shutdown(socket.SHUT_RDWR)
         while self._idle:
             self._idle.pop().socket.close()
 
@@ -126,7 +135,7 @@ class Connections:
             raise Lost(_reason(error), sent=False) from error
 
 
-@dataclass
+@dataclass(eq=False)
 class _Connection:
     place: tuple[str, int]
     socket: ssl.SSLSocket

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -20,7 +21,7 @@ from edgeward.certificates.acme.problems import refusal
 from edgeward.certificates.acme.proofs import Proofs
 from edgeward.certificates.acme.speaking import Speaker
 from edgeward.certificates.acme.wire import Fault, Lost
-from edgeward.certificates.fulfilment import Fulfilled, Job, Save, Saved, Window
+from edgeward.certificates.fulfilment import Fulfilled, Job, Rejected, Save, Saved, Window
 from edgeward.certificates.model import AcmeIssuer, Issuer
 from edgeward.database.engine import Database
 from edgeward.errors import EdgewardError, Invalid, NotFound, Unavailable
@@ -36,7 +37,7 @@ class AcmeFulfiller:
         self._clock = clock
         self._accounts = Accounts(database, seal, clock)
         self._proofs = Proofs(database, seal, clock)
-        self._authorities: dict[tuple[str, str | None], Authority] = {}
+        self._authorities: dict[tuple[str, str | None], tuple[float | None, Authority]] = {}
         self._under_way = 0
 
     async def fulfil(self, job: Job, saved: Saved, save: Save) -> Fulfilled:
@@ -90,7 +91,7 @@ class AcmeFulfiller:
 
     def close(self) -> None:
         """End connections and threads; what is under way fails, and is gone on with by the next attempt."""
-        for authority in self._authorities.values():
+        for _, authority in self._authorities.values():
             authority.close()
 
     async def _speaker(self, issuer: Issuer) -> Speaker:
@@ -98,11 +99,13 @@ class AcmeFulfiller:
         return Speaker(issuer, authority, self._accounts, await self._accounts.of(issuer, authority))
 
     def _authority(self, issuer: Issuer) -> Authority:
+        """Give the one for all its issuers; another one where its roots' file was replaced."""
         acme = _acme(issuer)
-        place = acme.directory, acme.ca_file
-        if place not in self._authorities:
-            self._authorities[place] = Authority(*place)
-        return self._authorities[place]
+        place, written = (acme.directory, acme.ca_file), _written(acme)
+        known = self._authorities.get(place)
+        if known is None or known[0] != written:
+            known = self._authorities[place] = (written, _opened(acme))
+        return known[1]
 
     @contextmanager
     def _translated(self, issuer: Issuer, names: Sequence[str] = ()) -> Iterator[None]:
@@ -118,6 +121,21 @@ def _acme(issuer: Issuer) -> AcmeIssuer:
     if issuer.acme is None:
         raise Invalid(f"issuer {issuer.name} is not one that speaks ACME")
     return issuer.acme
+
+
+def _written(acme: AcmeIssuer) -> float | None:
+    """Give when the file of its roots was written; raises Rejected where it is not there."""
+    try:
+        return None if acme.ca_file is None else Path(acme.ca_file).stat().st_mtime
+    except OSError as error:
+        raise Rejected(f"acme.ca_file: {acme.ca_file} on the controller's host: {error.strerror}") from error
+
+
+def _opened(acme: AcmeIssuer) -> Authority:
+    try:
+        return Authority(acme.directory, acme.ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise Rejected(f"acme.ca_file: {acme.ca_file} cannot be read as PEM certificates") from error
 
 
 def _der(chain: str) -> str:
