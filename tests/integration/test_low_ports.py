@@ -206,3 +206,33 @@ def test_doctor_names_who_has_a_port(needs):
     assert done.returncode == 1
     assert "0.0.0.0:443 is taken by python" in done.stdout
     assert "0.0.0.0:80: can be listened on" in done.stdout
+
+
+def test_a_user_without_any_way_is_told_three_remedies_and_the_sysctl_is_one(state_dir, needs):
+    argv, env = command()
+    state_dir.chmod(0o755)
+    (state_dir / "edgeward.yaml").write_text(CONFIG)
+    (state_dir / "edgeward.yaml").chmod(0o644)
+    state = state_dir / "state"
+    state.mkdir()
+    os.chown(state, 65534, 65534)
+    state.chmod(0o700)
+    become = [needs("setpriv"), "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--"]
+    options = ["-c", str(state_dir / "edgeward.yaml"), "--state-dir", str(state)]
+
+    def said(before: str, *words: str) -> subprocess.CompletedProcess[str]:
+        network = ["unshare", "--net", "/bin/sh", "-c", f'ip link set lo up; {before}; exec "$@"', "sh"]
+        everything = [*network, *become, *words]
+        return subprocess.run(
+            everything, env={**os.environ, **env}, capture_output=True, text=True, timeout=60
+        )
+
+    refused = said("true", *argv, *options)
+    assert refused.returncode == 2
+    for remedy in ("choose a higher port", "ip_unprivileged_port_start=443", "CAP_NET_BIND_SERVICE"):
+        assert remedy in refused.stderr
+    opened = "echo 80 > /proc/sys/net/ipv4/ip_unprivileged_port_start"
+    told = said(opened, *argv[:-1], "doctor", "-c", str(state_dir / "edgeward.yaml"))
+    assert told.returncode == 0, told.stderr
+    assert "everybody may listen on ports from 80 on" in told.stdout
+    assert "127.0.0.1:443: can be listened on" in told.stdout

@@ -77,6 +77,7 @@ def end_traced(rootd: Rootd) -> None:
     assert rootd.process.wait() == 0
 
 
+@pytest.mark.timeout(300)
 def test_twenty_thousand_frames_execute_nothing_outside_the_table(state_dir, needs):
     _, found = traced(state_dir, needs("strace"), 20_000, seed=1)
 
@@ -253,6 +254,7 @@ def write_naively(path: Path) -> None:
         (path / NAME).open("a").close()  # and used by name
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("write", [write_log, write_socket], ids=["log", "socket"])
 def test_a_link_that_is_swapped_in_leads_nowhere(state_dir, write):
     owner = NOBODY if IS_ROOT else -1

@@ -81,6 +81,7 @@ def run(actions: dict[str, Action], count: int, seed: int) -> dict[str, int]:
     return came
 
 
+@pytest.mark.timeout(300)
 def test_a_million_frames_run_nothing_outside_the_table():
     came = run(ACTIONS, 1_000_000, seed=1)
 
