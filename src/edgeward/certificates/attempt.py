@@ -26,6 +26,7 @@ from edgeward.log import logger
 
 _SECONDS: Final = 900.0
 _LOOK_AGAIN: Final = 1.0
+_LONGEST_PROBLEM: Final = 500
 _ISSUED_FROM: Final = ("finalize", "download")
 _log = logger("edgeward.certificates.attempt")
 
@@ -144,7 +145,7 @@ class Attempt:
 
     async def _failed(self, run: _Run, plan: Plan, error: EdgewardError) -> None:
         now = self.issuance.clock()
-        kept = _used(run, error)
+        kept, problem = _used(run, error), _plain(str(error))
         paused = _pauses(run, error, now)
         if isinstance(error, Unavailable) and not isinstance(error, Limited) and run.asked:
             plan.unreachable(run.issuer, now)
@@ -155,17 +156,19 @@ class Attempt:
 
         async def written(writing: Writing) -> None:
             await spending.settle(writing, run.queued.name, kept, now)
-            await spending.pause(writing, paused, str(error))
-            await self._put_down(writing, run, error, now)
-            await issuances.record(writing, _lines(run, now, "failed", str(error)))
+            await spending.pause(writing, paused, problem)
+            await self._put_down(writing, run, error, problem, now)
+            await issuances.record(writing, _lines(run, now, "failed", problem))
 
         await self._insist(written)
         self._settle(run, plan, kept, now)
-        _log.warning("order failed", name=run.queued.name, issuer=run.issuer.name, reason=str(error))
+        _log.warning("order failed", name=run.queued.name, issuer=run.issuer.name, reason=problem)
 
-    async def _put_down(self, writing: Writing, run: _Run, error: EdgewardError, now: float) -> None:
+    async def _put_down(
+        self, writing: Writing, run: _Run, error: EdgewardError, problem: str, now: float
+    ) -> None:
         """Go on with the next issuer at once; after the last one, wait."""
-        queued, problem = run.queued, f"{run.issuer.name}: {error}"
+        queued, problem = run.queued, f"{run.issuer.name}: {problem}"
         following = _after(run.begin)
         outage = isinstance(error, Unavailable)
         going_on = outage and run.saved.key is not None and len(run.begin.chain) == 1
@@ -215,6 +218,11 @@ def _pauses(run: _Run, error: EdgewardError, now: float) -> dict[Charge, float]:
         return {}
     until = min(max(error.until, now + 1), now + LONGEST_PAUSE)
     return dict.fromkeys(paused_by(error.scope, error.key, run.begin.planned), until)
+
+
+def _plain(text: str) -> str:
+    """Give what an authority said without what no database stores and no terminal shows."""
+    return "".join(c if c.isprintable() else " " for c in text[:_LONGEST_PROBLEM])
 
 
 def _after(begin: Begin) -> Issuer | None:

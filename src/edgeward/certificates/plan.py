@@ -6,6 +6,7 @@ does not where all of its issuer's places are taken: these become free.
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -177,6 +178,12 @@ class Plan:
         if issuer.acme is not None:
             self.no_account[account_key(issuer)] = (now + _NO_ACCOUNT, problem)
 
+    def forget(self, now: float, longest: float) -> None:
+        """Drop what bears on nothing any more."""
+        self.book.forget(now, longest)
+        for charge in [c for c, promised in self._put_off.items() if not promised or promised[-1] <= now]:
+            del self._put_off[charge]
+
     def _full(self, acme: AcmeIssuer, rank: Rank, now: float) -> float | None:
         """Give when to look again where this authority has no place, or does not answer."""
         health, running = self.health[acme.directory], self.running[acme.directory]
@@ -208,9 +215,11 @@ class Plan:
 
     def _behind(self, charge: Charge, limit: Limit, until: float, now: float) -> float:
         """Put off behind those that were put off before: else all would come back at once, for one place."""
-        promised = self._put_off[charge] = [at for at in self._put_off[charge] if at > now]
-        promised.append(until)
-        return until + (len(promised) - 1) // share(charge, limit, bulk=True) * limit.seconds
+        promised = self._put_off[charge]
+        del promised[: bisect_right(promised, now)]
+        later = until + len(promised) // share(charge, limit, bulk=True) * limit.seconds
+        insort(promised, later)
+        return later
 
 
 def account_key(issuer: Issuer) -> tuple[str, str, str]:

@@ -22,7 +22,7 @@ from edgeward.certificates.orders import RANKS, Rank
 from edgeward.certificates.plan import Begin, Later, Plan
 from edgeward.database.engine import Writing
 from edgeward.database.leases import Lease, Taken, held
-from edgeward.errors import EdgewardError
+from edgeward.errors import EdgewardError, Unavailable
 from edgeward.log import logger
 
 _LOOK_AGAIN: Final = 1.0
@@ -60,6 +60,8 @@ class Planner:
                 await _Shift(self, self.plan, batch, group).run()
         except* Taken as lost:
             raise Taken(f"another controller took over {orders.LEASE}") from lost
+        except* EdgewardError as errors:  # what cannot be written down now is gone on with in the next shift
+            raise Unavailable("; ".join(str(error) for error in errors.exceptions[:3])) from errors
         finally:
             self.plan = None
 
@@ -101,17 +103,18 @@ class _Shift:
             await orders.sweep(writing, now)
 
         await self._batch.write(swept)
-        self._plan.book.forget(now, _LONGEST_WINDOW)
+        self._plan.forget(now, _LONGEST_WINDOW)
 
     # --- what begins ------------------------------------------------------------------------
 
     async def _fill(self) -> None:
-        """Begin what may begin; rank by rank, until nothing of a rank can."""
-        now = self._issuance.clock()
-        self._barred = {key: until for key, until in self._barred.items() if until > now}
-        for rank in RANKS:
-            while await self._begin_some(rank, now):
-                pass
+        """Begin what may begin: some of each rank in turn, so that many of one keep no better one waiting."""
+        more = True
+        while more:
+            now, more = self._issuance.clock(), False
+            self._barred = {key: until for key, until in self._barred.items() if until > now}
+            for rank in RANKS:
+                more |= await self._begin_some(rank, now)
 
     async def _begin_some(self, rank: Rank, now: float) -> bool:
         """Look at some orders of a rank; False where there are no more to look at."""

@@ -87,6 +87,23 @@ async def test_a_visitors_name_is_ordered_once_and_told_when_it_is_there(here, c
     assert ca.orders == {"a.customers.example": 1}
 
 
+async def test_a_visitor_at_one_controller_gets_what_another_one_ordered(database_url, here, ca):
+    domains, issuers = [Domain(name="*.customers.example", issuer="ca", on_demand=True)], [issuer()]
+    here.declare(domains, issuers)
+    async with installation(database_url) as elsewhere:
+        elsewhere.declare(domains, issuers)
+        obtainers = [Obtainer(elsewhere.issuance), Obtainer(here.issuance)]
+        workers = [asyncio.create_task(one.run()) for one in obtainers]
+        async with planning(here, ca):
+            kept = await asyncio.gather(*(one.obtain("a.customers.example") for one in obtainers))
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    assert kept[0].certificate.fingerprint == kept[1].certificate.fingerprint
+    assert ca.orders == {"a.customers.example": 1}
+
+
 async def test_a_visitor_hears_why_there_is_no_certificate_and_costs_no_second_order_for_a_minute(here, ca):
     here.declare([Domain(name="*.customers.example", issuer="ca", on_demand=True)], [issuer()])
 
@@ -138,7 +155,7 @@ async def have(here, names):
 
 def refuse(job, step):
     if step == "order":
-        raise Rejected("the authority does not issue for such names")
+        raise Rejected("the authority does not issue for such names\0")
 
 
 async def is_state(here, name, state):
@@ -236,6 +253,26 @@ async def test_a_limited_domain_waits_alone_and_says_for_what(here, ca):
     assert all("shop.example" in (q.problem or "") for q in waiting.values())
     assert len({q.due for q in waiting.values()}) == 2, "two come with the next window, one after that"
     assert all(q.attempts == 0 and q.state == "waiting" for q in waiting.values())
+
+
+async def test_thousands_that_wait_for_a_limit_keep_no_visitor_waiting(here, ca):
+    limits = UNLIMITED.model_copy(update={"domain": Limit(most=10, seconds=7 * DAY)})
+    domains = [Domain(name=f"n{i}.shop.example", issuer="ca") for i in range(3000)]
+    visited = Domain(name="*.customers.test", issuer="ca", on_demand=True)
+    here.declare([*domains, visited], [issuer(limits=limits)])
+    async with here.database.writing() as writing:
+        wishes = [orders.Wish(here.policy.order(d.name, d), "new") for d in domains]
+        await orders.add(writing, wishes, here.now)
+    obtainer = Obtainer(here.issuance)
+    worker = asyncio.create_task(obtainer.run())
+    async with planning(here, ca):
+        await until(lambda: ca.asked)
+        await obtainer.obtain("a.customers.test")
+        waiting = await queued(here)
+    worker.cancel()
+
+    assert len(waiting) > 2900
+    assert sum(q.due > here.now for q in waiting.values()) < 2000, "it did not wait until all were looked at"
 
 
 async def all_later(here):
