@@ -154,11 +154,15 @@ class End:
     def play(self, stream: socket.socket) -> None:
         reader = threading.Thread(target=self._read, args=(stream,))
         reader.start()
-        with suppress(OSError):  # the other side may reset it
+        cut = ""
+        try:
             self._write(stream)
+        except OSError as error:  # the kernel tells a reset once, here or to the reader
+            cut = type(error).__name__
         if self.resets:
             reset(stream)
         reader.join()
+        self.ended_by = cut or self.ended_by
         stream.close()
 
     def _write(self, stream: socket.socket) -> None:

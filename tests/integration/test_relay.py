@@ -336,6 +336,21 @@ def test_on_sigterm_what_goes_on_goes_on_and_nobody_new_comes_in(port: int, fron
         assert process.wait() == 0
 
 
+def test_who_waits_at_our_own_socket_when_the_drain_begins_is_served(port: int, front: int) -> None:
+    with relay("--to", f"127.0.0.1:{port}", "--listen", front) as process:
+        held = dial(front)
+        assert exactly(held, 5) == b"hello"
+        process.send(signal.SIGSTOP)
+        waiting = [dial(front) for _ in range(5)]
+        process.send(signal.SIGTERM)
+        process.send(signal.SIGCONT)
+        for stream in waiting:
+            assert exactly(stream, 5) == b"hello"
+            stream.close()
+        held.close()
+        assert process.wait() == 0
+
+
 def test_the_drain_has_an_end(port: int, front: int) -> None:
     with relay("--to", f"127.0.0.1:{port}", "--listen", front, "--drain-seconds", 0.3) as process:
         stream = dial(front)

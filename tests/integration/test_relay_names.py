@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.integration.name_server import NameServer, name_server
-from tests.integration.processes import until
+from tests.integration.processes import running, until
 from tests.integration.relay_rig import (
     Answering,
     answering,
@@ -23,6 +28,7 @@ from tests.integration.relay_rig import (
 from tests.ports import free_port
 
 NAME = "backend.example"
+RELAY = [sys.executable, "-m", "edgeward.relay"]
 
 
 @pytest.fixture
@@ -111,7 +117,7 @@ def test_connections_never_wait_for_dns_after_that(dns: NameServer, port: int, f
 
 
 def test_a_name_that_never_was_is_a_clear_line_and_an_end(dns: NameServer, port: int, front: int) -> None:
-    to = ("--to", f"{NAME}:{port}", "--listen", front, "--resolver", dns.address, "--connect-timeout", 0.5)
+    to = ("--to", f"{NAME}:{port}", "--listen", front, "--resolver", dns.address, "--connect-timeout", 2)
     with relay(*to) as process:
         assert word_from(front, 1) == b""
         until(lambda: said(process, "backend not reached"), what="the line")
@@ -193,8 +199,69 @@ def test_both_families_are_raced(dns: NameServer, port: int, front: int) -> None
         assert now_at(front, "127.0.0.11")  # nobody listens on ::1
 
 
-def test_the_hosts_file_is_honoured(dns: NameServer, port: int, front: int) -> None:
-    to = ("--to", f"localhost:{port}", "--listen", front, "--resolver", dns.address)
-    with answering(("127.0.0.1", port), b"127.0.0.1"), relay(*to):
-        assert now_at(front, "127.0.0.1")
-    assert dns.count("localhost") == 0
+def _with_file(path: Path, over: str, command: list[object]) -> list[object]:
+    """Run a command that sees ``path`` where the host has ``over``."""
+    probe = subprocess.run(["unshare", "--mount", "true"], capture_output=True, timeout=30)
+    if probe.returncode != 0:
+        pytest.skip("needs a mount namespace")
+    return [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount --bind "$0" "$1" && shift && exec "$@"',
+        path,
+        over,
+        *command,
+    ]
+
+
+def test_the_hosts_file_goes_before_dns(dns: NameServer, port: int, front: int, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"127.0.0.11 {NAME}\n")
+    dns.put(NAME, "A", 60, "127.0.0.12")
+    to = [*RELAY, "--to", f"{NAME}:{port}", "--listen", front, "--resolver", dns.address]
+    with (
+        answering(("127.0.0.11", port), b"127.0.0.11"),
+        running(_with_file(hosts, "/etc/hosts", to)) as process,
+    ):
+        until(lambda: said(process, "relay started"), what="the relay")
+        assert now_at(front, "127.0.0.11")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="listens on port 53")
+def test_another_dns_server_in_resolv_conf_is_asked_from_then_on(
+    port: int, front: int, tmp_path: Path
+) -> None:
+    settings = tmp_path / "resolv.conf"
+    with ExitStack() as stack:
+        for last in (1, 2):
+            host = f"127.0.77.{last}{os.getpid() % 10}"
+            server = stack.enter_context(name_server(host, 53))
+            server.put(NAME, "A", 1, f"127.0.0.1{last}")
+            stack.enter_context(answering((f"127.0.0.1{last}", port), b"127.0.0.1%d" % last))
+            if last == 1:
+                settings.write_text(f"nameserver {host}\n")
+        to = [*RELAY, "--to", f"{NAME}:{port}", "--listen", front]
+        process = stack.enter_context(running(_with_file(settings, "/etc/resolv.conf", to)))
+        until(lambda: said(process, "relay started"), what="the relay")
+        assert now_at(front, "127.0.0.11")
+        settings.write_text(f"nameserver {host}\n")
+        until(lambda: now_at(front, "127.0.0.12"), timeout=15, what="the other server's answer")
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_a_name_with_ipv6_alone_is_reached_from_an_ipv6_socket(dns: NameServer, port: int) -> None:
+    dns.put(NAME, "AAAA", 60, "::1")
+    front = free_port()
+    try:
+        backend = socket.create_server(("::1", port), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 on loopback")
+    to = ("--to", f"{NAME}:{port}", "--listen", f"[::1]:{front}", "--resolver", dns.address)
+    with backend, relay(*to), socket.create_connection(("::1", front), timeout=15) as near:
+        backend.settimeout(15)
+        far, _ = backend.accept()
+        far.sendall(b"six")
+        assert near.recv(3) == b"six"
+        far.close()

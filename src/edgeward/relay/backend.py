@@ -61,7 +61,7 @@ class Named:
         if order:
             connecting.start(order)
         else:
-            connecting.wait(f"{self.name} has no address yet: {self.book.failing or 'DNS has not answered'}")
+            connecting.wait(self._why_not())
             self._waiting.append(connecting)
 
     def slow(self, address: Address, tried: Sequence[Address]) -> None:
@@ -79,7 +79,12 @@ class Named:
         using = [str(address) for address in self.addresses]
         self._seldom.say("warning", "DNS fails", reason, name=str(self.name), reason=reason, using=using)
         self._waiting = [connecting for connecting in self._waiting if not connecting.over]
+        for connecting in self._waiting:
+            connecting.wait(self._why_not())
         return seconds
+
+    def _why_not(self) -> str:
+        return f"{self.name} has no address yet: {self.book.failing or 'DNS has not answered'}"
 
     def _answered(self, answer: Answer) -> float:
         before, failing = set(self.addresses), self.book.failing

@@ -88,7 +88,11 @@ class Connection:
             return
         up, down = self.up, self.down
         more = not up.finished and up.carry()
+        if up.reset:
+            down.doubtful = True
         more = (not down.finished and down.carry()) or more
+        if down.reset:
+            up.doubtful = True
         self.at = monotonic()
         if more and not self._again:
             self._again = True

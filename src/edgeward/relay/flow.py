@@ -30,14 +30,16 @@ class Flow:
     ``finished``: its last byte is with the sink, which does not know yet that it was the last.
     ``broken``: the source was reset, so the sink must be, too, once it has taken the rest.
     ``refused``: the sink takes no more, and what the source still sends is read and dropped.
+    ``reset``: it was reset, as sending told. Then the same socket's other flow must be made ``doubtful``: the
+    kernel tells an error once, to whoever asks first, and an end of file to the next.
     ``thorough``: a read that gave less than asked for does not mean that the source is empty: its FIN may be
     next (EPOLLRDHUP), it may have urgent data (EPOLLPRI), or it is a Unix socket, where a read also ends at
     somebody else's bytes and at passed descriptors.
     """
 
     __slots__ = (
-        "_held", "_in_pipe", "_pipe", "_pipes", "_sink", "_source", "_splices", "broken", "ended", "finished",
-        "moved", "readable", "refused", "thorough", "writable",
+        "_held", "_in_pipe", "_pipe", "_pipes", "_sink", "_source", "_splices", "broken", "doubtful", "ended",
+        "finished", "moved", "readable", "refused", "reset", "thorough", "writable",
     )  # fmt: skip
 
     def __init__(self, source: Socket, sink: Socket, pipes: Pipes, first: bytes = b"") -> None:
@@ -49,6 +51,7 @@ class Flow:
         self.readable, self.writable = False, True
         self.thorough = source.family == AF_UNIX
         self.ended = self.finished = self.broken = self.refused = False
+        self.reset = self.doubtful = False
         self.moved = 0
 
     def carry(self) -> bool:
@@ -94,7 +97,7 @@ class Flow:
             self._break()
             return
         if size == 0:
-            self.ended = True
+            self.ended, self.broken = True, self.doubtful
             return
         if size >= _MANY:
             if self._splices is False:
@@ -109,8 +112,8 @@ class Flow:
             sent = self._sink.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self._refuse()
+        except OSError as error:
+            self._refuse(error)
             return
         self.moved += sent
         if sent < len(data):
@@ -135,7 +138,7 @@ class Flow:
             self._cannot_splice_or_break(error)
             return
         if size == 0:
-            self.ended = True
+            self.ended, self.broken = True, self.doubtful
         elif size < _FEW:
             self._splices = False
         self._in_pipe = size
@@ -163,7 +166,7 @@ class Flow:
         """Bring what is in the pipe to a sink that cannot be spliced to."""
         assert self._pipe is not None
         if isinstance(error, ConnectionError | TimeoutError):
-            self._refuse()
+            self._refuse(error)
             return
         self._splices = None
         self._held = os.read(self._pipe.out, self._in_pipe)
@@ -172,9 +175,10 @@ class Flow:
     def _break(self) -> None:
         self.ended = self.broken = True
 
-    def _refuse(self) -> None:
+    def _refuse(self, error: OSError) -> None:
         """Go on reading for the source's sake: with unread bytes its socket would be reset at close."""
         self.refused = True
+        self.reset = not isinstance(error, BrokenPipeError)  # that one only after the sink's own proper end
         self.let_go()
 
     def _let_pipe_go(self) -> None:

@@ -33,12 +33,9 @@ class Resolver:
         self._asked = 0
         self._timer: Timer | None = None
         self._watched: set[int] = set()
+        # No ``lookups=``: pycares 5.2 lets go of its text before c-ares has read it.
         self._channel = pycares.Channel(
-            timeout=_TRY_SECONDS,
-            tries=_TRIES,
-            lookups="fb",
-            servers=servers or None,
-            sock_state_cb=self._watch,
+            timeout=_TRY_SECONDS, tries=_TRIES, servers=servers or None, sock_state_cb=self._watch
         )
 
     def ask(self, name: Name, told: Told) -> None:
