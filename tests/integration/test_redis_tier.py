@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgeward.controller.tier import Tier
+from edgeward.database.leases import Taken
 from edgeward.errors import NotFound, Unavailable
 from edgeward.node import redis_tier
 from edgeward.node.redis_tier import RedisTier, Standing
@@ -421,3 +423,19 @@ def test_the_place_is_read_without_showing_its_password(tmp_path: Path):
             place({"EDGEWARD_REDIS": wrong})
     with pytest.raises(Invalid, match="EDGEWARD_REDIS_CA"):
         place({"EDGEWARD_REDIS": "rediss://h", "EDGEWARD_REDIS_CA": str(tmp_path / "none")})
+
+
+async def test_who_was_slow_does_not_write_over_its_successor(edge):
+    parts = edge.here.parts
+    lease = await parts.leases.take("redis")
+    successor = Tier(parts.database, parts.state, parts.issuance.seal, edge.place, time.time)
+    work = asyncio.create_task(successor.work(replace(lease, token=lease.token + 1)))
+
+    with pytest.raises(Taken):
+        await asyncio.wait_for(edge._work, 5)
+    await within(3, edge.finds)
+    assert edge.near._head.token == lease.token + 1
+    work.cancel()
+    await asyncio.wait({work})
+    await successor.close()
+    edge._work = None
