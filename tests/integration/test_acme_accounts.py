@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,8 +21,10 @@ from edgeward.certificates.model import Issuer
 from edgeward.database import schema
 from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble, started
+from tests.integration.acme_answers import answers
 from tests.integration.acme_faults import Lose, Proxy, Reset, Stall, proxy
 from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
+from tests.integration.controller_setup import Controller
 from tests.pairs import key_pem
 from tests.unit.controller.assembled import controller
 
@@ -263,3 +267,49 @@ async def test_people_see_accounts_without_keys_and_change_their_keys(
     ]
     assert set(listed[0]) == {"project", "issuer", "directory", "url", "email", "created"}
     assert noted[0]["action"] == "change key"
+
+
+async def test_a_key_changed_while_an_order_proves_its_name_is_no_failure_of_the_name(
+    ours: Desk, state_dir: Path, needs: Needs
+) -> None:
+    """What stands ready is the answer of the old key."""
+    loop = asyncio.get_running_loop()
+    changes = [1]
+
+    with (
+        pebble(state_dir, needs) as authority,
+        answers(ours.url, authority.http_port),
+        proxy(authority) as between,
+    ):
+
+        def rule(what: str, payload: object) -> None:
+            if what == "challenge" and changes:
+                changes.pop()
+                change = ours.fulfiller.change_account_key(ordered(between))
+                asyncio.run_coroutine_threadsafe(change, loop).result(30)
+
+        between.rule = rule
+        with pytest.raises(Unavailable, match="key was changed while"):
+            await ours.order(ordered(between), "a.example.com")
+        made = await ours.order(ordered(between), "a.example.com", saved=ours.saves[-1])
+
+    assert names(leaf(made)) == ["a.example.com"]
+
+
+@pytest.mark.slow
+async def test_the_commands_show_accounts_and_change_keys(authority: Pebble, state_dir: Path) -> None:
+    def edgeward(*words: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "edgeward.cli", "accounts", *words, "--state-dir", str(here.state_dir)]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60)
+
+    here = Controller(state_dir / "state")
+    acme = f'{{directory: "{authority.directory}", ca_file: "{authority.ca_file}"}}'
+    here.declare(f"version: 1\nissuers:\n  - name: pebble\n    acme: {acme}\n")
+    with here.start():
+        changed = edgeward("change-key", "pebble")
+        listed = edgeward("list")
+        unknown = edgeward("change-key", "nobody")
+
+    assert "the account of pebble has a new key" in changed.stdout
+    assert "/my-account/" in listed.stdout
+    assert unknown.returncode == 1 and "no issuer 'nobody'" in unknown.stderr

@@ -145,12 +145,15 @@ class Course:
         if order.status != "pending":
             return order
         asked = await self._authorizations(order)
+        thumbprint = self._speaker.account.thumbprint
         proofs = [self._proof(one) for one in asked if one.status == "pending"]
         async with self._proofs.shown(self._speaker.acme, proofs):
             for proof in proofs:
                 if proof.challenge.status == "pending":
                     await self._answered(proof)
             order = await self._past("pending", saved.at("validation"))
+        if order.status == "invalid" and self._speaker.account.thumbprint != thumbprint:
+            raise Unavailable("the account's key was changed while the authority looked; order again")
         if order.status == "invalid":
             raise self._why(order, await self._authorizations(order))
         return order
