@@ -58,9 +58,10 @@ class Planner:
                 group.create_task(batch.run())
                 group.create_task(windows.run(self.issuance, self.fulfiller, batch))
                 await _Shift(self, self.plan, batch, group).run()
-        except* Taken as lost:
-            raise Taken(f"another controller took over {orders.LEASE}") from lost
-        except* EdgewardError as errors:  # what cannot be written down now is gone on with in the next shift
+        except* EdgewardError as errors:  # one clause: what two raise would come as a group
+            if errors.subgroup(Taken) is not None:
+                raise Taken(f"another controller took over {orders.LEASE}") from errors
+            # what cannot be written down now is gone on with in the next shift
             raise Unavailable("; ".join(str(error) for error in errors.exceptions[:3])) from errors
         finally:
             self.plan = None
