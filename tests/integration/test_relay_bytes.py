@@ -179,6 +179,7 @@ def test_where_the_kernel_does_not_splice_the_bytes_are_the_same(needs: Callable
     port, front = free_port(), free_port()
     strace = [
         needs("strace"),
+        "-D",
         "-f",
         "-qq",
         "-o",

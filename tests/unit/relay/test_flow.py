@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from edgeward.relay.flow import Flow
+from edgeward.relay.pipes import Pipes
+from edgeward.relay.sockets import Socket
+
+Pair = tuple[Socket, socket.socket]
+
+
+def _pair() -> Pair:
+    """Two connected TCP sockets: the relay's, and the other side's."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+    near.setblocking(False)
+    far.settimeout(10)
+    return Socket(near.family, near.type | socket.SOCK_NONBLOCK, near.proto, near.detach()), far
+
+
+@pytest.fixture
+def pairs() -> Iterator[tuple[Pair, Pair]]:
+    client, backend = _pair(), _pair()
+    yield client, backend
+    for stream in (*client, *backend):
+        stream.close()
+
+
+def _reset(stream: socket.socket) -> None:
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+    time.sleep(0.05)
+
+
+def test_few_bytes_take_no_pipe_and_many_borrow_one_only_while_they_move(pairs: tuple[Pair, Pair]) -> None:
+    (client, visitor), (backend, server) = pairs
+    pipes = Pipes(4)
+    flow = Flow(client, backend, pipes)
+    visitor.sendall(b"few")
+    flow.readable = True
+    flow.carry()
+    assert server.recv(100) == b"few"
+    assert pipes.open == 0
+
+    sent = received = 0
+    visitor.setblocking(False)
+    while sent < 3_000_000:
+        try:
+            sent += visitor.send(b"m" * 100_000)
+        except BlockingIOError:
+            flow.readable = flow.writable = True
+            flow.carry()
+            received += len(server.recv(1 << 20))
+    while received < sent:
+        flow.readable = flow.writable = True
+        flow.carry()
+        received += len(server.recv(1 << 20))
+    flow.carry()
+
+    assert received == sent == flow.moved - 3
+    assert pipes.open == 1
+    assert pipes.take() is not None  # given back
+    assert pipes.open == 1
+
+
+def test_without_a_pipe_left_bytes_move_all_the_same(pairs: tuple[Pair, Pair]) -> None:
+    (client, visitor), (backend, server) = pairs
+    flow = Flow(client, backend, Pipes(0))
+    for _ in range(5):
+        visitor.sendall(b"x" * 60_000)
+        flow.readable = True
+        flow.carry()
+        got = b""
+        while len(got) < 60_000:
+            got += server.recv(60_000)
+
+
+def test_an_end_after_a_reset_that_sending_heard_of_is_no_proper_end(pairs: tuple[Pair, Pair]) -> None:
+    (client, visitor), (backend, server) = pairs
+    pipes = Pipes(4)
+    up, down = Flow(client, backend, pipes), Flow(backend, client, pipes)
+    visitor.sendall(b"question")
+    _reset(server)
+    up.readable = True
+    up.carry()  # the kernel tells of the reset here, and not again
+    assert up.refused
+    assert up.reset
+
+    down.doubtful = up.reset
+    down.readable = True
+    down.carry()
+    assert down.ended
+    assert down.broken
+
+
+def test_a_proper_end_is_one(pairs: tuple[Pair, Pair]) -> None:
+    (client, visitor), (backend, _server) = pairs
+    flow = Flow(client, backend, Pipes(4))
+    visitor.sendall(b"all")
+    visitor.shutdown(socket.SHUT_WR)
+    time.sleep(0.05)
+    flow.readable = flow.thorough = True
+    flow.carry()
+
+    assert flow.finished
+    assert not flow.broken
+    assert flow.moved == 3
