@@ -56,8 +56,9 @@ async def due(connection: AsyncConnection, now: float, limit: int) -> list[Asked
 async def replaced(connection: AsyncConnection, names: Collection[str]) -> dict[str, Replaced]:
     """Give what orders for these names would take the place of."""
     query = select(_columns.name, _columns.project, _columns.issuer, _columns.chain)
-    query = query.add_columns(_columns.window_start, _columns.window_end)
-    rows = await connection.execute(query.where(_columns.name.in_(sorted(names)), _columns.source == ORDERED))
+    query = query.add_columns(_columns.window_start, _columns.window_end, _columns.source)
+    # by name alone: where a source is asked for, too, SQLite looks at all of that source
+    rows = await connection.execute(query.where(_columns.name.in_(sorted(names))))
     return {
         row.name: Replaced(
             row.project,
@@ -67,6 +68,7 @@ async def replaced(connection: AsyncConnection, names: Collection[str]) -> dict[
             row.window_end,
         )
         for row in rows
+        if row.source == ORDERED
     }
 
 
