@@ -67,12 +67,14 @@ class Keys:
         async with self._database.reading() as connection:
             keys = await seal_keys.keys(connection)
         waiting = next((key for key in keys if key.active is None), None)
+        sealing = next(key for key in reversed(keys) if key.active is not None and key.retired is None)
+        done = waiting is None and sealing.resealed is not None
         return {
             "wrapped_by": self._wrapping.id,
             "where": self._wrapping.where,
             "keys": [asdict(key) for key in keys],
             "waits_for": [] if waiting is None else await self._without(lambda row: waiting.id in row.keys),
-            "older_records": await resealing.older(self._database, self._seal),
+            "older_records": 0 if done else await resealing.older(self._database, self._seal),
         }
 
     async def rotated(self, who: Principal) -> str:
@@ -119,23 +121,31 @@ class Keys:
 
     async def work(self, lease: Lease) -> None:
         """Carry rotations to their end, until cancelled; raises Taken."""
-        clean = b""
         while True:
             pause = _LOOK_EVERY
             try:
-                if await self._forward(lease) and clean != self._seal.key_id:
-                    count = await resealing.reseal(self._database, self._seal, lease)
-                    clean = self._seal.key_id if count == 0 else b""
+                if await self._forward(lease):
+                    await self._reseal(lease)
                     pause = _STRAYS
-                    _log.info("records are sealed with the present key", sealed_anew=count)
             except Taken:
                 raise
             except EdgewardError as error:
                 _log.warning("sealing anew waits", reason=str(error))
             await _or_after(self._to_do, pause)
 
+    async def _reseal(self, lease: Lease) -> None:
+        key_id = self._seal.key_id.hex()
+        count = await resealing.reseal(self._database, self._seal, lease)
+        _log.info("records are sealed with the present key", sealed_anew=count)
+        if count == 0 and key_id == self._seal.key_id.hex():
+            async with self._database.writing() as writing:
+                await held(writing, lease)
+                await seal_keys.resealed(writing, key_id, self._clock())
+
     async def _forward(self, lease: Lease) -> bool:
-        """Take the next step of a rotation; True where there is none: all seal with the same key."""
+        """Take the next step of a rotation; True where what is left is to seal older records anew: all seal
+        with the same key.
+        """
         keys = await self.take()
         waiting = next((key for key in keys if key.active is None), None)
         if waiting is None and self._wrapping.direct(self._seal.key_id) is not None:
@@ -149,6 +159,8 @@ class Keys:
             await self._activate(lease, waiting.id)
             keys = await self.take()
         present = self._seal.key_id.hex()
+        if any(key.id == present and key.resealed is not None for key in keys):
+            return False
         return not await self._without(lambda row: row.seals_with == present)
 
     async def _begin(self, lease: Lease | None, who: str) -> str:

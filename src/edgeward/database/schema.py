@@ -349,6 +349,7 @@ seal_keys = Table(
     Column("created", Float, nullable=False),
     Column("active", Float),  # records are sealed with it since then; none: it waits until all hold it
     Column("retired", Float),  # records are sealed anew with another one since then
+    Column("resealed", Float),  # every older record has been sealed anew with it since then
 )
 
 seal_holders = Table(

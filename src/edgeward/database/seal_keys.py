@@ -32,6 +32,8 @@ class SealKey:
     created: float
     active: float | None
     retired: float | None
+    resealed: float | None
+    """Since when no older record is left; None: some may be."""
 
 
 async def fresh(database: Database) -> bool:
@@ -92,6 +94,11 @@ async def activate(writing: Writing, key_id: str, now: float) -> None:
     await writing.connection.execute(update(_table).where(_table.c.id == key_id).values(active=now))
 
 
+async def resealed(writing: Writing, key_id: str, now: float) -> None:
+    """Write down that no older record is left."""
+    await writing.connection.execute(update(_table).where(_table.c.id == key_id).values(resealed=now))
+
+
 async def _begin(connection: AsyncConnection, wrapping: Wrapping, now: float) -> None:
     direct = await _direct_id(connection)
     key = new_key() if direct is None else wrapping.direct(direct)
@@ -100,7 +107,8 @@ async def _begin(connection: AsyncConnection, wrapping: Wrapping, now: float) ->
             f"what the database holds was sealed with another key than those of {wrapping.places}; copy that"
             " of another controller, or restore the one it was sealed with from your backup"
         )
-    await _add(connection, wrapping, key, now, active=now)
+    resealed = now if direct is None else None
+    await _add(connection, wrapping, key, now, active=now, resealed=resealed)
     await _add(connection, wrapping, new_key(), now, active=now, key_id=_DIGEST)
 
 
@@ -112,10 +120,13 @@ async def _add(
     *,
     active: float | None,
     key_id: str | None = None,
+    resealed: float | None = None,
 ) -> str:
     key_id = key_id or id_of(key).hex()
     wrapped = {"wrapped": wrapping.wrap(key, key_id), "wrapped_by": wrapping.id}
-    await connection.execute(insert(_table).values(id=key_id, created=now, active=active, **wrapped))
+    await connection.execute(
+        insert(_table).values(id=key_id, created=now, active=active, resealed=resealed, **wrapped)
+    )
     return key_id
 
 
@@ -139,7 +150,7 @@ def _hold(seal: Seal, wrapping: Wrapping, rows: list[Row[Any]]) -> None:
 
 def _shown(rows: list[Row[Any]]) -> list[SealKey]:
     return [
-        SealKey(row.id, row.wrapped_by, row.created, row.active, row.retired)
+        SealKey(row.id, row.wrapped_by, row.created, row.active, row.retired, row.resealed)
         for row in rows
         if row.id != _DIGEST
     ]

@@ -132,6 +132,7 @@ def _keys() -> None:
         sa.Column("wrapped_by", _string(16), nullable=False),
         sa.Column("created", sa.Float(), nullable=False),
         sa.Column("active", sa.Float(), nullable=True),
+        sa.Column("resealed", sa.Float(), nullable=True),
         sa.Column("retired", sa.Float(), nullable=True),
     )
     op.create_table(
