@@ -17,6 +17,7 @@ from edgeward.rootd import trusted
 NAME = "audit.log"
 MOST_BYTES = 16 << 20
 MOST_FILES = 10
+_HOW = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _TAIL = 1 << 17  # longer than any line
 
 
@@ -61,8 +62,7 @@ class AuditLog:
         self._size += len(data)
 
     def _open(self) -> None:
-        how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open(NAME, how, 0o600, dir_fd=self._within)
+        self._file = os.open(NAME, _HOW, 0o600, dir_fd=self._within)
         found = os.fstat(self._file)
         trusted.check(found, NAME, stat.S_IFREG)
         self._size = found.st_size
@@ -91,12 +91,15 @@ class AuditLog:
                 self.number += 1
 
     def _rotate(self) -> None:
+        """Begin another file. It is there before any is renamed: failing again and again loses none."""
         self.keep()
-        os.close(self._file)
+        following = os.open(f"{NAME}.next", _HOW | os.O_TRUNC, 0o600, dir_fd=self._within)
         for index in range(MOST_FILES - 1, -1, -1):
             old = NAME if index == 0 else f"{NAME}.{index}"
             try:
                 os.rename(old, f"{NAME}.{index + 1}", src_dir_fd=self._within, dst_dir_fd=self._within)
             except FileNotFoundError:
                 continue
-        self._open()
+        os.rename(f"{NAME}.next", NAME, src_dir_fd=self._within, dst_dir_fd=self._within)
+        os.close(self._file)
+        self._file, self._size = following, 0

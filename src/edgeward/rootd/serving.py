@@ -24,6 +24,7 @@ QUESTIONS = ("list", "log-head")
 """What is asked of rootd itself: what there is to ask for, and the newest line of its log."""
 _SO_PEERGROUPS = 59
 _LONGEST_LOGGED = 500
+_MOST_UNLOGGED = 1000
 
 
 def peer_of(connected: socket.socket) -> Peer:
@@ -118,16 +119,15 @@ class Server:
     async def _serve(self, connection: _Connection) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while not self._ended.is_set():
-                answer = await self._answer(connection)
-                if answer is None:
-                    return
-                async with asyncio.timeout(REQUEST_SECONDS):
-                    await loop.sock_sendall(connection.socket, frames.framed(answer))
-                if answer["outcome"] == "malformed":
-                    return
-        except (OSError, TimeoutError):  # it has gone, or takes no answer
-            pass
+            with suppress(OSError):  # it has gone, or takes no answer (TimeoutError is one)
+                while not self._ended.is_set():
+                    answer = await self._answer(connection)
+                    if answer is None:
+                        return
+                    async with asyncio.timeout(REQUEST_SECONDS):
+                        await loop.sock_sendall(connection.socket, frames.framed(answer))
+                    if answer["outcome"] == "malformed":
+                        return
         finally:
             self._connections.pop(connection, None)
             connection.socket.close()
@@ -183,13 +183,11 @@ class Server:
         if request is not None:
             values = list(request.values.items())[:16]
             asked |= {"action": request.action, "values": {_cut(k): _cut(v) for k, v in values}}
-            asked |= (
-                {}
-                if request.asker is None
-                else {"asker": {k: _cut(v) for k, v in vars(request.asker).items() if v}}
-            )
+            if request.asker is not None:
+                asked["asker"] = {k: _cut(v) for k, v in vars(request.asker).items() if v}
         result = {("ran" if k == "pid" else k): _cut(v) for k, v in came.items()}
-        self._unlogged.append(asked | result)
+        if "exit" in came or len(self._unlogged) < _MOST_UNLOGGED:  # what was done is never left out
+            self._unlogged.append(asked | result)
         self._write_down()
         return came
 
@@ -203,9 +201,10 @@ class Server:
 
     def _keep(self) -> None:
         """Have the disk hold the log, and note who was turned away at the door."""
-        for uid, times in self._turned_away.items():
-            self._unlogged.append({"uid": uid, "outcome": "turned-away", "times": times})
-        self._turned_away.clear()
+        if not self._unlogged:
+            turned = {"outcome": "turned-away"}
+            self._unlogged += [{"uid": uid, **turned, "times": n} for uid, n in self._turned_away.items()]
+            self._turned_away.clear()
         self._write_down()
         with suppress(OSError):
             self._log.keep()

@@ -120,3 +120,22 @@ def test_a_log_that_is_a_link_is_not_written(place, state_dir):
     with pytest.raises(OSError):
         AuditLog(place)
     assert not (state_dir / "elsewhere").exists()
+
+
+def test_a_rotation_that_fails_over_and_over_loses_nothing(place):
+    log = written(place, 8, most_bytes=1000)
+    (place / f"{NAME}.next").mkdir()  # so that no other file can be begun
+    before = sorted(path.name for path in place.iterdir())
+    failed = 0
+    for _ in range(30):
+        try:
+            log.write({"outcome": "done"})
+        except OSError:
+            failed += 1
+    assert failed >= 20
+    assert sorted(path.name for path in place.iterdir()) == before
+    (place / f"{NAME}.next").rmdir()
+    log.write({"outcome": "done"})
+
+    found = verified(place, {log.number: log.newest})
+    assert (found.problems, found.first) == ([], 1)
