@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration import processes
+
+if TYPE_CHECKING:
+    from tests.integration.acme_orders import Desk
 from tests.integration.openresty_rig import LUA
 
 
@@ -29,3 +33,13 @@ def nginx(needs: Callable[[str], str]) -> str:
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed; see apt-packages.txt")
     return found
+
+
+@pytest.fixture
+async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
+    """An installation that orders certificates: see acme_orders."""
+    from tests.integration.acme_orders import desk  # few tests need what it brings along
+
+    made = desk(sqlite_template, state_dir)
+    yield made
+    await made.close()

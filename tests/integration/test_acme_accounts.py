@@ -6,7 +6,7 @@ import asyncio
 import base64
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,12 @@ from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble, started
 from tests.integration.acme_answers import answers
 from tests.integration.acme_faults import Lose, Proxy, Reset, Stall, proxy
-from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
+from tests.integration.acme_orders import Desk, issuer, leaf, names
 from tests.integration.controller_setup import Controller
 from tests.pairs import key_pem
 from tests.unit.controller.assembled import controller
 
 BINDING = base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode()
-
-
-@pytest.fixture
-async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
-    made = desk(sqlite_template, state_dir)
-    yield made
-    await made.close()
 
 
 @pytest.fixture(scope="module")

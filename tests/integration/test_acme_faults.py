@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +15,9 @@ from edgeward.certificates.model import Issuer
 from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble, trust
 from tests.integration.acme_faults import Lose, Proxy, Reset, Say, Stall, proxy
-from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
+from tests.integration.acme_orders import Desk, issuer, leaf, names
 
 PROBLEM = "urn:ietf:params:acme:error:"
-
-
-@pytest.fixture
-async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
-    made = desk(sqlite_template, state_dir)
-    yield made
-    await made.close()
 
 
 @pytest.fixture(scope="module")

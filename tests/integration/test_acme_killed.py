@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from edgeward.certificates.model import Issuer
 from tests.integration.acme import Needs, Pebble, pebble
 from tests.integration.acme_child import last_saved
 from tests.integration.acme_faults import Lose, Proxy, Stall, proxy
-from tests.integration.acme_orders import SEAL, Desk, desk, issuer, leaf, names
+from tests.integration.acme_orders import SEAL, Desk, issuer, leaf, names
 from tests.integration.processes import Process, running, until
 
 QUICK = [("newAccount", Lose), ("newOrder", Lose), ("finalize", Lose)]
@@ -26,13 +26,6 @@ ALL = [
     for what in ("newAccount", "newOrder", "authorization", "challenge", "order", "finalize", "certificate")
     for fault in (Stall, Lose)
 ]
-
-
-@pytest.fixture
-async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
-    made = desk(sqlite_template, state_dir)
-    yield made
-    await made.close()
 
 
 @pytest.fixture(scope="module")

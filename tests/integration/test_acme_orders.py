@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,7 @@ from edgeward.certificates.fulfilment import Unproven
 from edgeward.database import schema
 from tests.integration.acme import Needs, pebble
 from tests.integration.acme_answers import answers
-from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
-
-
-@pytest.fixture
-async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
-    made = desk(sqlite_template, state_dir)
-    yield made
-    await made.close()
+from tests.integration.acme_orders import Desk, issuer, leaf, names
 
 
 async def test_a_name_gets_a_certificate_whose_chain_ends_below_the_root(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,9 @@ from edgeward.certificates.fulfilment import Rejected
 from edgeward.certificates.model import Issuer
 from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble
-from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
+from tests.integration.acme_orders import Desk, issuer, leaf, names
 from tests.integration.knot import KEY, SECRET, Knot, knot
 from tests.integration.powerdns import Provider, provider
-
-
-@pytest.fixture
-async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
-    made = desk(sqlite_template, state_dir)
-    yield made
-    await made.close()
 
 
 def by_updates(ours: Desk, authority: Pebble, server: Knot, **more: Any) -> Issuer:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,16 +15,9 @@ from edgeward.certificates.model import Issuer
 from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble
 from tests.integration.acme_faults import Proxy, Say, proxy
-from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
+from tests.integration.acme_orders import Desk, issuer, leaf, names
 
 PROBLEM = "urn:ietf:params:acme:error:"
-
-
-@pytest.fixture
-async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
-    made = desk(sqlite_template, state_dir)
-    yield made
-    await made.close()
 
 
 @pytest.fixture(scope="module")

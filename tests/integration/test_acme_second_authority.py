@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,9 @@ from edgeward.certificates.fulfilment import Rejected, Unproven
 from edgeward.certificates.model import Issuer
 from edgeward.database import schema
 from tests.integration.acme import Needs
-from tests.integration.acme_orders import Desk, desk, issuer, leaf, names
+from tests.integration.acme_orders import Desk, issuer, leaf, names
 from tests.integration.caddy import Caddy, caddy
 from tests.integration.knot import KEY, SECRET, Knot, knot
-
-
-@pytest.fixture
-async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
-    made = desk(sqlite_template, state_dir)
-    yield made
-    await made.close()
 
 
 def ordered(ours: Desk, authority: Caddy, server: Knot, **more: object) -> Issuer:
