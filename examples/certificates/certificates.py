@@ -58,6 +58,7 @@ class World:
         _say("Edgeward, with the domains of a hundred customers")
         (self.directory / "edgeward.yaml").write_text(self._declaration())
         env = {"EDGEWARD_DNS_SERVERS": f"127.0.0.1:{NAMES}", "EDGEWARD_LOG_LEVEL": "warning"}
+        env["EDGEWARD_USER"] = "root"  # where root starts it: nothing of it needs root, wherever it lies
         self._run(
             "edgeward", [EDGEWARD, "up", "-c", "edgeward.yaml", "--state-dir", "state", "--name", "edge"], env
         )
@@ -103,6 +104,10 @@ class World:
         )
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
+
+    def show_log(self) -> None:
+        with contextlib.suppress(OSError):
+            print((self.directory / "edgeward.log").read_text(errors="replace")[-4000:], file=sys.stderr)
 
     def kill_controller(self) -> float:
         """Kill it as the kernel would; give after how many seconds another one answers."""
@@ -341,18 +346,25 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="edgeward-certificates-", dir="/tmp"))
     world = World(directory)
     try:
-        world.start()
-        one = Round(world)
-        good = one.run()
-        print()
-        for what, well, told in one.rows:
-            print(f"{'✓' if well else '✗'} {what:28} {told}")
-        if not options.once:
-            world.look_around()
-        return 0 if good else 1
+        return _round(world, options.once)
+    except SystemExit:
+        world.show_log()
+        raise
     finally:
         world.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _round(world: World, once: bool) -> int:
+    world.start()
+    one = Round(world)
+    good = one.run()
+    print()
+    for what, well, told in one.rows:
+        print(f"{'✓' if well else '✗'} {what:28} {told}")
+    if not once:
+        world.look_around()
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
