@@ -35,6 +35,8 @@ class Authority:
         self._directory: Directory | None = None
         self._read_at = 0.0
         self._reading = asyncio.Lock()
+        self.named: dict[str, frozenset[str]] = {}
+        """Of orders that were seen, the names they are for: these never change."""
 
     async def directory(self) -> Directory:
         """Give what it offers; asked for once a day."""

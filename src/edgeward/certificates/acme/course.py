@@ -125,6 +125,7 @@ class Course:
         answer = await self._new_order(directory.new_order, asked)
         if answer.location is None or not answer.location.startswith("https://"):
             raise Unavailable("the authority did not say where the order is")
+        self._speaker.seen(answer.location, self._names)
         return answer.location, read(Order, answer.body)
 
     async def _new_order(self, url: str, asked: dict[str, Any]) -> Answer:

@@ -14,7 +14,9 @@ from edgeward.certificates.model import AcmeIssuer, Issuer
 from edgeward.errors import Invalid
 
 _MOST_PAGES: Final = 100
-_MOST_ORDERS: Final = 20
+_MOST_ORDERS: Final = 500
+"""So many of the newest: a hundred may be under way at once, and others begin while one is looked for."""
+_MOST_NAMED: Final = 5000
 
 
 class Speaker:
@@ -60,11 +62,21 @@ class Speaker:
         if account.orders is None:
             raise NotImplementedError
         for url in reversed((await self._listed(account.orders))[-_MOST_ORDERS:]):
+            if self._authority.named.get(url, names) != names:
+                continue
             order = read(Order, (await self.reading(url)).body)
-            same = frozenset(i.value.lower() for i in order.identifiers) == names
-            if same and order.status in ("pending", "ready"):
+            found = frozenset(i.value.lower() for i in order.identifiers)
+            self.seen(url, found)
+            if found == names and order.status in ("pending", "ready"):
                 return url, order
         return None
+
+    def seen(self, url: str, names: frozenset[str]) -> None:
+        """Remember what an order is for, so that nobody has to ask."""
+        named = self._authority.named
+        if len(named) >= _MOST_NAMED:
+            named.clear()
+        named[url] = names
 
     async def _listed(self, url: str) -> list[str]:
         """Give the URLs of an account's orders; authorities list them oldest first."""
