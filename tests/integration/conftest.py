@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration import processes
+from tests.integration.openresty_rig import LUA
 
 if TYPE_CHECKING:
     from tests.integration.acme_orders import Desk
-from tests.integration.openresty_rig import LUA
 
 
 @pytest.fixture
