@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import random
 import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -79,6 +81,26 @@ def test_without_a_pipe_left_bytes_move_all_the_same(pairs: tuple[Pair, Pair]) -
         got = b""
         while len(got) < 60_000:
             got += server.recv(60_000)
+
+
+def test_what_a_full_sink_takes_in_parts_arrives_once_and_in_order(pairs: tuple[Pair, Pair]) -> None:
+    (client, visitor), (backend, server) = pairs
+    backend.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    flow, data = Flow(client, backend, Pipes(0)), random.Random(6).randbytes(4_000_000)
+    visitor.setblocking(False)
+    server.setblocking(False)
+    sent, got, parts = 0, bytearray(), 0
+    while len(got) < len(data):
+        with suppress(BlockingIOError):
+            sent += visitor.send(data[sent : sent + 100_000])
+        flow.readable = flow.writable = True
+        flow.carry()
+        parts += not flow.writable
+        with suppress(BlockingIOError):
+            got += server.recv(20_000)
+
+    assert parts > 10
+    assert bytes(got) == data
 
 
 def test_an_end_after_a_reset_that_sending_heard_of_is_no_proper_end(pairs: tuple[Pair, Pair]) -> None:
