@@ -257,7 +257,7 @@ async def test_a_limited_domain_waits_alone_and_says_for_what(here, ca):
 
 async def test_thousands_that_wait_for_a_limit_keep_no_visitor_waiting(here, ca):
     limits = UNLIMITED.model_copy(update={"domain": Limit(most=10, seconds=7 * DAY)})
-    domains = [Domain(name=f"n{i}.shop.example", issuer="ca") for i in range(3000)]
+    domains = [Domain(name=f"n{i}.shop.example", issuer="ca") for i in range(1500)]
     visited = Domain(name="*.customers.test", issuer="ca", on_demand=True)
     here.declare([*domains, visited], [issuer(limits=limits)])
     async with here.database.writing() as writing:
@@ -271,8 +271,8 @@ async def test_thousands_that_wait_for_a_limit_keep_no_visitor_waiting(here, ca)
         waiting = await queued(here)
     worker.cancel()
 
-    assert len(waiting) > 2900
-    assert sum(q.due > here.now for q in waiting.values()) < 2000, "it did not wait until all were looked at"
+    assert len(waiting) > 1400
+    assert sum(q.due > here.now for q in waiting.values()) < 1000, "it did not wait until all were looked at"
 
 
 async def all_later(here):
@@ -397,7 +397,7 @@ async def renews_at(here, name, after, before):
     return after <= (await summaries(here))[name].renew_at <= before
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_an_authority_down_for_a_week_lets_no_certificate_expire(here, ca, count):
     names = [f"shop{i}.example" for i in range(count)]
     here.declare([Domain(name=name, issuer="ca") for name in names], [issuer(parallel=50)])
@@ -424,7 +424,7 @@ async def test_an_authority_down_for_a_week_lets_no_certificate_expire(here, ca,
             await renew.order_due(here.issuance, here.now)
             here.issuance.ordered.set()
             await asyncio.sleep(0.02)
-            here.now += 3 * 3600
+            here.now += 4 * 3600
         asked_while_down = len(ca.asked)
         down[0] = False
         while not await none_queued(here):
