@@ -336,12 +336,17 @@ def test_on_sigterm_what_goes_on_goes_on_and_nobody_new_comes_in(port: int, fron
         assert process.wait() == 0
 
 
-def test_who_waits_at_our_own_socket_when_the_drain_begins_is_served(port: int, front: int) -> None:
-    with relay("--to", f"127.0.0.1:{port}", "--listen", front) as process:
+@pytest.mark.parametrize("most", [1, 5, 100])
+def test_who_waits_at_our_own_sockets_when_the_drain_begins_is_served(
+    port: int, front: int, state_dir: Path, most: int
+) -> None:
+    path = f"{state_dir}/front"
+    listen = ("--listen", front, "--listen", path)
+    with relay("--to", f"127.0.0.1:{port}", *listen, "--connections-max", most) as process:
         held = dial(front)
         assert exactly(held, 5) == b"hello"
         process.send(signal.SIGSTOP)
-        waiting = [dial(front) for _ in range(5)]
+        waiting = [dial(where) for where in (front, path) * 3]
         process.send(signal.SIGTERM)
         process.send(signal.SIGCONT)
         for stream in waiting:
@@ -349,6 +354,7 @@ def test_who_waits_at_our_own_socket_when_the_drain_begins_is_served(port: int, 
             stream.close()
         held.close()
         assert process.wait() == 0
+        assert not said(process, "unexpected")
 
 
 def test_the_drain_has_an_end(port: int, front: int) -> None:

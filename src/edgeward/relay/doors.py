@@ -24,7 +24,7 @@ class Doors:
     ) -> None:
         self._listeners, self._loop, self._take = listeners, loop, take
         self._seldom = Seldom(_SAY_SECONDS)
-        self._out_of_descriptors = False
+        self._out_of_descriptors = self._closed = False
         self.are_open = True
         for listener in listeners:
             loop.watch(listener.socket.fileno(), partial(self._accept, listener), IN)
@@ -40,13 +40,14 @@ class Doors:
                 self._loop.change(listener.socket.fileno(), 0)
 
     def open(self) -> None:
-        if not self.are_open and not self._out_of_descriptors:
+        if not self.are_open and not self._out_of_descriptors and not self._closed:
             self.are_open = True
             for listener in self._listeners:
                 self._loop.change(listener.socket.fileno(), IN)
 
     def close(self) -> None:
         """Close for good. Who waits at a socket of our own is taken; the others wait for our successor."""
+        self._closed, self.are_open = True, False
         for listener in self._listeners:
             while listener.ours and self._accept(listener, IN):
                 pass
