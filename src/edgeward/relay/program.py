@@ -40,6 +40,7 @@ class Relay:
         self._draining = False
         self._sweep: Timer | None = None
         self._exit: Timer | None = None
+        self._idle_since = 0.0
         self._told_status: Timer | None = None
         self._has_manager = bool(os.environ.get("NOTIFY_SOCKET"))
         self._seldom = Seldom(_SAY_SECONDS)
@@ -83,9 +84,6 @@ class Relay:
         if listener.is_unix and not self._config.allowed.everybody and not self._may(client):
             return
         self.measures.accepted += 1
-        if self._exit is not None:
-            self._exit.cancel()
-            self._exit = None
         config = self._config
         new = Connecting(client, self._loop, config.connect_timeout, self._connected, self._not_connected)
         self._connecting[new] = None
@@ -185,10 +183,19 @@ class Relay:
     # --- the end ----------------------------------------------------------------------------------
 
     def _exit_when_idle(self) -> None:
+        """Have one timer, however often connections come and go before it rings."""
+        self._idle_since = monotonic()
         if self._config.exit_idle_time is not None and self._exit is None and self.count == 0:
             self._exit = self._loop.later(self._config.exit_idle_time, self._exit_idle)
 
     def _exit_idle(self) -> None:
+        self._exit = None
+        if self.count or self._draining or self._config.exit_idle_time is None:
+            return
+        left = self._idle_since + self._config.exit_idle_time - monotonic()
+        if left > 0:
+            self._exit = self._loop.later(left, self._exit_idle)
+            return
         say("info", "idle, exiting", seconds=self._config.exit_idle_time)
         self.drain()
 
