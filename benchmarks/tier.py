@@ -23,8 +23,9 @@ from edgeward.node.following import certificate_of
 from edgeward.node.redis_tier import TIMEOUT, RedisTier, Standing
 from edgeward.node.secrets import Kept
 from edgeward.node.tiers import Tiers
-from edgeward.redis_tier.door import Door, Place
+from edgeward.redis_tier.door import Door
 from edgeward.redis_tier.entries import Entry, Head, Names, sealed
+from edgeward.redis_tier.place import Place
 from edgeward.secret import Secret
 
 WHAT: Final = "a certificate from Redis"

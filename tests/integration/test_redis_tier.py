@@ -17,8 +17,9 @@ from edgeward.errors import NotFound, Unavailable
 from edgeward.node import redis_tier
 from edgeward.node.redis_tier import RedisTier, Standing
 from edgeward.node.secrets import Kept
-from edgeward.redis_tier.door import Door, Place
+from edgeward.redis_tier.door import Door
 from edgeward.redis_tier.entries import FRESH_SECONDS
+from edgeward.redis_tier.place import Place
 from edgeward.secret import Secret
 from tests.redis_server import RedisServer
 from tests.unit.controller.assembled import ADMIN, Controller, controller
@@ -408,7 +409,7 @@ async def test_redis_with_tls_and_a_password(here, tmp_path, needs):
 
 def test_the_place_is_read_without_showing_its_password(tmp_path: Path):
     from edgeward.errors import Invalid
-    from edgeward.redis_tier.door import place
+    from edgeward.redis_tier.place import place
 
     (tmp_path / "ca.pem").write_text("")
     found = place(

@@ -13,7 +13,7 @@ from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Address
 from edgeward.placement import changes
-from edgeward.redis_tier.door import Place, place
+from edgeward.redis_tier.place import Place, place
 from edgeward.wrapping import SEAL_KEY, Sources, sources
 
 

@@ -26,8 +26,9 @@ from edgeward.database.leases import Lease, Taken
 from edgeward.errors import Conflict, EdgewardError, Invalid
 from edgeward.log import logger
 from edgeward.placement import EVERYWHERE, NOWHERE, Where, holds, where
-from edgeward.redis_tier.door import Door, Place
+from edgeward.redis_tier.door import Door
 from edgeward.redis_tier.entries import MISS_SECONDS, Entry, Head, Names, group_key, head_key, head_of, sealed
+from edgeward.redis_tier.place import Place
 from edgeward.sealing import Seal
 
 TIMEOUT: Final = 0.5

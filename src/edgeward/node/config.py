@@ -12,7 +12,7 @@ from edgeward.actions import SOCKET
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid
 from edgeward.gateway.model import Address
-from edgeward.redis_tier.door import Place, place
+from edgeward.redis_tier.place import Place, place
 from edgeward.secret import Secret
 from edgeward.wrapping import Sources, sources
 

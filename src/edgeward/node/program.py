@@ -40,7 +40,7 @@ from edgeward.node.secrets import Kept
 from edgeward.node.state import State, Touched
 from edgeward.node.tiers import Tiers
 from edgeward.node.web import Web
-from edgeward.redis_tier.door import Door, Place
+from edgeward.redis_tier.place import Place
 from edgeward.xds.server import XdsServer
 
 log = logger(__name__)
@@ -97,6 +97,8 @@ class Node:
         self._group: asyncio.TaskGroup | None = None
 
     def _tier_in_redis(self, place: Place) -> RedisTier:
+        from edgeward.redis_tier.door import Door  # costs a tenth of a start
+
         self._redis_door = Door(place, redis_tier.TIMEOUT)
         found = RedisTier(self._redis_door, self._standing, self._link.tier_keys, self._doubted)
         self._answering.ask_before(found.find)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -16,42 +13,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, WatchError
 
 from edgeward.domain_name import printable
-from edgeward.errors import Conflict, Invalid, Unavailable
-from edgeward.secret import Secret
+from edgeward.errors import Conflict, Unavailable
+from edgeward.redis_tier.place import Place
 
 _MOST_CONNECTIONS: Final = 16
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where Redis is: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user and password."""
-
-    url: Secret[str]
-    ca: Path | None = None
-    """PEM file of the authorities that its certificate is trusted by, instead of the system's."""
-
-    @property
-    def shown(self) -> str:
-        url = urlsplit(self.url.reveal())
-        return f"{url.scheme}://{url.hostname or ''}{f':{url.port}' if url.port else ''}{url.path}"
-
-
-def place(environment: Mapping[str, str]) -> Place | None:
-    """Give where EDGEWARD_REDIS says it is; raises Invalid."""
-    text, ca = environment.get("EDGEWARD_REDIS"), environment.get("EDGEWARD_REDIS_CA")
-    if not text:
-        return None
-    try:
-        url = urlsplit(text)
-        sound = url.scheme in ("redis", "rediss", "unix") and bool(url.hostname or url.path)
-        sound = sound and (url.port is None or url.port > 0)
-    except ValueError:
-        sound = False
-    if not sound:
-        raise Invalid("EDGEWARD_REDIS is no address of a Redis; write rediss://USER:PASSWORD@HOST:PORT/DB")
-    if ca is not None and not Path(ca).is_file():
-        raise Invalid(f"EDGEWARD_REDIS_CA: {ca} is not there; name a PEM file of authorities")
-    return Place(Secret(text), Path(ca).absolute() if ca else None)
 
 
 class Door:
