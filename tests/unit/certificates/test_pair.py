@@ -139,7 +139,7 @@ def test_what_may_become_a_problem_is_warned_of():
     assert mixed.warnings == ("left out what is no part of its chain: CN=a.example",)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 2**32))
 def test_garbage_is_refused_as_invalid_and_as_nothing_else(garbage, seed):
     chance = random.Random(seed)

@@ -184,7 +184,7 @@ FIELDS = [
 things = st.lists(st.dictionaries(st.sampled_from(FIELDS), json, max_size=6), max_size=3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(things, things, things)
 def test_whatever_a_file_says_it_is_translated_or_refused(services, routes, upstreams):
     nested = [{**one, "routes": routes} for one in services]

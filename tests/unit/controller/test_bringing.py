@@ -146,7 +146,6 @@ async def test_an_upload_drops_the_order_for_its_names(declared, admin):
 # --- revoking ----------------------------------------------------------------------------------
 
 
-@on_both
 async def test_a_revoked_certificate_of_our_own_is_replaced_under_all_its_names(declared, admin):
     before = await certificate(declared, admin, "a.example")
     answer = await post(declared, admin, "/v1/certificates/www.a.example/revoke", {"replace": True})
