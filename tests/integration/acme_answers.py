@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import psycopg
+
+from tests.integration.web_server import serving
 
 PREFIX = "/.well-known/acme-challenge/"
 _QUESTION = "SELECT value FROM challenges WHERE type = 'http-01' AND key = "
@@ -49,15 +50,5 @@ def answers(url: str, port: int) -> Iterator[Answers]:
             self.end_headers()
             self.wfile.write((value or "").encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(Handler, port):
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)

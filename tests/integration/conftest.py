@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from tests.integration import processes
 from tests.integration.openresty_rig import LUA
 
 if TYPE_CHECKING:
+    from tests.integration.acme import Pebble
+    from tests.integration.acme_faults import Proxy
     from tests.integration.acme_orders import Desk
 
 
@@ -43,3 +45,21 @@ async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
     made = desk(sqlite_template, state_dir)
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]) -> Iterator[Pebble]:
+    """A Pebble that believes every proof, for all tests of a module: each has an account of its own."""
+    from tests.integration.acme import pebble
+
+    with pebble(tmp_path_factory.mktemp("pebble"), needs, always_valid=True) as made:
+        yield made
+
+
+@pytest.fixture
+def between(authority: Pebble) -> Iterator[Proxy]:
+    """What stands before that authority, and fails as it is told to."""
+    from tests.integration.acme_faults import proxy
+
+    with proxy(authority) as made:
+        yield made

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.integration.knot import Knot
+from tests.integration.web_server import serving
 
 
 class Provider:
@@ -62,16 +62,6 @@ def provider(zone: str, wanted: str, server: Knot) -> Iterator[Provider]:
             if known and found:
                 self.wfile.write(json.dumps(content()).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(Handler) as listening:
+        made.url = f"http://127.0.0.1:{listening.server_port}"
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)

@@ -31,18 +31,6 @@ from tests.unit.controller.assembled import controller
 BINDING = base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory, needs: Needs) -> Iterator[Pebble]:
-    with pebble(tmp_path_factory.mktemp("pebble"), needs, always_valid=True) as made:
-        yield made
-
-
-@pytest.fixture
-def between(authority: Pebble) -> Iterator[Proxy]:
-    with proxy(authority) as made:
-        yield made
-
-
 def ordered(between: Proxy, **more: Any) -> Issuer:
     return issuer(between.authority, directory=between.directory, **more)
 

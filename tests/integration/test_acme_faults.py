@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,23 +13,10 @@ from edgeward.certificates.fulfilment import Limited, Rejected
 from edgeward.certificates.model import Issuer
 from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble, trust
-from tests.integration.acme_faults import Lose, Proxy, Reset, Say, Stall, proxy
+from tests.integration.acme_faults import Lose, Proxy, Reset, Say, Stall
 from tests.integration.acme_orders import Desk, issuer, leaf, names
 
 PROBLEM = "urn:ietf:params:acme:error:"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory, needs: Needs) -> Iterator[Pebble]:
-    """One for all of these tests: each has an account of its own."""
-    with pebble(tmp_path_factory.mktemp("pebble"), needs, always_valid=True) as made:
-        yield made
-
-
-@pytest.fixture
-def between(authority: Pebble) -> Iterator[Proxy]:
-    with proxy(authority) as made:
-        yield made
 
 
 def ordered(between: Proxy) -> Issuer:

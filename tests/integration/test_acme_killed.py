@@ -7,16 +7,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
 from edgeward.certificates.model import Issuer
-from tests.integration.acme import Needs, Pebble, pebble
 from tests.integration.acme_child import last_saved
-from tests.integration.acme_faults import Lose, Proxy, Stall, proxy
+from tests.integration.acme_faults import Lose, Proxy, Stall
 from tests.integration.acme_orders import SEAL, Desk, issuer, leaf, names
 from tests.integration.processes import Process, running, until
 
@@ -26,18 +24,6 @@ ALL = [
     for what in ("newAccount", "newOrder", "authorization", "challenge", "order", "finalize", "certificate")
     for fault in (Stall, Lose)
 ]
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory, needs: Needs) -> Iterator[Pebble]:
-    with pebble(tmp_path_factory.mktemp("pebble"), needs, always_valid=True) as made:
-        yield made
-
-
-@pytest.fixture
-def between(authority: Pebble) -> Iterator[Proxy]:
-    with proxy(authority) as made:
-        yield made
 
 
 def child(ours: Desk, state_dir: Path, ordered: Issuer, name: str) -> list[str]:

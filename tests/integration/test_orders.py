@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.acme import Needs, Pebble, pebble
+from tests.integration.acme import Needs, pebble
 from tests.integration.acme_faults import Lose, Proxy, Say, Stall, proxy
 from tests.integration.controller_setup import Controller
 from tests.integration.processes import Process, until
@@ -24,18 +23,6 @@ ALL = [
     for fault in (Stall, Lose)
 ]
 NAME = "shop.example.com"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory, needs: Needs) -> Iterator[Pebble]:
-    with pebble(tmp_path_factory.mktemp("pebble"), needs, always_valid=True) as made:
-        yield made
-
-
-@pytest.fixture
-def between(authority: Pebble) -> Iterator[Proxy]:
-    with proxy(authority) as made:
-        yield made
 
 
 @pytest.fixture

@@ -5,12 +5,10 @@ https://caddyserver.com/docs/conventions#data-directory
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, text
+from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, json_object, text
 from edgeward.errors import Invalid
 from edgeward.secret import Secret
 
@@ -41,7 +39,7 @@ def read(directory: Path) -> Found:
 
 
 def _lineage(described: Path) -> Lineage:
-    about = _json(described)
+    about = json_object(described)
     names = tuple(str(name) for name in about.get("sans") or ())
     own = described.parent.parent.name == _OWN_AUTHORITY
     issued = about.get("issuer_data") or {}
@@ -60,7 +58,7 @@ def _lineage(described: Path) -> Lineage:
 
 def _account(described: Path, authorities: Mapping[str, str], found: Found) -> Iterator[Account]:
     try:
-        about = _json(described)
+        about = json_object(described)
         url = str(about["location"])
         directory = authorities.get(described.parent.parent.parent.name)
         if directory is None:
@@ -71,13 +69,3 @@ def _account(described: Path, authorities: Mapping[str, str], found: Found) -> I
         yield Account(url, directory, url, key, contacts[0] if contacts else None)
     except (Invalid, KeyError) as error:
         found.notes.append(f"left out the account in {described.parent.name}: {error}")
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(text(path))
-    except ValueError as error:
-        raise Invalid(f"{path} is not JSON") from error
-    if not isinstance(found, dict):
-        raise Invalid(f"{path} is not a JSON object")
-    return found

@@ -5,7 +5,6 @@ https://eff-certbot.readthedocs.io/en/stable/using.html#where-are-my-certificate
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgeward.cli.imports import jwk
-from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, text
+from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, json_object, text
 from edgeward.errors import Invalid
 from edgeward.secret import Secret
 
@@ -97,8 +96,8 @@ def _accounts(directory: Path, server: str, found: Found) -> Iterator[Account]:
     place = directory / "accounts" / parts.netloc / parts.path.strip("/")
     for account in sorted(p for p in place.glob("*") if (p / "private_key.json").is_file()):
         try:
-            regr = _json(account / "regr.json")
-            key = jwk.pem(_json(account / "private_key.json"))
+            regr = json_object(account / "regr.json")
+            key = jwk.pem(json_object(account / "private_key.json"))
             yield Account(account.name, server, str(regr["uri"]), key, _email(regr))
         except (Invalid, KeyError) as error:
             found.notes.append(f"left out the account {account.name}: {error}")
@@ -107,13 +106,3 @@ def _accounts(directory: Path, server: str, found: Found) -> Iterator[Account]:
 def _email(regr: Mapping[str, Any]) -> str | None:
     contacts = (regr.get("body") or {}).get("contact") or ()
     return next((str(c).removeprefix("mailto:") for c in contacts if str(c).startswith("mailto:")), None)
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(text(path))
-    except ValueError as error:
-        raise Invalid(f"{path} is not JSON") from error
-    if not isinstance(found, dict):
-        raise Invalid(f"{path} is not a JSON object")
-    return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edgeward.errors import Invalid
 from edgeward.secret import Secret
@@ -61,6 +63,17 @@ def text(path: Path) -> str:
     if len(data) > _MOST_BYTES:
         raise Invalid(f"{path}: it has over {_MOST_BYTES // 1024} KB, which no certificate needs")
     return data.decode("utf-8", "replace")
+
+
+def json_object(path: Path) -> Mapping[str, Any]:
+    """Read a JSON file; raises Invalid naming it."""
+    try:
+        found = json.loads(text(path))
+    except ValueError as error:
+        raise Invalid(f"{path} is not JSON") from error
+    if not isinstance(found, dict):
+        raise Invalid(f"{path} is not a JSON object")
+    return found
 
 
 def directory_of(path: Path, *expected: str) -> Path:
