@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import Row, Select, case, delete, func, insert, select, tuple_, update
+from sqlalchemy import Row, Select, case, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.fulfilment import Saved
@@ -28,6 +28,7 @@ MOST_OF_VISITORS: Final = 100_000
 _KEPT_FAILED: Final = 2 * 86400.0
 _MOST_IN_ONE_QUESTION: Final = 500
 _LONGEST_PROBLEM: Final = 500
+_MOST_TOLD: Final = 1000
 _NOT_BEGUN: Final[Mapping[str, Any]] = {"url": None, "sealed_key": None, "step": None}
 _columns = orders.c
 
@@ -166,6 +167,20 @@ async def postpone(writing: Writing, due: float, names: Collection[str], problem
     for some in _in_parts(sorted(names)):
         row = update(orders).where(_columns.name.in_(some))
         await writing.connection.execute(row.values(due=due, problem=_short(problem)))
+
+
+async def tell_of_account(writing: Writing, project: str, issuer: str, problem: str | None) -> None:
+    """Say of what waits for an issuer that it has no account, and why; None: it has one again.
+
+    What was never begun has no problem else. Of very many some are told of, the others the next time.
+    """
+    prefix = f"no account at {issuer}: "
+    said = _short(None if problem is None else f"{prefix}{problem}")
+    waiting = (_columns.project == project, _columns.issuer == issuer, _columns.state == "waiting")
+    untold = or_(_columns.problem.is_(None), _columns.problem.startswith(prefix, autoescape=True))
+    some = select(_columns.name).where(*waiting, untold, _columns.problem.is_distinct_from(said))
+    row = update(orders).where(_columns.name.in_(some.limit(_MOST_TOLD)))
+    await writing.connection.execute(row.values(problem=said))
 
 
 async def again(

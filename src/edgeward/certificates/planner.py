@@ -202,10 +202,23 @@ class _Shift:
             async with asyncio.timeout(_ACCOUNT_SECONDS):
                 self._plan.accounts[key] = await self._planner.fulfiller.account(issuer)
             self._plan.answered(issuer)
+            if self._plan.no_account.pop(key, None) is not None:
+                await self._tell_of_account(issuer, None)
         except (EdgewardError, TimeoutError) as error:
-            self._plan.refused_account(issuer, str(error) or "no answer in time", self._issuance.clock())
-            _log.warning("no account at an authority", issuer=issuer.name, reason=str(error))
+            problem = str(error) or "no answer in time"
+            self._plan.refused_account(issuer, problem, self._issuance.clock())
+            _log.warning("no account at an authority", issuer=issuer.name, reason=problem)
+            await self._tell_of_account(issuer, problem)
         finally:
             self._asking.discard(key)
             self._barred.clear()
             self._issuance.ordered.set()
+
+    async def _tell_of_account(self, issuer: Issuer, problem: str | None) -> None:
+        """Have the orders themselves say what they wait for: people look there, not into the log."""
+
+        async def told(writing: Writing) -> None:
+            await orders.tell_of_account(writing, issuer.project, issuer.name, problem)
+
+        with suppress(Unavailable):  # it is in the log, and told again with the next question
+            await self._batch.write(told)

@@ -165,7 +165,9 @@ class Policy:
             )
         issuer = self.issuer(domain.project, domain.issuer)
         if issuer is None:
-            raise Refused(f"domain {domain.name}: its issuer '{domain.issuer}' does not exist; declare it")
+            raise Refused(
+                f"domain {domain.name}: its issuer '{domain.issuer}' does not exist; declare it, or use local"
+            )
         if issuer.acme is None:
             return local_order(names, domain.project, issuer, beside=domain.hot)
         if any(n.startswith("*.") for n in names) and "dns-01" not in issuer.acme.challenges:

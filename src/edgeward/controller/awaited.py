@@ -12,10 +12,12 @@ def failure(order: Queued | None) -> tuple[str, str] | None:
     """Give reason and remedy where the last attempt failed."""
     if order is None or not order.problem:
         return None
-    again = datetime.fromtimestamp(order.due, UTC).isoformat(timespec="seconds")
+    again = f"from {datetime.fromtimestamp(order.due, UTC).isoformat(timespec='seconds')} on"
+    if order.state == "waiting" and order.due <= order.queued:  # not begun: its issuer has no account
+        again = "each minute"
     return (
         f"its certificate could not be had: {order.problem}",
-        f"see to that; it is tried again from {again} on (edgeward get orders {order.name})",
+        f"see to that; it is tried again {again} (edgeward get orders {order.name})",
     )
 
 

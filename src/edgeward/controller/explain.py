@@ -188,7 +188,8 @@ def _without_issuer(reason: str, domain: Domain) -> Obstacle:
     if domain.issuer == UPLOADED:
         remedy = f"edgeward certificates upload {domain.name} --cert FILE --key FILE"
         return Obstacle("no valid certificate was uploaded, and nobody issues one", remedy)
-    return Obstacle(reason, f"declare the issuer '{domain.issuer}', or use local")
+    reason, _, remedy = reason.partition("; ")
+    return Obstacle(reason, remedy or f"declare the issuer '{domain.issuer}', or use local")
 
 
 def _uncovered(name: str) -> Obstacle:

@@ -322,6 +322,25 @@ async def test_another_issuer_is_tried_where_the_first_cannot_issue_and_its_cert
     assert await queued(here) == {}
 
 
+async def test_an_order_says_why_its_issuer_has_no_account_until_it_has_one(here, ca):
+    async def problem():
+        return (await queued(here))["a.example"].problem
+
+    async def told():
+        return await problem() == "no account at ca: the key is unknown"
+
+    ca.no_account = Refused("the key is unknown")
+    await declared(here, ["a.example"], issuer())
+    async with planning(here, ca):
+        await until(told)
+        ca.no_account = None
+        ca.trouble = lambda _job, _step: asyncio.Event()
+        here.now += 61
+        here.issuance.ordered.set()
+        await until(lambda: ca.asked)
+        assert await problem() is None
+
+
 async def test_our_own_authority_may_stand_behind_others(here, ca):
     ca.no_account = Refused("the account is closed")
     first = issuer("first", fallback=["own"])
