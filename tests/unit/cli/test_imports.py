@@ -160,6 +160,36 @@ def test_of_caddys_storage_what_is_not_json_or_not_from_acme_is_told(tmp_path):
     assert ["is not JSON" in found.notes[0], "edgeward certificates upload" in found.notes[1]] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("folder", "url", "directory"),
+    [
+        (
+            "acme-v02.api.letsencrypt.org-directory",
+            "https://acme-v02.api.letsencrypt.org/acme/cert/04ab",
+            "https://acme-v02.api.letsencrypt.org/directory",
+        ),
+        (
+            "acme.zerossl.com-v2-dv90",
+            "https://acme.zerossl.com/v2/DV90/cert/x",
+            "https://acme.zerossl.com/v2/DV90",
+        ),
+        ("127.0.0.1-26400-dir", "https://127.0.0.1:26400/certZ/54e6", "https://127.0.0.1:26400/dir"),
+    ],
+)
+def test_an_older_caddys_authority_is_known_by_its_folder_and_a_certificates_url(
+    tmp_path, folder, url, directory
+):
+    place = tmp_path / "certificates" / folder / "a.example"
+    place.mkdir(parents=True)
+    (place / "a.example.json").write_text(json.dumps({"sans": ["a.example"], "issuer_data": {"url": url}}))
+    (place / "a.example.crt").write_text("certificate")
+    (place / "a.example.key").write_text("key")
+    found = caddy.read(tmp_path)
+
+    assert [lineage.directory for lineage in found.lineages] == [directory]
+    assert directory in found.notes[0]
+
+
 @pytest.mark.parametrize("factors", [True, False])
 def test_rsa_keys_come_out_of_json_as_they_were(factors):
     key = rsa.generate_private_key(65537, 2048)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, json_object, text
 from edgeward.errors import Invalid
@@ -22,7 +23,7 @@ def read(directory: Path) -> Found:
     authorities: dict[str, str] = {}
     for described in sorted((directory / "certificates").glob("*/*/*.json")):
         try:
-            lineage = _lineage(described)
+            lineage = _lineage(described, found)
         except Invalid as error:
             found.notes.append(f"left out {described.stem}: {error}")
             continue
@@ -38,12 +39,17 @@ def read(directory: Path) -> Found:
     return found
 
 
-def _lineage(described: Path) -> Lineage:
+def _lineage(described: Path, found: Found) -> Lineage:
     about = json_object(described)
     names = tuple(str(name) for name in about.get("sans") or ())
     own = described.parent.parent.name == _OWN_AUTHORITY
     issued = about.get("issuer_data") or {}
-    directory = issued.get("ca")
+    folder, directory = described.parent.parent.name, issued.get("ca")
+    if not own and not directory:
+        directory = _directory(folder, str(issued.get("url", "")))
+        note = f"this Caddy does not say whose certificates are in {folder}: see that {directory} is right"
+        if directory is not None and note not in found.notes:
+            found.notes.append(note)
     if not own and not directory:
         raise Invalid("it is not from an ACME authority; upload it with edgeward certificates upload")
     return Lineage(
@@ -54,6 +60,25 @@ def _lineage(described: Path) -> Lineage:
         account=issued.get("account"),
         names=names,
     )
+
+
+def _directory(folder: str, certificate: str) -> str | None:
+    """Give an authority's directory by the folder's name and a certificate's URL; None where they do not fit.
+
+    Caddy 2.6, as Debian 12 has it, notes no more of it. A folder is HOST-PATH in lower case, with hyphens
+    for what a file name cannot have: https://github.com/caddyserver/certmagic (``issuerKey``, ``Safe``).
+    """
+    try:
+        there = urlsplit(certificate)
+        host = there.netloc.lower().replace(":", "-")
+    except ValueError:
+        return None
+    if there.scheme != "https" or not host or not folder.startswith(f"{host}-"):
+        return None
+    path = folder.removeprefix(host).replace("-", "/")
+    if there.path.lower().startswith(f"{path}/"):
+        path = there.path[: len(path)]  # as this authority writes it
+    return f"https://{there.netloc}{path}"
 
 
 def _account(described: Path, authorities: Mapping[str, str], found: Found) -> Iterator[Account]:
