@@ -2,7 +2,9 @@
 
 Strangers may ask for any token or name, as fast as they like. Whoever asks for what is not known here waits
 for the next look at all challenges there are, and there are only so many looks a second: nobody can keep an
-authority from its answer, and nothing that visitors need waits for strangers.
+authority from its answer, and nothing that visitors need waits for strangers. While no controller answers, as
+when one is started again after a kill, looks are tried again for as long as Envoy waits: an authority that
+got no answer would count a failure against the name.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from edgeward.errors import EdgewardError
 from edgeward.log import logger
 
 log = logger(__name__)
-SECONDS: Final = 3.0
+SECONDS: Final = 4.5
+"""Envoy waits for five (``gateway.envoy.proofs``)."""
 _BETWEEN_SECONDS: Final = 0.05
+_AGAIN_SECONDS: Final = 0.2
 _KEPT_SECONDS: Final = 10.0
 _LOG_SECONDS: Final = 10.0
 Key = tuple[str, str]
@@ -27,8 +31,11 @@ Key = tuple[str, str]
 class Challenges:
     """``fetch(timeout)`` gives all there are, with what each is answered with."""
 
-    def __init__(self, fetch: Callable[[float], Awaitable[Mapping[Key, str]]]) -> None:
+    def __init__(
+        self, fetch: Callable[[float], Awaitable[Mapping[Key, str]]], seconds: float = SECONDS
+    ) -> None:
         self._fetch = fetch
+        self._seconds = seconds
         self._known: Mapping[Key, str] = {}
         self._known_at = float("-inf")
         self._next: asyncio.Task[None] | None = None
@@ -60,13 +67,22 @@ class Challenges:
         async with self._looking:
             await asyncio.sleep(max(0.0, self._looked_at + _BETWEEN_SECONDS - time.monotonic()))
             self._next = None
-            self._looked_at = time.monotonic()
-            try:
-                async with asyncio.timeout(SECONDS):
-                    self._known = await self._fetch(SECONDS)
-                self._known_at = self._looked_at
-            except (EdgewardError, TimeoutError) as error:
-                self._log(str(error) or "the controller does not answer in time")
+            end = time.monotonic() + self._seconds
+            while not await self._fetched(max(0.0, end - time.monotonic())):
+                if time.monotonic() + _AGAIN_SECONDS >= end:
+                    return
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _fetched(self, seconds: float) -> bool:
+        self._looked_at = time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                self._known = await self._fetch(seconds)
+        except (EdgewardError, TimeoutError) as error:
+            self._log(str(error) or "the controller does not answer in time")
+            return False
+        self._known_at = self._looked_at
+        return True
 
     def _log(self, problem: str) -> None:
         now = time.monotonic()

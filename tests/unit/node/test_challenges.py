@@ -55,12 +55,25 @@ async def test_a_flood_of_made_up_tokens_is_a_few_looks_and_keeps_no_authority_f
 async def test_where_nobody_answers_what_was_known_is_still_answered_and_no_wait_is_for_ever():
     controller = Controller()
     controller.known["http-01", "a"] = "value"
-    challenges = Challenges(controller.fetch)
+    challenges = Challenges(controller.fetch, seconds=0.1)
     await challenges.find("http-01", "a")
     controller.down = True
 
     assert await challenges.find("http-01", "b") is None
     assert await challenges.find("http-01", "a") == "value"
+
+
+async def test_an_authority_that_asks_while_the_controller_is_started_again_gets_its_answer():
+    controller = Controller()
+    controller.known["http-01", "a"] = "value"
+    controller.down = True
+    challenges = Challenges(controller.fetch)
+    asked = asyncio.create_task(challenges.find("http-01", "a"))
+    await asyncio.sleep(0.3)
+    assert not asked.done()
+    controller.down = False
+
+    assert await asked == "value"
 
 
 async def test_who_stops_waiting_takes_nobody_along():
