@@ -147,7 +147,7 @@ def doctor(
     )
     troubles = [(text, sockets.why_not(Address.parse(text))) for text in _addresses(config)]
     for text, trouble in troubles:
-        show.line(f"{text}: {'can be listened on' if trouble is None else trouble}")
+        show.line(trouble or f"{text}: can be listened on")
     if any(trouble for _, trouble in troubles):
         raise Unavailable("not every address can be listened on; see above")
 

@@ -141,12 +141,32 @@ def _allowed(data: Mapping[str, Any]) -> Allowed:
             raise Wrong(f"ask.{key}: give lists of users, groups, roles, tokens, networks and certificates")
     try:
         return Allowed(
-            frozenset(u if type(u) is int else pwd.getpwnam(u).pw_uid for u in data.get("users", ())),
-            frozenset(g if type(g) is int else grp.getgrnam(g).gr_gid for g in data.get("groups", ())),
-            frozenset(_ROLES[_ROLES.index(role)] for role in data.get("roles", ())),
+            frozenset(_uid(user) for user in data.get("users", ())),
+            frozenset(_gid(group) for group in data.get("groups", ())),
+            frozenset(_role(role) for role in data.get("roles", ())),
             frozenset(str(token) for token in data.get("tokens", ()) if token),
             tuple(ipaddress.ip_network(network) for network in data.get("networks", ())),
             frozenset(str(name) for name in data.get("certificates", ()) if name),
         )
-    except (KeyError, TypeError, ValueError) as error:  # fails closed: nobody can be meant by such a file
+    except (TypeError, ValueError) as error:  # fails closed: nobody can be meant by such a file
         raise Wrong(f"ask: {error}") from error
+
+
+def _uid(user: Any) -> int:
+    try:
+        return user if type(user) is int else pwd.getpwnam(user).pw_uid
+    except KeyError as error:
+        raise Wrong(f"ask.users: this host has no user {user!r}") from error
+
+
+def _gid(group: Any) -> int:
+    try:
+        return group if type(group) is int else grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise Wrong(f"ask.groups: this host has no group {group!r}") from error
+
+
+def _role(role: Any) -> str:
+    if role not in _ROLES:
+        raise Wrong(f"ask.roles: there is no role {role!r}; give some of {', '.join(_ROLES)}")
+    return str(role)

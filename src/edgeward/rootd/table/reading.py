@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tomllib
 from collections.abc import Mapping
@@ -59,8 +60,9 @@ class Table:
         try:
             within = trusted.directory(self._path)
         except trusted.Untrusted as error:
-            changed = self._seen is not None or self.refused != {str(self._path): str(error)}
-            self._seen, self.actions, self.refused = None, self._builtin, {str(self._path): str(error)}
+            refused = {str(self._path): _reason(error, str(self._path))}
+            changed = self._seen is not None or self.refused != refused
+            self._seen, self.actions, self.refused = None, self._builtin, refused
             return changed
         try:
             entries = os.listdir(within)  # noqa: PTH208 - of an open directory
@@ -89,8 +91,18 @@ class Table:
                 trusted.program(action.argv[0])
                 actions[action.name] = action
             except (trusted.Untrusted, Wrong, ValueError) as error:  # not TOML, not UTF-8
-                refused[shown] = str(error)
+                refused[shown] = _reason(error, shown)
         self.actions, self.refused = actions, refused
+
+
+def _reason(error: Exception, shown: str) -> str:
+    """Say why a file, or the directory of all, is not used, without the path that stands before it anyway."""
+    text, cause = str(error), error.__cause__
+    if text.startswith(shown) and isinstance(cause, FileNotFoundError):
+        return "it is not there; root is to make it"
+    if text.startswith(shown) and isinstance(cause, OSError) and cause.errno == errno.ELOOP:
+        return "it is a symbolic link; put the file itself there"
+    return text.removeprefix(shown).lstrip(": ")
 
 
 def _stamp(name: str, within: int) -> tuple[str, int, int, int, int, int]:

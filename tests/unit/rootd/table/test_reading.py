@@ -55,7 +55,17 @@ def test_a_file_that_others_come_to_be_able_to_write_is_used_no_longer(place, mo
     found.refresh()
 
     assert not found.actions
-    assert "can be written by others" in found.refused[str(place / "one.toml")]
+    assert found.refused == {str(place / "one.toml"): "can be written by others; chmod go-w it"}
+
+
+def test_what_is_a_link_or_not_there_is_said_in_these_words(place):
+    (place / "link.toml").symlink_to("one.toml")
+
+    assert table(place).refused == {
+        str(place / "link.toml"): "it is a symbolic link; put the file itself there"
+    }
+    missing = place / "more" / "actions.d"
+    assert table(missing).refused == {str(missing): "it is not there; root is to make it"}
 
 
 def test_nor_is_any_file_of_a_directory_that_others_can_write(place):
