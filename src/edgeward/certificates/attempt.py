@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edgeward.certificates import issuances, orders, spending, store, windows
-from edgeward.certificates.batch import Batch, Change
+from edgeward.certificates import issuances, orders, spending, store
+from edgeward.certificates.batch import Batch, Change, Item
 from edgeward.certificates.fulfilment import Fulfilled, Fulfiller, Job, Limited, Saved, Unproven
 from edgeward.certificates.issuances import Happened
 from edgeward.certificates.issue import Issuance, issue
 from edgeward.certificates.limits import LONGEST_PAUSE, Charge, Costs, paused_by
-from edgeward.certificates.model import Issuer
+from edgeward.certificates.model import Certificate, Issuer
 from edgeward.certificates.orders import Queued
 from edgeward.certificates.plan import Begin, Plan
 from edgeward.certificates.policy import local_order
@@ -57,6 +57,16 @@ class _Run:
 
 
 @dataclass(frozen=True)
+class _Issued:
+    """What is written of an order that came to its certificate."""
+
+    order: str
+    certificates: Sequence[Certificate]
+    kept: Collection[Charge]
+    lines: Sequence[Happened]
+
+
+@dataclass(frozen=True)
 class Attempt:
     """Works on orders that begin; all it writes goes through the batch, under the lease."""
 
@@ -95,12 +105,15 @@ class Attempt:
         run.asked = True
 
         async def save(saved: Saved) -> None:
-            await self._insist(lambda w: orders.save(w, self.issuance.seal, run.queued.name, saved))
+            await self._insist(self._save, (run.queued.name, saved))
             run.saved = saved
 
         fulfilled = await self.fulfiller.fulfil(job, run.saved, save)
         plan.answered(run.issuer)
         await self._keep(run, plan, fulfilled)
+
+    async def _save(self, writing: Writing, some: Sequence[tuple[str, Saved]]) -> None:
+        await orders.save(writing, self.issuance.seal, dict(some))
 
     async def _checked(self, job: Job) -> None:
         """Raise Refused where the order would fail. What cannot be told here the authority may still see."""
@@ -114,18 +127,18 @@ class Attempt:
         queued = run.queued
         certificate = received(fulfilled, run.names, queued.project, run.issuer.name, now, spread)
         kept = _charges(run.begin.planned, but="failures")
-
-        async def stored(writing: Writing) -> None:
-            await store.put(writing, self.issuance.seal, certificate.under(run.names))
-            await windows.ask_for(writing, [certificate.name], now)
-            await orders.remove(writing, [queued.name])
-            await spending.settle(writing, queued.name, kept, now)
-            lines = _lines(run, now, "issued")
-            await issuances.record(writing, [replace(n, fingerprint=certificate.fingerprint) for n in lines])
-
-        await self._insist(stored)
+        lines = [replace(n, fingerprint=certificate.fingerprint) for n in _lines(run, now, "issued")]
+        await self._insist(self._store, _Issued(queued.name, certificate.under(run.names), kept, lines))
         self._settle(run, plan, kept, now)
         _log.info("certificate issued", name=queued.name, issuer=run.issuer.name, reason=queued.reason)
+
+    async def _store(self, writing: Writing, some: Sequence[_Issued]) -> None:
+        now = self.issuance.clock()
+        certificates = [certificate for one in some for certificate in one.certificates]
+        await store.put(writing, self.issuance.seal, certificates, asked=now)
+        await orders.remove(writing, [one.order for one in some])
+        await spending.settle(writing, {one.order: one.kept for one in some}, now)
+        await issuances.record(writing, [line for one in some for line in one.lines])
 
     async def _sign(self, run: _Run) -> None:
         """Have our own authority sign: it stands behind others where that is declared."""
@@ -133,13 +146,13 @@ class Attempt:
         order = local_order(run.names, queued.project, run.issuer)
         await self.issuance.rsa_keys.fill(order.beside)
 
-        async def signed(writing: Writing) -> None:
+        async def signed(writing: Writing, _: object) -> None:
             if not await issue(self.issuance, writing, [order], now, note=False):
                 raise Refused("the certificate could not be signed; the controller's log tells why")
             await orders.remove(writing, [queued.name])
             await issuances.record(writing, _lines(run, now, "issued"))
 
-        await self._insist(signed)
+        await self._insist(signed, None)
 
     # --- failures -----------------------------------------------------------------------------
 
@@ -154,13 +167,13 @@ class Attempt:
         for charge, until in paused.items():
             plan.book.pause(charge, until)
 
-        async def written(writing: Writing) -> None:
-            await spending.settle(writing, run.queued.name, kept, now)
+        async def written(writing: Writing, _: object) -> None:
+            await spending.settle(writing, {run.queued.name: kept}, now)
             await spending.pause(writing, paused, problem)
             await self._put_down(writing, run, error, problem, now)
             await issuances.record(writing, _lines(run, now, "failed", problem))
 
-        await self._insist(written)
+        await self._insist(written, None)
         self._settle(run, plan, kept, now)
         _log.warning("order failed", name=run.queued.name, issuer=run.issuer.name, reason=problem)
 
@@ -180,11 +193,11 @@ class Attempt:
             due = next_try(queued.attempts + 1, now, queued.expires, outage=outage)
             await orders.fail(writing, queued.name, due, problem, going_on=going_on)
 
-    async def _insist(self, change: Change) -> None:
+    async def _insist(self, change: Change[Item], item: Item) -> None:
         """Write it as soon as the database can be asked: what an authority did is not to be lost."""
         while True:
             try:
-                await self.batch.write(change)
+                await self.batch.write(change, item)
                 return
             except Taken:
                 raise

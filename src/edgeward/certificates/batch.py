@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from edgeward.database.engine import Database, Writing
 from edgeward.database.leases import Lease, Taken, held
@@ -13,19 +14,25 @@ from edgeward.errors import EdgewardError, Unavailable
 
 _MOST: Final = 64
 _SECONDS: Final = 60.0
+_BETWEEN_SECONDS: Final = 0.03
 
-Change = Callable[[Writing], Awaitable[None]]
+Item = TypeVar("Item")
+Change = Callable[[Writing, Sequence[Item]], Awaitable[None]]
+"""Writes all these at once: a statement for many costs what one for each does."""
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    change: Change
+    change: Change[Any]
+    item: Any
     done: asyncio.Future[EdgewardError | None]
 
 
 class Batch:
-    """Writes under a lease; ``run`` is its worker. What arrives while one transaction is flushed shares the
-    next. Each change is there as a whole or not at all, and known when ``write`` returns.
+    """Writes under a lease; ``run`` is its worker. What arrives while one transaction is flushed, or soon
+    after it, shares the next; items of the same change share its statements. Each item is there as a whole
+    or not at all, and known when ``write`` returns: items that depend on one another are written one after
+    the other.
     """
 
     def __init__(self, database: Database, lease: Lease | None) -> None:
@@ -34,10 +41,10 @@ class Batch:
         self._queue: list[_Wanted] = []
         self._arrived = asyncio.Event()
 
-    async def write(self, change: Change) -> None:
+    async def write(self, change: Change[Item], item: Item) -> None:
         """Carry it out, durably; raises Taken where another controller has the lease."""
         done: asyncio.Future[EdgewardError | None] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Wanted(change, done))
+        self._queue.append(_Wanted(change, item, done))
         self._arrived.set()
         try:
             async with asyncio.timeout(_SECONDS):
@@ -54,6 +61,7 @@ class Batch:
             if not self._queue:
                 self._arrived.clear()
             await self._carry_out(wanted)
+            await asyncio.sleep(_BETWEEN_SECONDS)
 
     async def _carry_out(self, wanted: list[_Wanted]) -> None:
         error = await self._written(wanted)
@@ -68,11 +76,18 @@ class Batch:
         try:
             async with self._database.writing() as writing:
                 await held(writing, self._lease)
-                for one in wanted:
-                    await one.change(writing)
+                for change, items in _together(wanted).items():
+                    await change(writing, items)
         except EdgewardError as error:
             return error
         return None
+
+
+def _together(wanted: Sequence[_Wanted]) -> dict[Change[Any], list[Any]]:
+    found: dict[Change[Any], list[Any]] = defaultdict(list)
+    for one in wanted:
+        found[one.change].append(one.item)
+    return found
 
 
 def _tell(one: _Wanted, error: EdgewardError | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import Row, Select, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Row, Select, bindparam, case, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.fulfilment import Saved
@@ -82,6 +82,21 @@ class Wish:
     expires: float | None = None
 
 
+_THIS: Final = _columns.name == bindparam("order")
+_WITH: Final = bindparam("by", type_=_columns.authority.type)
+_CLAIM: Final = (
+    update(orders)
+    .where(_THIS)
+    .values({column: case((_columns.authority == _WITH, _columns[column])) for column in _NOT_BEGUN})
+    .values(state="working", began=bindparam("now"), authority=_WITH)
+)
+_SAVE: Final = (
+    update(orders)
+    .where(_THIS, _columns.state == "working")
+    .values(step=bindparam("at_step"), url=bindparam("at_url"), sealed_key=bindparam("key"))
+)
+
+
 async def add(writing: Writing, wishes: Collection[Wish], now: float) -> None:
     """Queue what is not queued yet; a visitor's wish makes an order that waits a visitor's."""
     known = await states(writing.connection, [wish.order.name for wish in wishes])
@@ -136,11 +151,11 @@ async def recover(writing: Writing, now: float) -> None:
     await writing.connection.execute(row.values(state="waiting", due=now))
 
 
-async def claim(writing: Writing, name: str, authority: str, now: float) -> None:
-    """Begin, with this authority; what another one has of it is of no use here."""
-    begun = {column: case((_columns.authority == authority, _columns[column])) for column in _NOT_BEGUN}
-    row = update(orders).where(_columns.name == name)
-    await writing.connection.execute(row.values(**begun, state="working", began=now, authority=authority))
+async def claim(writing: Writing, begun: Mapping[str, str], now: float) -> None:
+    """Begin these, each with its authority; what another one has of it is of no use here."""
+    if begun:
+        rows = [{"order": name, "by": authority, "now": now} for name, authority in begun.items()]
+        await writing.connection.execute(_CLAIM, rows)
 
 
 async def saved(connection: AsyncConnection, seal: Seal, name: str) -> Saved:
@@ -155,11 +170,14 @@ async def saved(connection: AsyncConnection, seal: Seal, name: str) -> Saved:
     return Saved(row.step, row.url, key)
 
 
-async def save(writing: Writing, seal: Seal, name: str, how_far: Saved) -> None:
-    key = how_far.key
-    sealed = None if key is None else seal.seal(key.reveal().encode(), context(name))
-    row = update(orders).where(_columns.name == name, _columns.state == "working")
-    await writing.connection.execute(row.values(step=how_far.step, url=how_far.url, sealed_key=sealed))
+async def save(writing: Writing, seal: Seal, all_of_them: Mapping[str, Saved]) -> None:
+    """Write down how far these orders have come."""
+    rows = []
+    for name, saved in all_of_them.items():
+        key = saved.key
+        sealed = None if key is None else seal.seal(key.reveal().encode(), context(name))
+        rows.append({"order": name, "at_step": saved.step, "at_url": saved.url, "key": sealed})
+    await writing.connection.execute(_SAVE, rows)
 
 
 async def postpone(writing: Writing, due: float, names: Collection[str], problem: str | None) -> None:

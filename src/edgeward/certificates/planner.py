@@ -26,6 +26,7 @@ from edgeward.errors import EdgewardError, Unavailable
 from edgeward.log import logger
 
 _LOOK_AGAIN: Final = 1.0
+_BETWEEN_LOOKS: Final = 0.05
 _AT_ONCE: Final = 50
 _ACCOUNT_SECONDS: Final = 60.0
 _SWEEP: Final = 3600.0
@@ -76,6 +77,7 @@ class _Shift:
         self._plan = plan
         self._batch = batch
         self._group = group
+        self._attempt = Attempt(planner.issuance, planner.fulfiller, planner.check, batch)
         self._barred: dict[tuple[Rank, str, str], float] = {}
         self._asking: set[tuple[str, str, str]] = set()
         self._under_way: set[str] = set()
@@ -97,13 +99,14 @@ class _Shift:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_AGAIN):
                     await self._issuance.ordered.wait()
+            await asyncio.sleep(_BETWEEN_LOOKS)
 
     async def _sweep(self, now: float) -> None:
-        async def swept(writing: Writing) -> None:
+        async def swept(writing: Writing, _: object) -> None:
             await spending.sweep(writing, now, _LONGEST_WINDOW)
             await orders.sweep(writing, now)
 
-        await self._batch.write(swept)
+        await self._batch.write(swept, None)
         self._plan.forget(now, _LONGEST_WINDOW)
 
     # --- what begins ------------------------------------------------------------------------
@@ -154,17 +157,16 @@ class _Shift:
     async def _written(
         self, begins: Sequence[Begin], later: Sequence[Later], gone: Sequence[str], now: float
     ) -> None:
-        async def claimed(writing: Writing) -> None:
+        async def claimed(writing: Writing, _: object) -> None:
             await orders.remove(writing, gone)
             for one in later:
                 await orders.postpone(writing, one.until, [one.queued.name], one.problem)
-            for begin in begins:
-                await orders.claim(writing, begin.queued.name, begin.issuer.name, now)
-                if begin.planned is not None:
-                    await spending.begin(writing, begin.queued.name, begin.planned.charges, now)
+            await orders.claim(writing, {b.queued.name: b.issuer.name for b in begins}, now)
+            charged = {b.queued.name: b.planned.charges for b in begins if b.planned is not None}
+            await spending.begin(writing, charged, now)
 
         try:
-            await self._batch.write(claimed)
+            await self._batch.write(claimed, None)
         except EdgewardError:
             for begin in begins:
                 self._let_go(begin)
@@ -182,8 +184,7 @@ class _Shift:
 
     async def _work(self, begin: Begin) -> None:
         try:
-            attempt = Attempt(self._issuance, self._planner.fulfiller, self._planner.check, self._batch)
-            await attempt.run(begin, self._plan)
+            await self._attempt.run(begin, self._plan)
         finally:
             self._plan.ended(begin)
             self._barred.clear()
@@ -217,8 +218,8 @@ class _Shift:
     async def _tell_of_account(self, issuer: Issuer, problem: str | None) -> None:
         """Have the orders themselves say what they wait for: people look there, not into the log."""
 
-        async def told(writing: Writing) -> None:
+        async def told(writing: Writing, _: object) -> None:
             await orders.tell_of_account(writing, issuer.project, issuer.name, problem)
 
         with suppress(Unavailable):  # it is in the log, and told again with the next question
-            await self._batch.write(told)
+            await self._batch.write(told, None)

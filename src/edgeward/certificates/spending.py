@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.limits import Book, Charge, Spent
@@ -13,6 +13,7 @@ from edgeward.database.engine import Writing
 from edgeward.database.schema import pauses, spendings
 
 _LONGEST_REASON: Final = 500
+_ENDED: Final = delete(spendings).where(spendings.c.name == bindparam("order"), spendings.c.pending)
 
 
 async def book(connection: AsyncConnection, now: float) -> Book:
@@ -28,17 +29,22 @@ async def book(connection: AsyncConnection, now: float) -> Book:
     return Book(spent, paused)
 
 
-async def begin(writing: Writing, name: str, charges: Iterable[Charge], now: float) -> None:
-    rows = [{**_row(charge), "name": name, "pending": True, "at": now} for charge in charges]
-    if rows:
-        await writing.connection.execute(insert(spendings), rows)
+async def begin(writing: Writing, charges: Mapping[str, Collection[Charge]], now: float) -> None:
+    """Put down what orders that begin may use."""
+    await _put(writing, charges, now, pending=True)
 
 
-async def settle(writing: Writing, name: str, kept: Collection[Charge], now: float) -> None:
-    """End what is under way for an order: ``kept`` was used now, at the latest; the rest never was."""
-    gone = delete(spendings).where(spendings.c.name == name, spendings.c.pending)
-    await writing.connection.execute(gone)
-    rows = [{**_row(charge), "name": name, "pending": False, "at": now} for charge in kept]
+async def settle(writing: Writing, kept: Mapping[str, Collection[Charge]], now: float) -> None:
+    """End what is under way for orders: what is ``kept`` was used now, at the latest; the rest never was."""
+    await writing.connection.execute(_ENDED, [{"order": name} for name in kept])
+    await _put(writing, kept, now, pending=False)
+
+
+async def _put(
+    writing: Writing, charges: Mapping[str, Collection[Charge]], now: float, *, pending: bool
+) -> None:
+    known = {"pending": pending, "at": now}
+    rows = [{**_row(charge), "name": name, **known} for name, some in charges.items() for charge in some]
     if rows:
         await writing.connection.execute(insert(spendings), rows)
 

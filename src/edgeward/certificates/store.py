@@ -43,6 +43,7 @@ _columns = certificates.c
 _ECDSA: Final = _columns.algorithm == "ecdsa"
 """Every name has such a certificate; an RSA one only beside it."""
 _PAIRED: Final = (_columns.name, _columns.algorithm)
+_STORED: Final = delete(certificates).where(_columns.name == bindparam("stored"))
 _RENEWED: Final = (_columns.source != UPLOADED, _columns.leader.is_(None))
 """What people brought they bring anew, and what is shared is renewed under its first name."""
 
@@ -208,9 +209,10 @@ async def count_below(connection: AsyncConnection, wildcard: str) -> int:
     return int((await connection.execute(query)).scalar_one())
 
 
-async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate]) -> int:
+async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate], asked: float | None = None) -> int:
     """Store or replace certificates, all under this transaction's revision; what somebody uploaded stays
-    while it is valid, unless that is replaced by what somebody brings.
+    while it is valid, unless that is replaced by what somebody brings. ``asked``: when their authority is
+    to be asked about them.
     """
     revision = await writing.next_revision()
     every = list(fresh)
@@ -219,11 +221,11 @@ async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate]) -> int
         row
         for certificate in every
         if certificate.name not in stays
-        for row in _rows(certificate, seal, revision)
+        for row in _rows(certificate, seal, revision, asked)
     ]
     if rows:
-        named = delete(certificates).where(_columns.name == bindparam("stored"))
-        await writing.connection.execute(named, [{"stored": name} for name in {row["name"] for row in rows}])
+        names = {row["name"] for row in rows}
+        await writing.connection.execute(_STORED, [{"stored": name} for name in names])
         await writing.connection.execute(insert(certificates), rows)
     return revision
 
@@ -320,8 +322,9 @@ def _named(query: Select[Any], pattern: str) -> Select[Any]:
     return query.where(_columns.name.startswith(pattern[:-1], autoescape=True))
 
 
-def _rows(certificate: Certificate, seal: Seal, revision: int) -> list[dict[str, Any]]:
+def _rows(certificate: Certificate, seal: Seal, revision: int, asked: float | None) -> list[dict[str, Any]]:
     row = _row(certificate, seal, revision)
+    row["window_next"] = asked if certificate.leader is None else None
     if (twin := certificate.beside) is None:
         return [row]
     key = seal.seal(twin.key.reveal().encode(), context(certificate.name, "rsa"))

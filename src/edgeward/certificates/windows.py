@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import Float, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.acme.ari import identifier
@@ -31,6 +31,16 @@ _SOONEST: Final = 3600.0
 _NEVER_SAID: Final = 7 * 86400.0
 """An authority that makes no suggestion may learn to."""
 _columns = certificates.c
+_HEARD: Final = (
+    update(certificates)
+    .where(_columns.name == bindparam("asked"), _columns.fingerprint == bindparam("of"))
+    .values(
+        window_start=bindparam("start"),
+        window_end=bindparam("end"),
+        window_next=bindparam("next"),
+        renew_at=func.coalesce(bindparam("renew", type_=Float), _columns.renew_at),
+    )
+)
 _log = logger("edgeward.certificates.windows")
 
 
@@ -55,6 +65,8 @@ async def due(connection: AsyncConnection, now: float, limit: int) -> list[Asked
 
 async def replaced(connection: AsyncConnection, names: Collection[str]) -> dict[str, Replaced]:
     """Give what orders for these names would take the place of."""
+    if not names:
+        return {}
     query = select(_columns.name, _columns.project, _columns.issuer, _columns.chain)
     query = query.add_columns(_columns.window_start, _columns.window_end, _columns.source)
     # by name alone: where a source is asked for, too, SQLite looks at all of that source
@@ -77,12 +89,6 @@ def _identifier(chain: str) -> str | None:
         return identifier(chain)
     except Invalid:
         return None
-
-
-async def ask_for(writing: Writing, names: Collection[str], now: float) -> None:
-    """Have the authority asked soon about certificates that just came."""
-    row = update(certificates).where(_columns.name.in_(sorted(names)))
-    await writing.connection.execute(row.values(window_next=now))
 
 
 async def run(issuance: Issuance, fulfiller: Fulfiller, batch: Batch) -> None:
@@ -109,8 +115,8 @@ async def ask_due(issuance: Issuance, fulfiller: Fulfiller, batch: Batch) -> int
     answers = await asyncio.gather(
         *(_answer(fulfiller, issuers[asked.project, asked.issuer], asked) for asked in found)
     )
-    told = {a.fingerprint: (a, answer) for a, answer in zip(found, answers, strict=True)}
-    await batch.write(lambda writing: _put(writing, issuance, told, now))
+    rows = [_heard(issuance, a, answer, now) for a, answer in zip(found, answers, strict=True)]
+    await batch.write(_put, rows)
     return len(found)
 
 
@@ -131,31 +137,21 @@ async def _answer(fulfiller: Fulfiller, issuer: Issuer | None, asked: Asked) -> 
         return error
 
 
-async def _put(
-    writing: Writing,
-    issuance: Issuance,
-    told: Mapping[str, tuple[Asked, Window | EdgewardError | None]],
-    now: float,
-) -> None:
-    for fingerprint, (asked, answer) in told.items():
-        row = update(certificates).where(_columns.name == asked.name, _columns.fingerprint == fingerprint)
-        if isinstance(answer, EdgewardError):
-            again = now + _SOONEST * (1 + issuance.spread())
-            await writing.connection.execute(row.values(window_next=again))
-        elif answer is None:
-            await writing.connection.execute(
-                row.values(window_start=None, window_end=None, window_next=now + _NEVER_SAID)
-            )
-        else:
-            await writing.connection.execute(row.values(**_said(issuance, asked, answer, now)))
+async def _put(writing: Writing, heard: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    await writing.connection.execute(_HEARD, [row for rows in heard for row in rows])
 
 
-def _said(issuance: Issuance, asked: Asked, window: Window, now: float) -> dict[str, float]:
-    said = {
-        "window_start": window.start,
-        "window_end": window.end,
-        "window_next": min(max(window.ask_again, now + _SOONEST), now + _TWICE_A_DAY),
-    }
-    if (asked.window_start, asked.window_end) == (window.start, window.end):
-        return said  # a time within it was chosen already
-    return {**said, "renew_at": renew_within(asked.chain, window, issuance.spread())}
+def _heard(
+    issuance: Issuance, asked: Asked, answer: Window | EdgewardError | None, now: float
+) -> dict[str, Any]:
+    """Give the row of what an authority said about a certificate."""
+    row: dict[str, Any] = {"asked": asked.name, "of": asked.fingerprint, "renew": None}
+    if isinstance(answer, EdgewardError):
+        again = now + _SOONEST * (1 + issuance.spread())
+        return {**row, "start": asked.window_start, "end": asked.window_end, "next": again}
+    if answer is None:
+        return {**row, "start": None, "end": None, "next": now + _NEVER_SAID}
+    if (asked.window_start, asked.window_end) != (answer.start, answer.end):  # else one is chosen within it
+        row["renew"] = renew_within(asked.chain, answer, issuance.spread())
+    again = min(max(answer.ask_again, now + _SOONEST), now + _TWICE_A_DAY)
+    return {**row, "start": answer.start, "end": answer.end, "next": again}

@@ -34,12 +34,12 @@ async def test_one_that_fails_takes_no_other_along(database):
     worker = asyncio.create_task(batch.run())
 
     async def put(name: str, fails: bool) -> None:
-        async def change(writing):
+        async def change(writing, _):
             await writing.connection.execute(insert(pauses).values(row(name)))
             if fails:
                 raise Refused(f"not {name}")
 
-        await batch.write(change)
+        await batch.write(change, None)
 
     told = await asyncio.gather(*(put(f"n{i}", i == 3) for i in range(8)), return_exceptions=True)
     worker.cancel()
@@ -56,10 +56,29 @@ async def test_who_lost_the_lease_is_told_and_nothing_is_written(database):
     await leases.release(lease)
     assert await Leases(database, "another", lambda: 1000.0).take("orders") is not None
 
-    async def change(writing):
+    async def change(writing, _):
         await writing.connection.execute(insert(pauses).values(row("late")))
 
     with pytest.raises(Taken):
-        await batch.write(change)
+        await batch.write(change, None)
     worker.cancel()
     assert await stored(database) == set()
+
+
+async def test_items_of_one_change_are_written_together(database):
+    batch = Batch(database, None)
+    calls: list[int] = []
+
+    async def put(writing, names):
+        calls.append(len(names))
+        await writing.connection.execute(insert(pauses), [row(name) for name in names])
+
+    names = [f"n{i}" for i in range(8)]
+    writes = [asyncio.create_task(batch.write(put, name)) for name in names]
+    await asyncio.sleep(0)
+    worker = asyncio.create_task(batch.run())
+    await asyncio.gather(*writes)
+    worker.cancel()
+
+    assert calls == [8]
+    assert await stored(database) == set(names)
