@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
@@ -105,6 +105,15 @@ def join(where: str, path: Sequence[Any]) -> str:
     return text
 
 
+_SHAPES: Final = {
+    "[A-Za-z0-9._-]": "a name has 1 to 100 letters, digits, dots, hyphens and underscores",
+    "^https://": "write a URL as https://HOST/PATH",
+    "^https?://": "write a URL as http://HOST:PORT/PATH or https://HOST/PATH",
+    "^[^@": "write an address as name@example.com",
+}
+"""What is in a pattern, and how to write what it matches."""
+
+
 def _sentence(detail: ErrorDetails) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
@@ -113,8 +122,11 @@ def _sentence(detail: ErrorDetails) -> str:
         return "this field is required"
     if kind == "model_type":
         return "give a mapping of fields here"
-    if kind == "string_pattern_mismatch" and "[A-Za-z0-9._-]" in str(detail.get("ctx")):
-        return "a name has 1 to 100 letters, digits, dots, hyphens and underscores"
+    if kind == "string_pattern_mismatch":
+        pattern = str(detail.get("ctx", {}).get("pattern"))
+        for part, shape in _SHAPES.items():
+            if part in pattern:
+                return shape
     if kind == "too_short":
         return f"give at least {detail['ctx']['min_length']}"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")

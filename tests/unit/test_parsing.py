@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
+from edgeward.certificates.model import AcmeIssuer
 from edgeward.errors import Invalid
 from edgeward.parsing import HostPattern, Name, Value, join, parse
 
@@ -63,6 +64,16 @@ def test_a_branch_of_a_union_is_no_field():
     assert {text.partition(": ")[0] for text in problems({"name": "a", "leaves": ["a"], "log": "on"})} == {
         "trees[2].log"
     }
+
+
+def test_a_url_that_is_none_is_told_how_to_be_written():
+    with pytest.raises(Invalid) as caught:
+        parse(AcmeIssuer, {"directory": "http://ca.example/dir", "email": "nobody"}, "acme")
+
+    assert [str(problem) for problem in caught.value.problems] == [
+        "acme.directory: write a URL as https://HOST/PATH",
+        "acme.email: write an address as name@example.com",
+    ]
 
 
 def test_an_empty_list_says_how_many_are_wanted():

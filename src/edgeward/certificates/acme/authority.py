@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from edgeward.certificates.acme.answers import Directory, read
 from edgeward.certificates.acme.keys import Signer
 from edgeward.certificates.acme.wire import THREADS, Answer, Fault, Lost, Wire
+from edgeward.certificates.fulfilment import Rejected
 from edgeward.errors import Unavailable
 
 R = TypeVar("R")
@@ -19,6 +20,7 @@ _DIRECTORY_SECONDS: Final = 86400.0
 _PAUSES: Final = (0.2, 1.0, 3.0)
 _LONGEST: Final = 30.0
 """Seconds after which what failed is not tried once more; a try itself takes at most what ``Wire`` allows."""
+_NOTHING_THERE: Final = (404, 405, 410)
 PASSING: Final = (500, 502, 503, 504)
 
 
@@ -44,9 +46,17 @@ class Authority:
             return self._directory
         async with self._reading:
             if self._directory is None or time.monotonic() - self._read_at >= _DIRECTORY_SECONDS:
-                self._directory = read(Directory, (await self.get(self.url)).body)
+                self._directory = await self._offered()
                 self._read_at = time.monotonic()
         return self._directory
+
+    async def _offered(self) -> Directory:
+        try:
+            return read(Directory, (await self.get(self.url)).body)
+        except Fault as fault:
+            if fault.status not in _NOTHING_THERE:
+                raise
+            raise Rejected(f"{self.url} is no ACME directory ({fault}); change acme.directory") from fault
 
     async def get(self, url: str) -> Answer:
         return await self._tried(lambda: self._wire.get(url), again=True)
