@@ -105,9 +105,9 @@ class World:
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 
-    def show_log(self) -> None:
-        with contextlib.suppress(OSError):
-            print((self.directory / "edgeward.log").read_text(errors="replace")[-4000:], file=sys.stderr)
+    def show_logs(self) -> None:
+        for log in sorted(self.directory.glob("*.log")):
+            print(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}", file=sys.stderr)
 
     def kill_controller(self) -> float:
         """Kill it as the kernel would; give after how many seconds another one answers."""
@@ -343,12 +343,18 @@ def main() -> int:
     options = parser.parse_args()
     if shutil.which("pebble") is None:
         raise SystemExit("there is no pebble; as root: apt-get install pebble")
+    for port in (PEBBLE, PEBBLE_MANAGEMENT, NAMES_MANAGEMENT, HTTP, HTTPS, API, BACKEND):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                raise SystemExit(f"port {port} is taken: does another one run?  ss -ltnp 'sport = {port}'")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all it started ends with it
     directory = Path(tempfile.mkdtemp(prefix="edgeward-certificates-", dir="/tmp"))
     world = World(directory)
     try:
         return _round(world, options.once)
-    except SystemExit:
-        world.show_log()
+    except SystemExit as ended:
+        if isinstance(ended.code, str):  # something did not come about
+            world.show_logs()
         raise
     finally:
         world.stop()
