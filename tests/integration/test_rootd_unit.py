@@ -40,6 +40,12 @@ def test_the_socket_is_where_everybody_looks_for_it() -> None:
     assert values(SOCKET, "SocketMode") == ["0666"]
 
 
+def test_its_restart_ends_nothing_that_it_was_asked_to_leave_running() -> None:
+    assert values(SERVICE, "KillMode") == ["process"]
+    assert values(SOCKET, "RemoveOnStop") == ["yes"]  # the socket: records stay
+    assert "RuntimeDirectory=" not in SERVICE.read_text()  # it would be removed, and the records with it
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="only root can be held to root's rights")
 def test_actions_work_within_what_the_unit_allows(state_dir, needs) -> None:
     rootd, trace = Rootd(state_dir), state_dir / "trace"
@@ -60,8 +66,10 @@ def test_actions_work_within_what_the_unit_allows(state_dir, needs) -> None:
         assert rootd.ask("other")["output"] == f"{NOBODY}\n"
         assert rootd.ask("late")["outcome"] == "timed-out"  # it may signal those of other users
         assert rootd.ask("link")["exit"] == 0
+        for action in ("create-namespace", "remove-namespace"):
+            assert rootd.ask(action, namespace="office")["exit"] == 0, action
         assert process.alive()
         end_traced(rootd)
     used = units.used(trace)
-    assert {"execve", "setreuid", "kill"} <= used
+    assert {"execve", "setreuid", "kill", "unshare", "prctl"} <= used
     assert used - units.allowed(SERVICE) - REFUSED_AND_NOT_MISSED == set()

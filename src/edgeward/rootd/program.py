@@ -18,6 +18,7 @@ from pathlib import Path
 from edgeward.rootd import trusted
 from edgeward.rootd.audit import AuditLog
 from edgeward.rootd.serving import Server
+from edgeward.rootd.table import builtin
 from edgeward.rootd.table.reading import Table
 
 SOCKET = "/run/edgeward-rootd/rootd.sock"
@@ -32,21 +33,22 @@ def main() -> int:
         trusted.directory(Path(__file__).resolve().parent)  # code that others can write is theirs, not root's
         faces = frozenset(_uid(name) for name in given.user)
         _limit()
-        os.close(made(given.log))
-        table, log = Table(given.actions, {}, faces), AuditLog(given.log)
+        os.close(trusted.made(given.log))
+        own = builtin.actions(given.socket.parent, faces)
+        table, log = Table(given.actions, own, faces), AuditLog(given.log)
         server = Server(listening(given.socket)[0], table, log)
     except (trusted.Untrusted, KeyError, OSError) as error:
         print(f"edgeward rootd: {error}", file=sys.stderr)  # noqa: T201 - for who started it
         return 2
-    asyncio.run(_serve(server, given.attached))
+    asyncio.run(_serve(server, table, given.attached))
     return 0
 
 
-async def _serve(server: Server, attached: bool) -> None:
+async def _serve(server: Server, table: Table, attached: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.end)
-    loop.add_signal_handler(signal.SIGHUP, server.reload)
+    loop.add_signal_handler(signal.SIGHUP, table.forget)
     if attached:
         loop.add_reader(sys.stdin, server.end)
     _say_ready()
@@ -54,9 +56,7 @@ async def _serve(server: Server, attached: bool) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "edgeward rootd", description="Does typed, allow-listed actions as root."
-    )
+    parser = argparse.ArgumentParser("edgeward rootd", description="Does typed, listed actions as root.")
     parser.add_argument("--socket", type=Path, default=SOCKET, help="where to listen, if no socket is passed")
     parser.add_argument("--actions", type=Path, default=ACTIONS, help="directory of the operators' actions")
     parser.add_argument("--log", type=Path, default=LOG, help="directory of its audit log")
@@ -76,16 +76,6 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def made(path: Path) -> int:
-    """Open a directory, made where it is not there in one that is nobody else's; raises Untrusted."""
-    above = trusted.directory(path.parent)
-    with suppress(FileExistsError):
-        os.mkdir(path.name, 0o700, dir_fd=above)
-        os.chmod(path.name, 0o755, dir_fd=above)  # noqa: S103 - others come by to the socket
-    os.close(above)
-    return trusted.directory(path)
-
-
 def listening(path: Path) -> tuple[socket.socket, int]:
     """Give the socket systemd passed (sd_listen_fds(3)), else listen at a path, in place of a dead one's.
 
@@ -94,7 +84,7 @@ def listening(path: Path) -> tuple[socket.socket, int]:
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
         os.set_inheritable(3, False)
         return socket.socket(fileno=3), 3
-    within = made(path.parent)
+    within = trusted.made(path.parent)
     fcntl.flock(within, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path.name, dir_fd=within, follow_symlinks=False).st_mode):

@@ -25,6 +25,7 @@ QUESTIONS = ("list", "log-head")
 _SO_PEERGROUPS = 59
 _LONGEST_LOGGED = 500
 _MOST_UNLOGGED = 1000
+_Said = Mapping[str, Any]
 
 
 def peer_of(connected: socket.socket) -> Peer:
@@ -71,10 +72,6 @@ class Server:
 
     def end(self) -> None:
         self._ended.set()
-
-    def reload(self) -> None:
-        """Read the table anew: users and groups may have changed."""
-        self._table.forget()
 
     # --- connections -------------------------------------------------------------------------
 
@@ -132,7 +129,7 @@ class Server:
             self._connections.pop(connection, None)
             connection.socket.close()
 
-    async def _answer(self, connection: _Connection) -> Mapping[str, Any] | None:
+    async def _answer(self, connection: _Connection) -> _Said | None:
         """Give the answer to the next request; None where none comes."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
@@ -165,7 +162,7 @@ class Server:
             return {"outcome": "invalid", "reason": str(error)}
         return await self._running.outcome(action, argv)
 
-    def _of_itself(self, request: frames.Request, peer: Peer) -> Mapping[str, Any]:
+    def _of_itself(self, request: frames.Request, peer: Peer) -> _Said:
         if request.action == "log-head":
             return {"outcome": "done", "n": self._log.number, "hash": self._log.newest}
         self._refresh()
@@ -175,9 +172,7 @@ class Server:
 
     # --- what is written down ----------------------------------------------------------------
 
-    def _told(
-        self, peer: Peer, came: Mapping[str, Any], request: frames.Request | None = None
-    ) -> Mapping[str, Any]:
+    def _told(self, peer: Peer, came: _Said, request: frames.Request | None = None) -> _Said:
         """Write down what was asked and what came of it, and give the latter."""
         asked: dict[str, Any] = {"uid": peer.uid, "gid": peer.gid, "pid": peer.pid}
         if request is not None:

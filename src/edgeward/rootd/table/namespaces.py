@@ -1,0 +1,53 @@
+"""Network namespaces of ours: each is held by a process that does nothing, and has no name that others give.
+
+A namespace that is mounted would go with the mount namespace its service manager gave to rootd.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edgeward.rootd import trusted
+from edgeward.rootd.table import daemons, kernel
+
+_KEEPER = ("/usr/bin/sleep", "infinity")
+
+
+class Missing(Exception):
+    """There is no such namespace of ours."""
+
+
+def create(place: Path, name: str) -> str:
+    records = daemons.locked(place)
+    if daemons.living(records, name) is not None:
+        return f"{name} is there already"
+    trusted.program(_KEEPER[0])
+    daemons.begin(records, name, _KEEPER, dict, _prepare)
+    return f"{name} is made"
+
+
+def remove(place: Path, name: str) -> str:
+    records = daemons.locked(place)
+    return f"{name} is removed" if daemons.end(records, name) else f"{name} was not there"
+
+
+def enter(records: int, name: str) -> None:
+    """Be in it; raises Missing. ``records``: what ``daemons.locked`` gave."""
+    found = daemons.living(records, name)
+    if found is None:
+        raise Missing(f"there is no namespace {name}; create it first")
+    try:
+        # its id is nobody else's only as long as it lives: looked at again once it is open
+        namespace = os.open(f"/proc/{found[0]}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        if daemons.ended(found[1], 0):
+            raise Missing(f"the namespace {name} has just gone; create it first")
+        kernel.enter_network(namespace)
+        os.close(namespace)
+    finally:
+        os.close(found[1])
+
+
+def _prepare() -> None:
+    kernel.leave_network()
+    kernel.become_powerless(0, 0)
