@@ -82,6 +82,8 @@ class XdsServer:
                 ("grpc.max_receive_message_length", _MOST_REQUEST_BYTES),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
+                # An idle Envoy pings each 30 s: gRPC's own limit takes that for abuse, and cuts it off.
+                ("grpc.http2.max_ping_strikes", 0),
             ]
         )
         method = grpc.stream_stream_rpc_method_handler(self._stream)

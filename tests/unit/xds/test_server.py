@@ -129,6 +129,30 @@ async def test_bytes_that_are_no_message_end_their_own_stream_only(program: Prog
         assert held(envoy) == {kind: dict(bodies) for kind, bodies in FULL.items()}
 
 
+async def test_an_envoy_may_ask_for_ever_whether_we_live(program: Program, state_dir: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(state_dir / "xds.sock"))
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS))
+    seen: list[int] = []
+    async with asyncio.timeout(10):
+        for answers in range(1, 21):
+            writer.write(frame(PING, bytes(8)))
+            while seen.count(PING) < answers and GOAWAY not in seen:
+                head = await reader.readexactly(9)
+                await reader.readexactly(int.from_bytes(head[:3]))
+                seen.append(head[3])
+    writer.close()
+
+    assert GOAWAY not in seen
+
+
+SETTINGS, PING, GOAWAY = 4, 6, 7  # RFC 9113, section 6
+
+
+def frame(kind: int, payload: bytes = b"") -> bytes:
+    """An HTTP/2 frame of the connection as a whole (RFC 9113, section 4.1)."""
+    return len(payload).to_bytes(3) + bytes([kind]) + bytes(5) + payload
+
+
 async def test_streams_are_bounded(program: Program, state_dir: Path) -> None:
     async with grpc.aio.insecure_channel(f"unix:{state_dir / 'xds.sock'}") as channel:
         calls = [channel.stream_stream(METHOD)() for _ in range(8)]
