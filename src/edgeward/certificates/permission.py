@@ -66,6 +66,17 @@ class Permission:
         finally:
             self.decided[outcome] += 1
 
+    async def refusal(self, name: str, domain: Domain) -> str | None:
+        """Give why the domain's URL lets a name have no certificate; None where it does, or is not asked."""
+        if not domain.on_demand or domain.ask is None:
+            return None
+        await self._asker.learn(domain.ask, name)
+        try:
+            self._asker.said(domain.ask, name)
+        except (Refused, Unavailable) as error:
+            return str(error)
+        return None
+
     async def confirm(self, name: str, domain: Domain | None) -> None:
         """Raise Refused where a name that is to be renewed may not have a certificate any more; whoever does
         not answer stops no renewal.

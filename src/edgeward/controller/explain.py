@@ -56,6 +56,8 @@ class Facts:
     """What was deactivated: it, or the wildcard that serves it."""
     without_issuer: str | None = None
     """Why nothing can be issued for the domain, where that is so."""
+    refusal: str | None = None
+    """Why the domain's ``ask`` lets it have no first certificate."""
     routes: Sequence[Route] = ()
     services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
     certificate: Summary | None = None
@@ -174,6 +176,8 @@ def _obstacles(facts: Facts, choice: Choice | None) -> Iterator[Obstacle]:
         )
     elif facts.without_issuer is not None and not (facts.domain.issuer == UPLOADED and _valid(facts)):
         yield _without_issuer(facts.without_issuer, facts.domain)
+    elif facts.refusal is not None:
+        yield Obstacle(facts.refusal, "have that URL answer 200, or declare the name as a domain of its own")
     elif not _valid(facts) and (failure := awaited.failure(facts.order)) is not None:
         yield Obstacle(*failure)
     if choice is None:
@@ -281,7 +285,7 @@ def _notes(asked: str, facts: Facts, choice: Choice | None) -> Iterator[str]:
         yield f"visitors without SNI get the certificate of {facts.name} (listen.default_domain)"
     if choice is not None and choice.route.tls == "passthrough":
         yield f"its TLS is passed on unread: visitors see the certificate of service '{choice.route.service}'"
-    elif facts.domain is not None and not _valid(facts) and facts.order is None:
+    elif facts.domain is not None and not _valid(facts) and facts.order is None and facts.refusal is None:
         yield "its certificate is not there yet: it is made at the first handshake, or soon"
         if facts.domain.ask is not None:
             yield f"before its first certificate {place(facts.domain.ask)} is asked whether it may have one"

@@ -32,6 +32,8 @@ class Explainer:
         self._database = database
         self.labels: Callable[[], Mapping[str, Mapping[str, str]]] = dict
         """Give the labels of every node, its name among them."""
+        self.refusal: Callable[[str, Domain], Awaitable[str | None]] = _allowed
+        """Says why a name's first certificate may not be had."""
         self._state = state
         self._ask = ask
         self._clock = clock
@@ -46,6 +48,8 @@ class Explainer:
         routes, services = self._visible_objects(who)
         if domain is not None:  # another project's wildcard does not catch what this one leaves open
             routes = [route for route in routes if route.project == domain.project]
+        certificate = await self._certificate(canonical) if domain is not None else None
+        first = domain if certificate is None else None
         return explain(
             name,
             Facts(
@@ -58,7 +62,8 @@ class Explainer:
                 without_issuer=self._without_issuer(canonical, domain),
                 routes=routes,
                 services=services,
-                certificate=await self._certificate(canonical) if domain is not None else None,
+                refusal=await self.refusal(canonical, first) if first is not None else None,
+                certificate=certificate,
                 order=await self._order(canonical, domain) if domain is not None else None,
                 nodes=await self._nodes(canonical, visible=domain is not None),
             ),
@@ -96,3 +101,7 @@ class Explainer:
     async def _certificate(self, name: str) -> Summary | None:
         async with self._database.reading() as connection:
             return await store.serving(connection, name)
+
+
+async def _allowed(_name: str, _domain: Domain) -> None:
+    return None

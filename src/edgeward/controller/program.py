@@ -167,6 +167,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     events = Events(database, access)
     seeing.selecting = state.selecting
     explainer = Explainer(database, state, questions.asked, clock)
+    explainer.refusal = permission.refusal
     explainer.labels = lambda: {node.name: node.labels for node in registry}
     nodes.ready = seeing.ready
     nodes.tier_keys = tier.keys

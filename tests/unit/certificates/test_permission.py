@@ -142,3 +142,10 @@ async def test_a_no_stops_renewal_and_no_answer_does_not(here):
     )
     await limited.confirm("d.example", Domain(name="d.example"))
     await limited.confirm("e.example", None)
+
+
+async def test_why_a_url_lets_a_name_have_none_is_told(here):
+    asking = Domain(name="*.c.example", on_demand=True, ask="http://127.0.0.1:1/may")
+
+    assert "which is asked about new names, fails" in (await permission(here).refusal("a.c.example", asking))
+    assert await permission(here).refusal("a.c.example", SUFFIX) is None

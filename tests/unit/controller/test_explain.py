@@ -62,6 +62,7 @@ OBSTACLES = [
     ({"withheld": "shop.example"}, "is deactivated", "edgeward certificates activate shop.example"),
     ({"without_issuer": "the issuer is not there"}, "the issuer is not there", "'local'"),
     ({"without_issuer": "it takes dns-01; put that into it"}, "it takes dns-01", "put that into it"),
+    ({"refusal": "http://shop does not allow it"}, "http://shop does not allow it", "answer 200"),
     ({"routes": ()}, "no route leads shop.example", "hosts: [shop.example]"),
     ({"routes": (OTHER_ROUTE,)}, "takes GET /:", "routes/default/api"),
     ({"services": {}}, "services/default/shop is not declared", "declare services/default/shop"),
