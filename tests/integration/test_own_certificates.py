@@ -93,6 +93,10 @@ def test_an_own_certificate_is_served_and_its_successor_and_what_is_wrong_is_sai
             serves(edge, name, second)
 
         locked = key_pem(second.key, b"secret")
+        told = edge.run("certificates", "upload", "own.example", "--cert", cert, "--key", key.read_text())
+        assert told.code == 2 and "--key: give a file" in told.err
+        assert "PRIVATE" not in told.err + told.out
+
         done = edge.run("certificates", "upload", "own.example", "--cert", cert, "--key", "-", stdin=locked)
         assert done.code == 2 and "key: it is encrypted with a passphrase" in done.err
 

@@ -164,6 +164,8 @@ def _of(project: str | None) -> str:
 
 def _text(path: str, option: str) -> str:
     """Read a PEM file, bounded; - is stdin. Keys never come as arguments: others see those."""
+    if "-----BEGIN" in path:  # it is not repeated: errors end up in logs
+        raise Invalid(f"{option}: give a file that holds it, or - and the text on stdin")
     try:
         if path == "-":
             return sys.stdin.read(_MOST_BYTES + 1)
