@@ -21,6 +21,7 @@ _PLACES: Final = {
     ".sysusers": "etc/sysusers.d",
     ".tmpfiles": "etc/tmpfiles.d",
 }
+_HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - ProtectHome=, PrivateTmp=
 _NEXT: Final = """
 next, as root:
   systemd-sysusers && systemd-tmpfiles --create
@@ -74,13 +75,27 @@ def _program(root: Path) -> Path:
         raise Unavailable(f"{program} is not there; run this from an installed Edgeward")
     if root != Path("/"):
         return program  # others' machine, others' rights
-    for part in (program, Path(sys.prefix), *Path(sys.prefix).parents, Path(__file__).resolve().parent):
-        if not _for_others(part):
-            raise Unavailable(
-                f"{part} is not for other users, and the units run as the user edgeward; install Edgeward"
-                " where everybody may read, such as /opt/edgeward"
-            )
+    prefixes = (Path(sys.prefix), Path(sys.base_prefix).resolve())  # the environment's, and its Python's
+    parts = (
+        program,
+        Path(__file__).resolve().parent,
+        *prefixes,
+        *(p for one in prefixes for p in one.parents),
+    )
+    reason = next(filter(None, map(why_not, parts)), None)
+    if reason is not None:
+        raise Unavailable(f"{reason}; install Edgeward, and its Python, elsewhere, such as /opt/edgeward")
     return program
+
+
+def why_not(part: Path) -> str | None:
+    """Say why the units could not run what is there; None where they could."""
+    hidden = next((place for place in _HIDDEN if part.is_relative_to(place)), None)
+    if hidden is not None:
+        return f"{part} cannot be run by the units, which do not see {hidden}"
+    if not _for_others(part):
+        return f"{part} is not for other users, and the units run as the user edgeward"
+    return None
 
 
 def _for_others(path: Path) -> bool:
