@@ -293,12 +293,17 @@ async def test_redis_that_hangs_costs_a_short_wait_and_then_none(here, redis, ed
 
 
 async def test_redis_that_is_gone_is_filled_again_when_it_is_back(edge, redis):
+    async def problem():
+        return edge.tier.shown()["problem"]
+
     redis.kill()
     assert await edge.finds() is None
+    await within(4, problem)
     redis.start()
 
     await within(12, edge.finds)
     await within(4, lambda: edge.finds(NAMES[1]))
+    assert await problem() is None
 
 
 async def test_redis_that_was_wiped_is_filled_again_under_another_epoch(edge, redis):

@@ -34,6 +34,8 @@ def _troubles(status: Data) -> Iterator[str]:
         yield f"the database is lost, and this is what was known: {database.get('reason')}"
     for node in status.get("nodes") or ():
         yield from _troubles_of(node)
+    if problem := (status.get("redis") or {}).get("problem"):
+        yield f"Redis is not filled, and nodes do without it: {problem}"
     yield from openresty.troubles(status.get("openresty") or {})
     for nowhere in status.get("nowhere") or ():
         more = f" and {nowhere['objects'] - 1} more" if nowhere["objects"] > 1 else ""

@@ -69,6 +69,7 @@ class Tier:
         self._missing: set[asyncio.Task[None]] = set()
         self._said_at = float("-inf")
         self.written = self.failures = 0
+        self._problem: str | None = None
 
     async def keys(self, node: str) -> list[bytes]:
         """Give the keys of what this node may serve, and of the head."""
@@ -89,6 +90,7 @@ class Tier:
             "revision": self._head.revision if self._head is not None else None,
             "written": self.written,
             "failures": self.failures,
+            "problem": self._problem,
         }
 
     def missed(self, name: str, revision: int) -> None:
@@ -103,15 +105,18 @@ class Tier:
         """Keep Redis filled, until cancelled; raises Taken."""
         assert self._door is not None
         self._head = None
-        while True:
-            try:
-                await self._round(self._door, lease)
-            except Taken:
-                raise
-            except EdgewardError as error:
-                self._failed(error)
-                self._head = None
-                await asyncio.sleep(_RETRY)
+        try:
+            while True:
+                try:
+                    await self._round(self._door, lease)
+                except Taken:
+                    raise
+                except EdgewardError as error:
+                    self._failed(error)
+                    self._problem, self._head = str(error), None
+                    await asyncio.sleep(_RETRY)
+        finally:
+            self._problem = None  # whoever goes on with it has its own
 
     async def close(self) -> None:
         if self._door is not None:
@@ -131,7 +136,7 @@ class Tier:
             batch = await self._batch(connection, head.revision, self._clock())
         fresh = replace(head, revision=batch.revision, at=0.0 if batch.more else at)
         await self._write(door, names, fresh, batch)
-        self._head = fresh
+        self._problem, self._head = None, fresh
         if not batch.more:
             await self._database.changed_since(batch.revision, _BEAT)
 
