@@ -15,7 +15,7 @@ from edgeward.api.usecases import UseCases
 _bearer = HTTPBearer(auto_error=False, description="a token of `edgeward token create`")
 
 
-def use_cases(request: Request) -> UseCases:
+async def use_cases(request: Request) -> UseCases:  # else each request would go to a thread for it
     """Give what the program put together for this app."""
     cases: UseCases = request.app.state.use_cases
     return cases

@@ -9,7 +9,23 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import Row, Select, bindparam, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Integer,
+    Row,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.fulfilment import Saved
@@ -35,7 +51,6 @@ _columns = orders.c
 Reason = Literal["visitor", "renewal", "new"]
 Rank = Literal["visitor", "urgent", "bulk"]
 """What an order is worth, the best first."""
-_OF_VISITORS: Final = (("visitor", "waiting"),)
 _OF_OTHERS: Final = tuple((r, s) for r in ("renewal", "new") for s in ("waiting", "failed"))
 RANKS: Final[Sequence[Rank]] = ("visitor", "urgent", "bulk")
 
@@ -131,18 +146,10 @@ async def candidates(
 
     ``soon``: certificates that end before this are urgent. What failed for a visitor waits for the next one.
     """
-    query = _shown().where(_columns.due <= now).limit(limit)
-    if barred:
-        query = query.where(tuple_(_columns.project, _columns.issuer).not_in(sorted(barred)))
+    given = {"now": now, "barred": sorted(barred), "limit": limit}
     if rank == "urgent":
-        ending = (_columns.reason == "renewal", _columns.expires < soon, _columns.state != "working")
-        rows = await connection.execute(query.where(*ending).order_by(_columns.expires))
-        return [_queued(row) for row in rows]
-    found: list[Queued] = []
-    for reason, state in _OF_VISITORS if rank == "visitor" else _OF_OTHERS:  # each as its index has them
-        some = query.where(_columns.reason == reason, _columns.state == state).order_by(_columns.due)
-        found += [_queued(row) for row in await connection.execute(some)]
-    return sorted(found, key=lambda queued: queued.due)[:limit]
+        given["soon"] = soon
+    return [_queued(row) for row in await connection.execute(_CANDIDATES[rank], given)]
 
 
 async def recover(writing: Writing, now: float) -> None:
@@ -288,6 +295,32 @@ def _row(wish: Wish, now: float) -> dict[str, Any]:
 
 def _shown() -> Select[Any]:
     return select(*(_columns[field] for field in Queued.__dataclass_fields__))
+
+
+def _beginning(*conditions: ColumnElement[bool], first: ColumnElement[Any]) -> Select[Any]:
+    issuer = tuple_(_columns.project, _columns.issuer)
+    may = (_columns.due <= bindparam("now"), issuer.not_in(bindparam("barred", expanding=True)))
+    return _shown().where(*may, *conditions).order_by(first).limit(_LIMIT)
+
+
+def _oldest(reason: str, state: str) -> Select[Any]:
+    return _beginning(_columns.reason == reason, _columns.state == state, first=_columns.due)
+
+
+_LIMIT: Final = bindparam("limit", type_=Integer)
+_ENDING: Final = (
+    _columns.reason == "renewal",
+    _columns.expires < bindparam("soon"),
+    _columns.state != "working",
+)
+_CANDIDATES: Final[Mapping[Rank, Executable]] = {
+    "visitor": _oldest("visitor", "waiting"),
+    "urgent": _beginning(*_ENDING, first=_columns.expires),
+    # each as its index has them
+    "bulk": union_all(*(select(_oldest(*kind).subquery()) for kind in _OF_OTHERS))
+    .order_by("due")
+    .limit(_LIMIT),
+}
 
 
 def _queued(row: Row[Any]) -> Queued:

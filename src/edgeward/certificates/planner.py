@@ -147,7 +147,7 @@ class _Shift:
                 self._barred[rank, queued.project, queued.issuer] = decided.until
         if begins or later or gone:
             await self._written(begins, later, gone, now)
-        return bool(found)
+        return len(found) == _AT_ONCE
 
     def _take(self, begin: Begin) -> None:
         self._plan.begun(begin)
