@@ -14,7 +14,7 @@ from edgeward.errors import EdgewardError, Unavailable
 
 _MOST: Final = 64
 _SECONDS: Final = 60.0
-_BETWEEN_SECONDS: Final = 0.03
+_BETWEEN_SECONDS: Final = 0.05
 
 Item = TypeVar("Item")
 Change = Callable[[Writing, Sequence[Item]], Awaitable[None]]

@@ -26,7 +26,7 @@ from edgeward.errors import EdgewardError, Unavailable
 from edgeward.log import logger
 
 _LOOK_AGAIN: Final = 1.0
-_BETWEEN_LOOKS: Final = 0.05
+_BETWEEN_LOOKS: Final = 0.1
 _AT_ONCE: Final = 50
 _ACCOUNT_SECONDS: Final = 60.0
 _SWEEP: Final = 3600.0
