@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,31 @@ class Rootd:
         argv = [sys.executable, "-I", "-S", "-c", f"{_CLIENT}\n{become}\nPATH = {self.socket!r}\n{code}"]
         done = subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=30)
         return done.stdout + done.stderr
+
+
+class Readable(Rootd):
+    """A rootd of an installation that all users can read, wherever the tests' own Python is."""
+
+    def __init__(self, place: Path, python: str) -> None:
+        super().__init__(place)
+        self.python = python
+
+    def command(self) -> list[str]:
+        return [self.python, *super().command()[1:]]
+
+
+@contextmanager
+def readable_python(needs: Callable[[str], str]) -> Iterator[str]:
+    """Make an installation that all users can read; gives its Python."""
+    with tempfile.TemporaryDirectory(prefix="ew-", dir="/tmp") as directory:
+        home = Path(directory)
+        home.chmod(0o755)
+        argv = [needs(f"/usr/bin/python3.{sys.version_info.minor}"), "-m", "venv", "--without-pip", home]
+        subprocess.run(argv, check=True, timeout=60)
+        packages = home / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+        ours = (Path(actions.__file__).parents[1], sysconfig.get_path("platlib"))
+        packages.joinpath("ours.pth").write_text("\n".join(map(str, ours)))
+        yield str(home / "bin" / "python")
 
 
 _CLIENT = Path(actions.__file__).read_text().replace("from __future__ import annotations", "")

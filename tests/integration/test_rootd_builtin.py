@@ -3,20 +3,50 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.processes import is_alive, until
-from tests.integration.rootd_rig import IS_ROOT, NOBODY, Rootd
+from tests.integration.processes import is_alive, running, until
+from tests.integration.relay_rig import word_from
+from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd, readable_python
 
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="only root makes network namespaces")
 NAME = "office"
+PRIVATE = "192.168.4.10"
+RELAY = {"namespace": NAME, "relay": "web"}
+TARGET = {"address": PRIVATE, "port": 80, "resolver": "none"}
+OPTIONS = ("--user", str(NOBODY), "--relay-user", "games")
+WRONG: list[dict[str, str | int]] = [
+    {"address": "unix:/etc/shadow"},
+    {"address": "--listen=0.0.0.0:1"},
+    {"address": "@x"},
+    {"address": "a b"},
+    {"address": "fe80::1%lo"},
+    {"port": 0},
+    {"port": "80 --metrics"},
+    {"resolver": "intranet.office.lan"},
+    {"resolver": "--help"},
+    {"relay": "web.sock"},
+    {"relay": "../x"},
+    {"user": "root"},
+]
+SITE = """
+import sys, time
+from tests.integration.name_server import NameServer
+from tests.integration.relay_rig import answering
+with answering((sys.argv[1], 80), b"office"):
+    NameServer(sys.argv[1], 53).put("intranet.office.lan", "A", 60, sys.argv[1])
+    print("up", flush=True)
+    time.sleep(600)
+"""
 
 
 class Edge:
@@ -37,8 +67,12 @@ class Edge:
     def keeper(self, name: str = NAME) -> int:
         return self.pid("namespaces", name)
 
+    def within(self) -> list[str]:
+        """Give the command that runs something inside."""
+        return ["nsenter", f"--net=/proc/{self.keeper()}/ns/net"]
+
     def inside(self, *argv: str) -> str:
-        words = ["nsenter", f"--net=/proc/{self.keeper()}/ns/net", *argv]
+        words = [*self.within(), *argv]
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
 
     def end_all(self) -> None:
@@ -46,16 +80,22 @@ class Edge:
             self.rootd.ask("remove-namespace", namespace=path.name)
 
 
+@pytest.fixture(scope="module")
+def python(needs: Callable[[str], str]) -> Iterator[str]:
+    with readable_python(needs) as found:
+        yield found
+
+
 @pytest.fixture
-def edge(state_dir: Path) -> Iterator[Edge]:
-    made = Edge(Rootd(state_dir))
-    with made.rootd.serving("--user", str(NOBODY)):
+def edge(state_dir: Path, python: str) -> Iterator[Edge]:
+    made = Edge(Readable(state_dir, python))
+    with made.rootd.serving(*OPTIONS):
         made.do("create-namespace", namespace=NAME)
     try:
-        with made.rootd.serving("--user", str(NOBODY)):  # another one: it has to find what is there
+        with made.rootd.serving(*OPTIONS):  # another one: it has to find what is there
             yield made
     finally:
-        with made.rootd.serving("--user", str(NOBODY)):
+        with made.rootd.serving(*OPTIONS):
             made.end_all()
 
 
@@ -120,9 +160,9 @@ def test_a_process_that_is_not_ours_is_left_alone_whatever_a_record_says(edge: E
         other.wait()
 
 
-@pytest.mark.parametrize("name", ["", "../x", "-n", "a/b", "a b", "A", "a" * 33, "a\n", "a;id", "."])
-def test_a_name_is_an_id_and_nothing_else(edge: Edge, name: str) -> None:
-    assert edge.rootd.ask("create-namespace", namespace=name)["outcome"] == "invalid"
+def test_a_name_is_an_id_and_nothing_else(edge: Edge) -> None:
+    for name in ["", "../x", "-n", "a/b", "a b", "A", "a" * 33, "a\n", "a;id", "."]:
+        assert edge.rootd.ask("create-namespace", namespace=name)["outcome"] == "invalid", name
 
 
 def test_only_root_and_the_nodes_user_ask_and_every_request_is_written_down(edge: Edge) -> None:
@@ -168,3 +208,111 @@ def test_a_namespace_whose_holder_was_killed_is_made_anew(edge: Edge) -> None:
 
     assert "is made" in edge.do("create-namespace", namespace=NAME)["output"]
     assert edge.keeper() != first
+
+
+# --- relays ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(edge: Edge) -> Iterator[None]:
+    """A web server and a DNS server that only the namespace knows."""
+    edge.inside("ip", "address", "add", f"{PRIVATE}/32", "dev", "lo")
+    inside = [*edge.within(), sys.executable, "-c", SITE, PRIVATE]
+    with running(inside, env={"PYTHONPATH": str(Path(__file__).parents[2])}) as process:
+        until(lambda: "up" in process.output(), what="the site")
+        yield
+
+
+def path_of(edge: Edge, name: str = "web", namespace: str = NAME) -> str:
+    return str(edge.place / "relays" / namespace / f"{name}.sock")
+
+
+@pytest.mark.usefixtures("site")
+def test_a_relay_reaches_what_only_its_namespace_knows_by_address_and_by_name(edge: Edge) -> None:
+    edge.do("start-relay", **RELAY, **TARGET)
+    named = {"address": "Intranet.office.lan", "port": 80, "resolver": PRIVATE}
+    edge.do("start-relay", **{**RELAY, "relay": "named"}, **named)
+
+    assert word_from(path_of(edge), 6) == b"office"
+    assert word_from(path_of(edge, "named"), 6) == b"office"
+    elsewhere = {**RELAY, "namespace": "branch"}  # the control: another network, in which nobody is there
+    edge.do("create-namespace", namespace="branch")
+    edge.do("start-relay", **elsewhere, **TARGET)
+    assert word_from(path_of(edge, namespace="branch"), 6) == b""
+
+
+@pytest.mark.usefixtures("site")
+def test_a_relay_is_a_user_without_rights_that_knows_its_socket_and_no_more(edge: Edge) -> None:
+    edge.do("start-relay", **RELAY, **TARGET)
+    relay = edge.pid("relays", NAME, "web")
+    found, games = status(relay), pwd.getpwnam("games")
+
+    assert found["Uid"].split() == [str(games.pw_uid)] * 4
+    assert (found["Gid"].split(), found["Groups"]) == ([str(games.pw_gid)] * 4, "")
+    assert {int(found[f"Cap{which}"], 16) for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
+    assert found["NoNewPrivs"] == "1"
+    assert os.stat(f"/proc/{relay}/ns/net").st_ino == os.stat(f"/proc/{edge.keeper()}/ns/net").st_ino
+    names = {word.partition("=")[0] for word in Path(f"/proc/{relay}/environ").read_text().split("\0")}
+    assert names == {"LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", ""}
+    opened = [os.readlink(fd) for fd in Path(f"/proc/{relay}/fd").iterdir()]
+    assert [name for name in opened if name.startswith("/")] == ["/dev/null"] * 3
+
+
+@pytest.mark.usefixtures("site")
+def test_envoys_user_connects_and_others_do_not(edge: Edge) -> None:
+    edge.do("start-relay", **RELAY, **TARGET)
+    code = f"s = socket.socket(socket.AF_UNIX); s.connect({path_of(edge)!r}); print(s.recv(9))"
+
+    assert "b'office'" in edge.rootd.as_user(NOBODY, code)
+    assert "Permission denied" in edge.rootd.as_user(65533, code)
+
+
+@pytest.mark.usefixtures("site")
+def test_a_relay_is_started_once_found_again_and_stopped_once(edge: Edge) -> None:
+    edge.do("start-relay", **RELAY, **TARGET)
+    relay = edge.pid("relays", NAME, "web")
+    edge.rootd.process.end()  # type: ignore[union-attr]
+    assert word_from(path_of(edge), 6) == b"office"
+    with edge.rootd.serving(*OPTIONS):
+        assert "runs already" in edge.do("start-relay", **RELAY, **TARGET)["output"]
+        assert edge.pid("relays", NAME, "web") == relay
+        assert "is stopped" in edge.do("stop-relay", **RELAY)["output"]
+        assert "did not run" in edge.do("stop-relay", **RELAY)["output"]
+    assert not is_alive(relay)
+    assert os.listdir(Path(path_of(edge)).parent) == []
+
+
+@pytest.mark.usefixtures("site")
+def test_a_killed_relay_is_started_again_in_the_same_place(edge: Edge) -> None:
+    edge.do("start-relay", **RELAY, **TARGET)
+    relay = edge.pid("relays", NAME, "web")
+    os.kill(relay, signal.SIGKILL)
+    until(lambda: not is_alive(relay), what="it is gone")
+
+    assert "is started" in edge.do("start-relay", **RELAY, **TARGET)["output"]
+    assert word_from(path_of(edge), 6) == b"office"
+
+
+def test_a_namespace_goes_with_its_relays(edge: Edge) -> None:
+    edge.do("start-relay", **RELAY, **TARGET)
+    relay = edge.pid("relays", NAME, "web")
+    edge.do("remove-namespace", namespace=NAME)
+
+    assert not is_alive(relay)
+    said = edge.rootd.ask("start-relay", **RELAY, **TARGET)
+    assert (said["exit"], "create it first" in said["output"]) == (1, True)
+
+
+def test_what_a_relay_is_told_is_typed(edge: Edge) -> None:
+    for wrong in WRONG:
+        assert edge.rootd.ask("start-relay", **{**RELAY, **TARGET, **wrong})["outcome"] == "invalid", wrong
+
+
+def test_a_relay_that_cannot_be_says_why(edge: Edge) -> None:
+    by_name = edge.rootd.ask("start-relay", **RELAY, **{**TARGET, "address": "intranet.office.lan"})
+    assert by_name["output"].startswith("resolver: give the DNS server")
+    edge.rootd.process.end()  # type: ignore[union-attr]
+    for user, reason in (("no-such-user", "there is no user"), ("root", "not to be root")):
+        with edge.rootd.serving("--relay-user", user):
+            said = edge.rootd.ask("start-relay", **RELAY, **TARGET)
+            assert (said["exit"], reason in said["output"]) == (1, True)

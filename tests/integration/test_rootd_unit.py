@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from edgeward import actions
 from tests.integration import units
-from tests.integration.rootd_rig import IS_ROOT, NOBODY, Rootd
+from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, readable_python
 from tests.integration.test_rootd_attacks import end_traced
 from tests.integration.test_units import REFUSED_AND_NOT_MISSED
 
 SERVICE = units.UNITS / "edgeward-rootd.service"
+RELAY = {"relay": "web", "address": "127.0.0.1", "port": 80, "resolver": "none"}
 SOCKET = units.UNITS / "edgeward-rootd.socket"
 
 
 def values(path: Path, name: str) -> list[str]:
     return re.findall(rf"^{name}=(.*)$", path.read_text(), re.MULTILINE)
+
+
+@pytest.fixture
+def python(needs: Callable[[str], str]) -> Iterator[str]:
+    with readable_python(needs) as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +55,8 @@ def test_its_restart_ends_nothing_that_it_was_asked_to_leave_running() -> None:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can be held to root's rights")
-def test_actions_work_within_what_the_unit_allows(state_dir, needs) -> None:
-    rootd, trace = Rootd(state_dir), state_dir / "trace"
+def test_actions_work_within_what_the_unit_allows(state_dir, needs, python) -> None:
+    rootd, trace = Readable(state_dir, python), state_dir / "trace"
     rights = values(SERVICE, "CapabilityBoundingSet")[0].lower().replace("cap_", "").split()
     kept = ",".join(["-all", *(f"+{right}" for right in rights)])
     sleeping = rootd.script("sleeping", "#!/bin/sh\nsleep 60 & wait\n")
@@ -60,14 +68,18 @@ def test_actions_work_within_what_the_unit_allows(state_dir, needs) -> None:
     rootd.action("late", [sleeping], 'run_as = "nobody"\ntimeout = 0.3')
     rootd.action("link", ["/usr/bin/ip", "link", "set", "lo", "up"])
     network = ["unshare", "--net", needs("setpriv"), "--bounding-set", kept]
-    with rootd.serving(before=[*network, *units.held(sys.executable, trace, needs)]) as process:
+    held = [*network, *units.held(sys.executable, trace, needs)]
+    with rootd.serving("--relay-user", "games", before=held) as process:
         assert rootd.ask("hello", text="x")["output"] == "x\n"
         assert rootd.ask("theirs")["output"] == "0\n"
         assert rootd.ask("other")["output"] == f"{NOBODY}\n"
         assert rootd.ask("late")["outcome"] == "timed-out"  # it may signal those of other users
         assert rootd.ask("link")["exit"] == 0
-        for action in ("create-namespace", "remove-namespace"):
-            assert rootd.ask(action, namespace="office")["exit"] == 0, action
+        made = [
+            rootd.ask(action, namespace="office", **more)
+            for action, more in (("create-namespace", {}), ("start-relay", RELAY), ("remove-namespace", {}))
+        ]
+        assert [said["exit"] for said in made] == [0, 0, 0], made
         assert process.alive()
         end_traced(rootd)
     used = units.used(trace)

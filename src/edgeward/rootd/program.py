@@ -31,11 +31,11 @@ def main() -> int:
     os.umask(0o077)
     try:
         trusted.directory(Path(__file__).resolve().parent)  # code that others can write is theirs, not root's
-        faces = frozenset(_uid(name) for name in given.user)
+        faces = [_uid(name) for name in given.user]
         _limit()
         os.close(trusted.made(given.log))
-        own = builtin.actions(given.socket.parent, faces)
-        table, log = Table(given.actions, own, faces), AuditLog(given.log)
+        own = builtin.actions(given.socket.parent, faces, given.relay_user)
+        table, log = Table(given.actions, own, frozenset(faces)), AuditLog(given.log)
         server = Server(listening(given.socket)[0], table, log)
     except (trusted.Untrusted, KeyError, OSError) as error:
         print(f"edgeward rootd: {error}", file=sys.stderr)  # noqa: T201 - for who started it
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, default=LOG, help="directory of its audit log")
     parser.add_argument("--attached", action="store_true", help="end when standard input does")
     users = "user (or uid) of node and controller, who ask for the API's users"
+    parser.add_argument("--relay-user", default=builtin.RELAY_USER, help="whom relays run as")
     parser.add_argument("--user", action="append", default=[], help=users)
     return parser
 

@@ -3,31 +3,77 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from edgeward.rootd.table.actions import Action, Allowed
-from edgeward.rootd.table.placeholders import type_of
+from edgeward.rootd.table.placeholders import Type, Wrong, type_of
 
+RELAY_USER = "edgeward-relay"
 _HANDS = str(Path(__file__).resolve().with_name("hands.py"))
 _PYTHON = os.path.realpath(sys.executable)
-_SECONDS = 15.0
-_ID = {"pattern": "[a-z0-9][a-z0-9-]{0,31}"}
+_SECONDS = 20.0
 
 
-def actions(place: Path, faces: frozenset[int]) -> Mapping[str, Action]:
-    """Give them by name. ``place``: where their records are; ``faces``: the uids that may ask."""
-    allowed = Allowed(uids=faces)
+class _Value(NamedTuple):
+    spec: Mapping[str, object]
+    """As `edgeward action list` shows it."""
+    type: Type
 
-    def made(name: str, description: str, specs: Mapping[str, Mapping[str, Any]]) -> Action:
-        words = (_PYTHON, "-I", "-S", _HANDS, name, str(place), *(f"{{{value}}}" for value in specs))
-        types = {value: type_of(spec) for value, spec in specs.items()}
+
+def actions(place: Path, faces: Sequence[int], relay_user: str = RELAY_USER) -> Mapping[str, Action]:
+    """Give them by name. ``place``: where their records are; ``faces``: who may ask, Envoy's user first."""
+    allowed = Allowed(uids=frozenset(faces))
+
+    def made(
+        name: str, description: str, values: Mapping[str, _Value], fixed: Sequence[str] = ()
+    ) -> Action:  # fmt: skip
+        words = (_PYTHON, "-I", "-S", _HANDS, name, str(place), *fixed, *(f"{{{value}}}" for value in values))
+        types = {key: value.type for key, value in values.items()}
+        specs = {key: value.spec for key, value in values.items()}
         return Action(name, description, words, types, specs, allowed, timeout=_SECONDS)
 
+    namespace, relay = {"namespace": _ID}, {"namespace": _ID, "relay": _ID}
+    target = {"address": _HOST, "port": _PORT, "resolver": _RESOLVER}
+    to_start = (sys.executable, relay_user, str(_group(faces)))
     found = (
-        made("create-namespace", "Make a network namespace, its loopback up", {"namespace": _ID}),
-        made("remove-namespace", "End a network namespace of ours", {"namespace": _ID}),
+        made("create-namespace", "Make a network namespace, its loopback up", namespace),
+        made("remove-namespace", "End a network namespace of ours and its relays", namespace),
+        made("start-relay", "Carry streams to an address inside a namespace", relay | target, to_start),
+        made("stop-relay", "End a relay", relay),
     )
     return {action.name: action for action in found}
+
+
+def _group(faces: Sequence[int]) -> int:
+    try:
+        return pwd.getpwuid(faces[0]).pw_gid
+    except (IndexError, KeyError):
+        return faces[0] if faces else 0
+
+
+def _value(spec: Mapping[str, object]) -> _Value:
+    return _Value(spec, type_of(spec))
+
+
+_ip, _domain = type_of({"ip": True}), type_of({"domain": True})
+
+
+def _host(value: str | int) -> str:
+    try:
+        return _ip(value)
+    except Wrong:
+        return _domain(value)
+
+
+def _resolver(value: str | int) -> str:
+    return "none" if value == "none" else _ip(value)
+
+
+_ID = _value({"pattern": "[a-z0-9][a-z0-9-]{0,31}"})
+_PORT = _value({"integer": [1, 65535]})
+_HOST = _Value({"host": "ADDRESS|NAME"}, _host)
+_RESOLVER = _Value({"resolver": "ADDRESS|none"}, _resolver)

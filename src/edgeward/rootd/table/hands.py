@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from edgeward.rootd import trusted
-from edgeward.rootd.table import namespaces
+from edgeward.rootd.table import daemons, namespaces, relays
 
-_VERBS = {
-    "create-namespace": namespaces.create,
-    "remove-namespace": namespaces.remove,
+
+def _create(_: Path, found: int, name: str) -> str:
+    return namespaces.create(found, name)
+
+
+def _remove(place: Path, found: int, name: str) -> str:
+    relays.stop_all(place, name)
+    return namespaces.remove(found, name)
+
+
+_VERBS: Mapping[str, Callable[..., str]] = {
+    "create-namespace": _create,
+    "remove-namespace": _remove,
+    "start-relay": relays.start,
+    "stop-relay": relays.stop,
 }
 
 
 def main(verb: str, place: str, *words: str) -> int:
     try:
-        said = _VERBS[verb](Path(place), *words)
-    except (OSError, namespaces.Missing, trusted.Untrusted) as error:
+        said = _VERBS[verb](Path(place), daemons.locked(Path(place)), *words)
+    except (OSError, namespaces.Missing, relays.NotStarted, trusted.Untrusted) as error:
         said = str(error)
         code = 1
     else:

@@ -6,7 +6,6 @@ A namespace that is mounted would go with the mount namespace its service manage
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from edgeward.rootd import trusted
 from edgeward.rootd.table import daemons, kernel
@@ -18,8 +17,7 @@ class Missing(Exception):
     """There is no such namespace of ours."""
 
 
-def create(place: Path, name: str) -> str:
-    records = daemons.locked(place)
+def create(records: int, name: str) -> str:
     if daemons.living(records, name) is not None:
         return f"{name} is there already"
     trusted.program(_KEEPER[0])
@@ -27,13 +25,12 @@ def create(place: Path, name: str) -> str:
     return f"{name} is made"
 
 
-def remove(place: Path, name: str) -> str:
-    records = daemons.locked(place)
+def remove(records: int, name: str) -> str:
     return f"{name} is removed" if daemons.end(records, name) else f"{name} was not there"
 
 
 def enter(records: int, name: str) -> None:
-    """Be in it; raises Missing. ``records``: what ``daemons.locked`` gave."""
+    """Be in it; raises Missing. ``records``: what ``daemons.locked`` gave, in all of these."""
     found = daemons.living(records, name)
     if found is None:
         raise Missing(f"there is no namespace {name}; create it first")
