@@ -31,7 +31,8 @@ async def test_it_is_found_explained_and_deleted_like_any_other(tmp_path):
 
     assert found.json()["name"] == "*"
     assert explained.json()["domain"]["name"] == "*"
-    assert any("http://127.0.0.1:1/may is asked" in note for note in explained.json()["notes"])
+    assert not explained.json()["served"]
+    assert "http://127.0.0.1:1/may, which is asked about new names, fails" in explained.json()["reason"]
     assert gone.status_code == 204
     assert after.json()["domain"] is None
 
