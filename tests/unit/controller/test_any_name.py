@@ -23,6 +23,7 @@ async def test_only_admins_of_every_project_may_declare_it(tmp_path, role, proje
 async def test_it_is_found_explained_and_deleted_like_any_other(tmp_path):
     async with controller(tmp_path) as here:
         boss = await here.token("boss", "admin")
+        await here.apply(boss, listen={"https": "127.0.0.1:8443"})
         await here.http.put("/v1/domains/*", json=ANY, headers=boss)
         found = await here.http.get("/v1/domains/*", headers=boss)
         explained = await here.http.get("/v1/explain/any.example", headers=boss)
