@@ -59,8 +59,29 @@ def run(
     return Outcome(**{name: said[name] for name in Outcome.__dataclass_fields__ if name in said})
 
 
-def ask(request: Mapping[str, Any], *, path: str = SOCKET, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """Send one request and give its answer as it is; raises Unanswered."""
+def bind_port(transport: str, address: str, port: int, *, path: str = SOCKET) -> socket.socket:
+    """Have rootd bind a port below 1024, ``tcp`` or ``udp``; raises Unanswered. It does not listen yet."""
+    taken: list[int] = []
+    values = {"transport": transport, "address": address, "port": port}
+    said = ask({"action": "bind-port", "values": values}, path=path, taken=taken)
+    if said["outcome"] != "done" or not taken:
+        raise Unanswered(f"rootd gives no socket: {said.get('reason', said['outcome'])}")
+    found = socket.socket(fileno=taken[0])
+    found.set_inheritable(False)
+    return found
+
+
+def ask(
+    request: Mapping[str, Any],
+    *,
+    path: str = SOCKET,
+    timeout: float = TIMEOUT,
+    taken: list[int] | None = None,
+) -> dict[str, Any]:
+    """Send one request and give its answer as it is; raises Unanswered.
+
+    A descriptor that comes along is added to ``taken``; without, it is closed.
+    """
     end = time.monotonic() + timeout
     data = json.dumps(request).encode()
     try:
@@ -68,7 +89,7 @@ def ask(request: Mapping[str, Any], *, path: str = SOCKET, timeout: float = TIME
             connection.settimeout(timeout)
             connection.connect(path)
             connection.sendall(len(data).to_bytes(4, "big") + data)
-            length = int.from_bytes(_received(connection, 4, end), "big")
+            length = int.from_bytes(_received(connection, 4, end, taken), "big")
             if length > _MOST_BYTES:
                 raise Unanswered(f"what listens at {path} is not rootd")
             answer = json.loads(_received(connection, length, end))
@@ -85,11 +106,15 @@ def ask(request: Mapping[str, Any], *, path: str = SOCKET, timeout: float = TIME
     return answer
 
 
-def _received(connection: socket.socket, length: int, end: float) -> bytes:
+def _received(connection: socket.socket, length: int, end: float, taken: list[int] | None = None) -> bytes:
     found = b""
     while len(found) < length:
         connection.settimeout(max(0.001, end - time.monotonic()))
-        data = connection.recv(length - len(found))
+        if taken is None:
+            data = connection.recv(length - len(found))
+        else:
+            data, came, *_ = socket.recv_fds(connection, length - len(found), 1)
+            taken += came
         if not data:
             raise EOFError
         found += data

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from edgeward import actions
 from tests.integration.processes import is_alive, running, until
 from tests.integration.relay_rig import word_from
 from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd, readable_python
@@ -316,3 +319,73 @@ def test_a_relay_that_cannot_be_says_why(edge: Edge) -> None:
         with edge.rootd.serving("--relay-user", user):
             said = edge.rootd.ask("start-relay", **RELAY, **TARGET)
             assert (said["exit"], reason in said["output"]) == (1, True)
+
+
+# --- low ports -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fenced(state_dir: Path) -> Iterator[Rootd]:
+    """A rootd in a network of its own, where every low port is free."""
+    rootd = Rootd(state_dir)
+    network = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
+    with rootd.serving("--user", str(NOBODY), before=network):
+        yield rootd
+
+
+def test_a_low_port_is_handed_over_and_its_number_is_whose_it_was_asked_for(fenced: Rootd) -> None:
+    with actions.bind_port("tcp", "127.0.0.1", 443, path=fenced.socket) as bound:
+        assert bound.getsockname() == ("127.0.0.1", 443)
+        assert (bound.type, bound.family, bound.get_inheritable()) == (
+            socket.SOCK_STREAM,
+            socket.AF_INET,
+            False,
+        )
+        bound.listen()
+        with pytest.raises(actions.Unanswered, match="port 443: Address already in use"):
+            actions.bind_port("tcp", "127.0.0.1", 443, path=fenced.socket)
+    with actions.bind_port("udp", "::1", 53, path=fenced.socket) as bound:
+        assert (bound.getsockname()[:2], bound.type) == (("::1", 53), socket.SOCK_DGRAM)
+
+
+def test_rootd_keeps_nothing_of_it_whether_taken_or_not(fenced: Rootd) -> None:
+    assert fenced.process is not None
+    files = Path(f"/proc/{fenced.process.pid}/fd")
+    before = len(list(files.iterdir()))
+    for port in range(400, 420):
+        assert fenced.ask("bind-port", transport="tcp", address="127.0.0.1", port=port)["outcome"] == "done"
+    with fenced.connected() as gone:
+        gone.sendall(frame("bind-port", transport="tcp", address="127.0.0.1", port=444))
+
+    until(lambda: len(list(files.iterdir())) == before, what="all is closed")
+    actions.bind_port("tcp", "127.0.0.1", 400, path=fenced.socket).close()  # nobody else has it
+
+
+def test_only_the_nodes_user_and_root_are_given_a_port(fenced: Rootd) -> None:
+    fenced.action("theirs", ["/usr/bin/true"], "ask = {users = [65533]}")
+    time.sleep(0.2)
+    code = "print(bind_port('tcp', '127.0.0.1', 80, path=PATH).getsockname())"
+
+    assert "that you may ask for" in fenced.as_user(65533, code)
+    assert "('127.0.0.1', 80)" in fenced.as_user(NOBODY, code)  # the control
+    lines = [line for line in fenced.written() if line.get("action") == "bind-port"]
+    assert [(line["uid"], line["outcome"]) for line in lines] == [(65533, "refused"), (NOBODY, "done")]
+
+
+def test_what_is_bound_is_typed_and_of_this_host(fenced: Rootd) -> None:
+    right: dict[str, str | int] = {"transport": "tcp", "address": "127.0.0.1", "port": 80}
+    for wrong in (
+        {"port": 1024},
+        {"port": 0},
+        {"transport": "raw"},
+        {"address": "localhost"},
+        {"address": "::1%lo"},
+    ):
+        assert fenced.ask("bind-port", **{**right, **wrong})["outcome"] == "invalid", wrong
+    assert fenced.ask("bind-port", **{**right, "address": "192.0.2.1"})["outcome"] == "failed"
+    assert fenced.ask("bind-port", **right)["outcome"] == "done"  # the control
+
+
+def frame(action: str, **values: str | int) -> bytes:
+    data = json.dumps({"action": action, "values": values}).encode()
+    return len(data).to_bytes(4, "big") + data

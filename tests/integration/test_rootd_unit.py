@@ -75,6 +75,8 @@ def test_actions_work_within_what_the_unit_allows(state_dir, needs, python) -> N
         assert rootd.ask("other")["output"] == f"{NOBODY}\n"
         assert rootd.ask("late")["outcome"] == "timed-out"  # it may signal those of other users
         assert rootd.ask("link")["exit"] == 0
+        port: dict[str, str | int] = {"transport": "tcp", "address": "127.0.0.1", "port": 443}
+        assert rootd.ask("bind-port", **port)["outcome"] == "done"
         made = [
             rootd.ask(action, namespace="office", **more)
             for action, more in (("create-namespace", {}), ("start-relay", RELAY), ("remove-namespace", {}))

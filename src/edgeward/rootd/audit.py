@@ -26,7 +26,7 @@ class AuditLog:
 
     def __init__(self, directory: Path, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._within = trusted.directory(directory)
+        self._within = trusted.made(directory)
         try:
             fcntl.flock(self._within, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -33,9 +33,8 @@ def main() -> int:
         trusted.directory(Path(__file__).resolve().parent)  # code that others can write is theirs, not root's
         faces = [_uid(name) for name in given.user]
         _limit()
-        os.close(trusted.made(given.log))
-        own = builtin.actions(given.socket.parent, faces, given.relay_user)
-        table, log = Table(given.actions, own, frozenset(faces)), AuditLog(given.log)
+        table = builtin.table(given.actions, given.socket.parent, faces, given.relay_user)
+        log = AuditLog(given.log)
         server = Server(listening(given.socket)[0], table, log)
     except (trusted.Untrusted, KeyError, OSError) as error:
         print(f"edgeward rootd: {error}", file=sys.stderr)  # noqa: T201 - for who started it

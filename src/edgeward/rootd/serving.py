@@ -14,6 +14,7 @@ from typing import Any
 from edgeward.rootd import frames
 from edgeward.rootd.audit import AuditLog
 from edgeward.rootd.running import Running
+from edgeward.rootd.table import ports
 from edgeward.rootd.table.actions import Peer
 from edgeward.rootd.table.placeholders import Wrong
 from edgeward.rootd.table.reading import Denied, Table
@@ -114,7 +115,6 @@ class Server:
         connection.task.cancel()
 
     async def _serve(self, connection: _Connection) -> None:
-        loop = asyncio.get_running_loop()
         try:
             with suppress(OSError):  # it has gone, or takes no answer (TimeoutError is one)
                 while not self._ended.is_set():
@@ -122,7 +122,7 @@ class Server:
                     if answer is None:
                         return
                     async with asyncio.timeout(REQUEST_SECONDS):
-                        await loop.sock_sendall(connection.socket, frames.framed(answer))
+                        await ports.sent(connection.socket, frames.framed(answer), answer.get("descriptor"))
                     if answer["outcome"] == "malformed":
                         return
         finally:
@@ -160,6 +160,8 @@ class Server:
             return {"outcome": "refused", "reason": str(error)}
         except Wrong as error:
             return {"outcome": "invalid", "reason": str(error)}
+        if action.at_once is not None:
+            return action.at_once(argv)
         return await self._running.outcome(action, argv)
 
     def _of_itself(self, request: frames.Request, peer: Peer) -> _Said:

@@ -6,7 +6,7 @@ import grp
 import ipaddress
 import pwd
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,8 @@ class Action:
     run_as: str = ""
     coalesce: bool = False
     cooldown: float = 0.0
+    at_once: Callable[[tuple[str, ...]], dict[str, Any]] | None = None
+    """Does it in rootd itself, for what no child could; must not wait."""
 
     def rendered(self, values: Mapping[str, str | int]) -> tuple[str, ...]:
         """Give argv with these values in their places; raises Wrong naming the value."""

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edgeward.rootd.table import ports
 from edgeward.rootd.table.actions import Action, Allowed
 from edgeward.rootd.table.placeholders import Type, Wrong, type_of
+from edgeward.rootd.table.reading import Table
 
 RELAY_USER = "edgeward-relay"
 _HANDS = str(Path(__file__).resolve().with_name("hands.py"))
@@ -22,6 +24,11 @@ class _Value(NamedTuple):
     spec: Mapping[str, object]
     """As `edgeward action list` shows it."""
     type: Type
+
+
+def table(path: Path, place: Path, faces: Sequence[int], relay_user: str) -> Table:
+    """Give the table of these and of the operators' actions at a path."""
+    return Table(path, actions(place, faces, relay_user), frozenset(faces))
 
 
 def actions(place: Path, faces: Sequence[int], relay_user: str = RELAY_USER) -> Mapping[str, Action]:
@@ -45,7 +52,12 @@ def actions(place: Path, faces: Sequence[int], relay_user: str = RELAY_USER) -> 
         made("start-relay", "Carry streams to an address inside a namespace", relay | target, to_start),
         made("stop-relay", "End a relay", relay),
     )
-    return {action.name: action for action in found}
+    port = {"transport": _TRANSPORT, "address": _ADDRESS, "port": _LOW_PORT}
+    name, about = "bind-port", "Bind a port below 1024 and hand the socket over"
+    words, types = (name, *(f"{{{key}}}" for key in port)), {key: value.type for key, value in port.items()}
+    specs = {key: value.spec for key, value in port.items()}
+    low = Action(name, about, words, types, specs, allowed, at_once=ports.bound)
+    return {action.name: action for action in (*found, low)}
 
 
 def _group(faces: Sequence[int]) -> int:
@@ -75,5 +87,8 @@ def _resolver(value: str | int) -> str:
 
 _ID = _value({"pattern": "[a-z0-9][a-z0-9-]{0,31}"})
 _PORT = _value({"integer": [1, 65535]})
+_LOW_PORT = _value({"integer": [1, 1023]})
+_TRANSPORT = _value({"enum": ["tcp", "udp"]})
+_ADDRESS = _value({"ip": True})
 _HOST = _Value({"host": "ADDRESS|NAME"}, _host)
 _RESOLVER = _Value({"resolver": "ADDRESS|none"}, _resolver)
