@@ -17,6 +17,12 @@ from tests.integration.test_units import REFUSED_AND_NOT_MISSED
 
 SERVICE = units.UNITS / "edgeward-rootd.service"
 RELAY = {"relay": "web", "address": "127.0.0.1", "port": 80, "resolver": "none"}
+IN_A_NAMESPACE: list[tuple[str, dict[str, str | int]]] = [
+    ("create-namespace", {}),
+    ("start-relay", RELAY),
+    ("apply-nft", {"rules": "drop ::/0 fd00::/8"}),
+    ("remove-namespace", {}),
+]
 SOCKET = units.UNITS / "edgeward-rootd.socket"
 
 
@@ -33,6 +39,7 @@ def python(needs: Callable[[str], str]) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def tools(needs) -> None:
     needs("systemd-analyze")
+    needs("nft")
 
 
 def test_rootd_is_exposed_to_no_more_than_said() -> None:
@@ -77,11 +84,8 @@ def test_actions_work_within_what_the_unit_allows(state_dir, needs, python) -> N
         assert rootd.ask("link")["exit"] == 0
         port: dict[str, str | int] = {"transport": "tcp", "address": "127.0.0.1", "port": 443}
         assert rootd.ask("bind-port", **port)["outcome"] == "done"
-        made = [
-            rootd.ask(action, namespace="office", **more)
-            for action, more in (("create-namespace", {}), ("start-relay", RELAY), ("remove-namespace", {}))
-        ]
-        assert [said["exit"] for said in made] == [0, 0, 0], made
+        made = [rootd.ask(action, namespace="office", **more) for action, more in IN_A_NAMESPACE]
+        assert [said["exit"] for said in made] == [0] * 4, made
         assert process.alive()
         end_traced(rootd)
     used = units.used(trace)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgeward.rootd.table import ports
+from edgeward.rootd.table import filters, ports
 from edgeward.rootd.table.actions import Action, Allowed
 from edgeward.rootd.table.placeholders import Type, Wrong, type_of
 from edgeward.rootd.table.reading import Table
@@ -51,6 +51,11 @@ def actions(place: Path, faces: Sequence[int], relay_user: str = RELAY_USER) -> 
         made("remove-namespace", "End a network namespace of ours and its relays", namespace),
         made("start-relay", "Carry streams to an address inside a namespace", relay | target, to_start),
         made("stop-relay", "End a relay", relay),
+        made(
+            "apply-nft",
+            "Have these rules, and no others, in our table of a namespace",
+            namespace | {"rules": _RULES},
+        ),
     )
     port = {"transport": _TRANSPORT, "address": _ADDRESS, "port": _LOW_PORT}
     name, about = "bind-port", "Bind a port below 1024 and hand the socket over"
@@ -91,4 +96,5 @@ _LOW_PORT = _value({"integer": [1, 1023]})
 _TRANSPORT = _value({"enum": ["tcp", "udp"]})
 _ADDRESS = _value({"ip": True})
 _HOST = _Value({"host": "ADDRESS|NAME"}, _host)
+_RULES = _Value({"rules": "VERDICT NETWORK NETWORK; ..."}, filters.rules)
 _RESOLVER = _Value({"resolver": "ADDRESS|none"}, _resolver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from edgeward.rootd import trusted
-from edgeward.rootd.table import daemons, namespaces, relays
+from edgeward.rootd.table import daemons, filters, namespaces, relays
 
 
 def _create(_: Path, found: int, name: str) -> str:
@@ -22,18 +23,30 @@ def _remove(place: Path, found: int, name: str) -> str:
     return namespaces.remove(found, name)
 
 
+def _apply_nft(_: Path, found: int, name: str, rules: str) -> str:
+    namespaces.enter(found, name)
+    return filters.apply(rules)
+
+
 _VERBS: Mapping[str, Callable[..., str]] = {
     "create-namespace": _create,
     "remove-namespace": _remove,
     "start-relay": relays.start,
     "stop-relay": relays.stop,
+    "apply-nft": _apply_nft,
 }
+
+
+_FAILURES = (
+    OSError, subprocess.TimeoutExpired, trusted.Untrusted,
+    filters.NotApplied, namespaces.Missing, relays.NotStarted,
+)  # fmt: skip
 
 
 def main(verb: str, place: str, *words: str) -> int:
     try:
         said = _VERBS[verb](Path(place), daemons.locked(Path(place)), *words)
-    except (OSError, namespaces.Missing, relays.NotStarted, trusted.Untrusted) as error:
+    except _FAILURES as error:
         said = str(error)
         code = 1
     else:
