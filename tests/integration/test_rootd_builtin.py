@@ -357,7 +357,7 @@ def test_rootd_keeps_nothing_of_it_whether_taken_or_not(fenced: Rootd) -> None:
     with fenced.connected() as gone:
         gone.sendall(frame("bind-port", transport="tcp", address="127.0.0.1", port=444))
 
-    until(lambda: len(list(files.iterdir())) == before, what="all is closed")
+    until(lambda: len(list(files.iterdir())) <= before, what="all is closed")
     actions.bind_port("tcp", "127.0.0.1", 400, path=fenced.socket).close()  # nobody else has it
 
 
