@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd, readab
 
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="only root makes network namespaces")
 NAME = "office"
+PR_SET_CHILD_SUBREAPER = 36
 PRIVATE = "192.168.4.10"
 RELAY = {"namespace": NAME, "relay": "web"}
 TARGET = {"address": PRIVATE, "port": 80, "resolver": "none"}
@@ -211,6 +215,46 @@ def test_a_namespace_whose_holder_was_killed_is_made_anew(edge: Edge) -> None:
 
     assert "is made" in edge.do("create-namespace", namespace=NAME)["output"]
     assert edge.keeper() != first
+
+
+def test_killed_at_any_moment_it_leaves_nothing_that_is_not_found_again(edge: Edge) -> None:
+    """Orphans come to this process as long as it is their reaper, so none can hide."""
+    assert edge.rootd.process is not None
+    rng, children = random.Random(5), f"/proc/{edge.rootd.process.pid}/task/{edge.rootd.process.pid}/children"
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    try:
+        for index in range(24):
+            action = ("create-namespace", "remove-namespace")[index % 2]
+            with edge.rootd.connected() as connection:
+                connection.sendall(frame(action, namespace="branch"))
+                time.sleep(rng.uniform(0.02, 0.12))  # hands.py takes about 0.1 s
+                for child in Path(children).read_text().split():
+                    with suppress(ProcessLookupError):  # it was quicker
+                        os.kill(int(child), signal.SIGKILL)
+                connection.recv(10_000)
+        edge.do("create-namespace", namespace="branch")
+        mine = orphans()
+        assert edge.keeper("branch") in mine
+        assert mine - {edge.keeper("branch")} == set()
+        edge.do("remove-namespace", namespace="branch")
+        assert orphans() == set()
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        with suppress(ChildProcessError):
+            while True:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    break
+
+
+def orphans() -> set[int]:
+    """Give what runs `sleep` as a child of this process."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        for pid in map(int, task.joinpath("children").read_text().split()):
+            if is_alive(pid) and Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/usr/bin/sleep"):
+                found.add(pid)
+    return found
 
 
 # --- relays ----------------------------------------------------------------------------------------
