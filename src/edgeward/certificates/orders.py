@@ -246,6 +246,29 @@ async def counts(connection: AsyncConnection, project: str | None = None) -> dic
     return {(row[0], row[1]): int(row[2]) for row in await connection.execute(query)}
 
 
+@dataclass(frozen=True)
+class Troubled:
+    """Orders whose last attempt failed, or that cannot begin: how many, and the first of them."""
+
+    number: int
+    name: str
+    problem: str
+
+
+async def troubled(connection: AsyncConnection, project: str | None = None) -> Troubled | None:
+    """Give what does not get on; None where all does. Names that strangers chose do not count."""
+    own = (_columns.problem.is_not(None), _columns.reason != "visitor")
+    mine = own if project is None else (*own, _columns.project == project)
+    number = int(
+        (await connection.execute(select(func.count()).select_from(orders).where(*mine))).scalar_one()
+    )
+    if not number:
+        return None
+    first = select(_columns.name, _columns.problem).where(*mine).order_by(_columns.expires, _columns.name)
+    row = (await connection.execute(first.limit(1))).one()
+    return Troubled(number, row.name, row.problem)
+
+
 async def renewals(connection: AsyncConnection) -> int:
     return await _number(connection, "renewal")
 

@@ -34,6 +34,9 @@ def _troubles(status: Data) -> Iterator[str]:
         yield f"the database is lost, and this is what was known: {database.get('reason')}"
     for node in status.get("nodes") or ():
         yield from _troubles_of(node)
+    if troubled := (status.get("orders") or {}).get("troubled"):
+        more = f", and {troubled['number'] - 1} more: edgeward get orders" if troubled["number"] > 1 else ""
+        yield f"no new certificate for {troubled['name']}: {troubled['problem']}{more}"
     if problem := (status.get("redis") or {}).get("problem"):
         yield f"Redis is not filled, and nodes do without it: {problem}"
     yield from openresty.troubles(status.get("openresty") or {})

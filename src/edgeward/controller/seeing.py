@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,6 +85,7 @@ class Seeing:
             "nodes": [shown(self._registry, node, project) for node in self._registry],
             "objects": objects,
             "nowhere": self._nowhere(who),
+            "orders": await self._orders(project),
             "certificates": {
                 "total": held.get("total"),
                 "expired": held.get("expired"),
@@ -112,6 +114,15 @@ class Seeing:
             return self._state.revision, objects, self._held.get(project, {})
         self._held[project] = held
         return revision, objects, held
+
+    async def _orders(self, project: str | None) -> Mapping[str, Any]:
+        """Give what does not get on of orders; nothing while the database is lost."""
+        try:
+            async with self._database.reading() as connection:
+                found = await orders.troubled(connection, project)
+        except Unreachable:
+            found = None
+        return {"troubled": None if found is None else asdict(found)}
 
     def _shown_database(self) -> Mapping[str, Any]:
         lost = self._database.lost

@@ -329,16 +329,25 @@ async def test_an_order_says_why_its_issuer_has_no_account_until_it_has_one(here
     async def told():
         return await problem() == "no account at ca: the key is unknown"
 
+    async def troubled():
+        async with here.database.reading() as connection:
+            return await orders.troubled(connection), await orders.troubled(connection, "elsewhere")
+
     ca.no_account = Refused("the key is unknown")
     await declared(here, ["a.example"], issuer())
     async with planning(here, ca):
         await until(told)
+        assert await troubled() == (
+            orders.Troubled(1, "a.example", "no account at ca: the key is unknown"),
+            None,
+        )
         ca.no_account = None
         ca.trouble = lambda _job, _step: asyncio.Event()
         here.now += 61
         here.issuance.ordered.set()
         await until(lambda: ca.asked)
         assert await problem() is None
+        assert await troubled() == (None, None)
 
 
 async def test_our_own_authority_may_stand_behind_others(here, ca):
