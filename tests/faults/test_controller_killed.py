@@ -76,17 +76,16 @@ def kill_and_check(here: Controller, strace: str, nths: range) -> Ledger:
         pass
     ledger, node = Ledger(), Follower(identity(here))
     for nth in nths:
-        before = ledger.acknowledged, len(ledger.obtained)
         killed_under_load(
             here, killed_at(strace, SYNCS, nth, here.state_dir.parent / f"{nth}.strace"), ledger, node
         )
         check_all(here, ledger, node)
-        assert nth < 6 or (ledger.acknowledged > before[0] and len(ledger.obtained) > before[1]), "load"
+    assert max(nths) < 12 or (ledger.acknowledged and ledger.obtained), "load"
     return ledger
 
 
 def test_killed_at_an_exact_sync_it_keeps_what_it_acknowledged_and_nothing_by_halves(here, needs):
-    ledger = kill_and_check(here, needs("strace"), range(9, 10))
+    ledger = kill_and_check(here, needs("strace"), range(16, 17))
 
     _control(here.state_dir / "edgeward.db", ledger)
 
