@@ -9,15 +9,12 @@ import typer
 from edgeward.cli import show
 from edgeward.cli.client import segment
 from edgeward.cli.connect import Api, connect
-from edgeward.cli.options import StateDir
+from edgeward.cli.options import StateDir, group
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="The accounts that issuers have at ACME authorities.")
-    group.callback(no_args_is_help=True)(lambda: None)
-    group.command("list")(listed)
-    group.command("change-key")(change_key)
-    app.add_typer(group, name="accounts")
+    about = "The accounts that issuers have at ACME authorities."
+    group(app, "accounts", about, {"list": listed, "change-key": change_key})
 
 
 def listed(output: show.Output = show.Format.table, api: Api = None, state_dir: StateDir = None) -> None:

@@ -12,7 +12,7 @@ import typer
 from edgeward import actions
 from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
-from edgeward.cli.options import StateDir
+from edgeward.cli.options import StateDir, group
 from edgeward.errors import Invalid, Problem, Refused, Unavailable
 
 _LOG = Path("/var/log/edgeward-rootd")
@@ -24,12 +24,8 @@ Node = Annotated[str | None, typer.Option(help="A node, asked over the API; with
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="What rootd does as root: run, list, verify its audit log.", no_args_is_help=True
-    )
-    for name, command in (("run", run), ("list", listed), ("verify-log", verify_log)):
-        group.command(name)(command)
-    app.add_typer(group, name="action")
+    about = "What rootd does as root: run, list, verify its audit log."
+    group(app, "action", about, {"run": run, "list": listed, "verify-log": verify_log})
 
 
 def run(

@@ -11,22 +11,17 @@ import typer
 
 from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
-from edgeward.cli.options import StateDir, resolve_state_dir
+from edgeward.cli.options import StateDir, group, resolve_state_dir
 from edgeward.errors import Invalid
 
 _MOST_BYTES: Final = 256 * 1024
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Upload, revoke, withhold certificates; `edgeward get certificates` lists them.")
-    group.callback(no_args_is_help=True)(lambda: None)
-    for command in (upload, revoke, deactivate, activate, history, expire):
-        group.command()(command)
-    app.add_typer(group, name="certificates")
-    authority = typer.Typer(help="The local authority.")
-    authority.callback(no_args_is_help=True)(lambda: None)
-    authority.command("root")(root)
-    app.add_typer(authority, name="ca")
+    about = "Upload, revoke, withhold certificates; `edgeward get certificates` lists them."
+    commands = (upload, revoke, deactivate, activate, history, expire)
+    group(app, "certificates", about, {command.__name__: command for command in commands})
+    group(app, "ca", "The local authority.", {"root": root})
 
 
 def expire(

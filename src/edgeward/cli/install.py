@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from edgeward.cli import show
+from edgeward.cli.options import group
 from edgeward.errors import NotFound, Unavailable
 
 _PLACEHOLDER: Final = "/usr/bin/edgeward"
@@ -30,10 +31,7 @@ next, as root:
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Have Edgeward run by the host's service manager.", no_args_is_help=True)
-    group.callback()(lambda: None)
-    group.command("systemd")(systemd)
-    app.add_typer(group, name="install")
+    group(app, "install", "Have Edgeward run by the host's service manager.", {"systemd": systemd})
 
 
 def systemd(

@@ -10,18 +10,15 @@ import typer
 
 from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
-from edgeward.cli.options import StateDir
+from edgeward.cli.options import StateDir, group
 from edgeward.errors import Unavailable
 
 _LOOK_EVERY: Final = 0.5
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="The keys that private keys and secrets are sealed with in the database.")
-    group.callback(no_args_is_help=True)(lambda: None)
-    group.command("show")(shown)
-    group.command("rotate")(rotate)
-    app.add_typer(group, name="keys")
+    about = "The keys that private keys and secrets are sealed with in the database."
+    group(app, "keys", about, {"show": shown, "rotate": rotate})
 
 
 def shown(output: show.Output = show.Format.table, api: Api = None, state_dir: StateDir = None) -> None:

@@ -1,9 +1,10 @@
-"""Options that several commands share, and where they come from when nobody gives them."""
+"""What several commands share: options, where these come from unless given, and groups of commands."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,3 +23,12 @@ StateDir = Annotated[
 def resolve_state_dir(given: Path | None) -> Path:
     """Give the state directory as an absolute path, with the default where nobody named one."""
     return (given or default_state_dir()).absolute()
+
+
+def group(app: typer.Typer, name: str, about: str, commands: Mapping[str, Callable[..., Any]]) -> None:
+    """Add commands below a word; said alone, it shows them."""
+    found = typer.Typer(help=about)
+    found.callback(no_args_is_help=True)(lambda: None)  # which keeps the word where there is one command only
+    for word, command in commands.items():
+        found.command(word)(command)
+    app.add_typer(found, name=name)

@@ -9,15 +9,12 @@ import typer
 
 from edgeward.cli import nodes, show
 from edgeward.cli.connect import Api, connect
-from edgeward.cli.options import StateDir
+from edgeward.cli.options import StateDir, group
 from edgeward.errors import Invalid
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Make, list and revoke tokens.", no_args_is_help=True)
-    for name, command in (("create", create), ("list", listed), ("revoke", revoke)):
-        group.command(name)(command)
-    app.add_typer(group, name="token")
+    group(app, "token", "Make, list and revoke tokens.", {"create": create, "list": listed, "revoke": revoke})
 
 
 def create(

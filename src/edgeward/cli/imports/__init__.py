@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeward.cli.connect import Api
-from edgeward.cli.options import StateDir
+from edgeward.cli.options import StateDir, group
 
 Directory = Annotated[Path, typer.Argument(help="It is read, and nothing in it is changed.")]
 Apply = Annotated[
@@ -22,12 +22,8 @@ CaFile = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Take over certificates, accounts and names from other programs.")
-    group.callback(no_args_is_help=True)(lambda: None)
-    group.command("certbot")(from_certbot)
-    group.command("caddy")(from_caddy)
-    group.command("kong")(from_kong)
-    app.add_typer(group, name="import")
+    about = "Take over certificates, accounts and names from other programs."
+    group(app, "import", about, {"certbot": from_certbot, "caddy": from_caddy, "kong": from_kong})
 
 
 def from_certbot(
