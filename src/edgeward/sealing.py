@@ -141,13 +141,8 @@ class Seal:
             raise Invalid(f"{context}: the sealed record was changed") from error
 
 
-def load_or_create(path: Path) -> Seal:
-    """Give the seal under the key file (32 bytes, mode 0600), made on first use; safe against races."""
-    return Seal(key_of(path))
-
-
 def key_of(path: Path) -> bytes:
-    """Give the key of a file, made on first use."""
+    """Give the key of a file (32 bytes, mode 0600), made on first use; safe against races."""
     try:
         if not path.exists():
             _create(path)

@@ -19,7 +19,7 @@ from edgeward.node.following import Following
 from edgeward.node.last_good import LastGood
 from edgeward.node.link import Link
 from edgeward.node.state import State
-from edgeward.sealing import load_or_create
+from edgeward.sealing import Seal, key_of
 from tests.integration.controller_setup import Controller
 
 NODES, DOMAINS = 10, 300
@@ -31,7 +31,7 @@ class Node:
     def __init__(self, directory: Path, name: str) -> None:
         self.file = directory / name / "identity.json"
         self.name = name
-        self.copy = LastGood(directory / name / "copy.db", load_or_create(directory / "seal.key"))
+        self.copy = LastGood(directory / name / "copy.db", Seal(key_of(directory / "seal.key")))
         self.state = State()
         self.following = Following(self.copy, self.state, lambda _: None)
         self.caught_up = CatchingUp()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.errors import Invalid, Unavailable
-from edgeward.sealing import Seal, load_or_create
+from edgeward.sealing import Seal, key_of
 
 seal = Seal(bytes(32))
 
@@ -54,7 +54,7 @@ def test_another_key_is_named_as_the_reason():
 def test_the_key_is_made_once_for_its_owner_only(tmp_path):
     path = tmp_path / "state" / "seal.key"
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: load_or_create(path).key_id, range(16)))
+        made = list(pool.map(lambda _: Seal(key_of(path)).key_id, range(16)))
 
     assert len(set(made)) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -66,13 +66,13 @@ def test_a_key_of_the_wrong_size_is_refused(tmp_path):
     (tmp_path / "seal.key").write_bytes(b"short")
 
     with pytest.raises(Invalid, match="32 bytes"):
-        load_or_create(tmp_path / "seal.key")
+        key_of(tmp_path / "seal.key")
 
 
 def test_a_place_that_cannot_hold_a_key_is_said_so(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(Unavailable, match="file"):
-        load_or_create(tmp_path / "file" / "seal.key")
+        key_of(tmp_path / "file" / "seal.key")
     with pytest.raises(Unavailable):
-        load_or_create(tmp_path)
+        key_of(tmp_path)
