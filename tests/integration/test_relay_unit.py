@@ -16,8 +16,6 @@ from tests.integration.relay_rig import End, answering, dial, exactly, listener,
 from tests.ports import free_port
 
 SERVICE = units.UNITS / "edgeward-relay@.service"
-REFUSED_AND_NOT_MISSED = {"prlimit64"}
-"""What the filter answers with EPERM, and the C library does without."""
 
 
 @pytest.fixture(autouse=True)
@@ -59,20 +57,15 @@ def test_every_system_call_of_a_relay_is_one_that_its_unit_allows(
             dial(f"{state_dir}/status").close()
     used = units.used(trace)
     assert {"splice", "epoll_wait", "accept4"} <= used
-    assert used - units.allowed(SERVICE) - REFUSED_AND_NOT_MISSED == set()
+    assert used - units.allowed(SERVICE) - units.REFUSED_AND_NOT_MISSED == set()
 
 
 def test_a_relay_to_a_name_needs_no_memory_that_is_written_and_run(state_dir: Path) -> None:
     port, front = free_port(), free_port()
-    held = (
-        "import ctypes, sys; libc = ctypes.CDLL(None);"
-        "assert libc.prctl(65, 1, 0, 0, 0) == 0;"  # PR_SET_MDWE, as MemoryDenyWriteExecute=
-        "from edgeward.relay.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    )
     with name_server() as dns, answering(port, b"hello"):
         dns.put("backend.example", "A", 1, "127.0.0.1")
         to = ["--to", f"backend.example:{port}", "--listen", front, "--resolver", dns.address]
-        with running([sys.executable, "-c", held, *to]) as process:
+        with running([sys.executable, units.HELD, sys.executable, "-m", "edgeward.relay", *to]) as process:
             until(lambda: said(process, "relay started"), what="the relay")
             assert word_from(front, 5) == b"hello"
 

@@ -13,7 +13,6 @@ from edgeward import actions
 from tests.integration import units
 from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, readable_python
 from tests.integration.test_rootd_attacks import end_traced
-from tests.integration.test_units import REFUSED_AND_NOT_MISSED
 
 SERVICE = units.UNITS / "edgeward-rootd.service"
 RELAY = {"relay": "web", "address": "127.0.0.1", "port": 80, "resolver": "none"}
@@ -90,4 +89,4 @@ def test_actions_work_within_what_the_unit_allows(state_dir, needs, python) -> N
         end_traced(rootd)
     used = units.used(trace)
     assert {"execve", "setreuid", "kill", "unshare", "prctl"} <= used
-    assert used - units.allowed(SERVICE) - REFUSED_AND_NOT_MISSED == set()
+    assert used - units.allowed(SERVICE) - units.REFUSED_AND_NOT_MISSED == set()

@@ -19,8 +19,6 @@ from tests.ports import free_port
 
 PROGRAMS = {"controller": 1.5, "node": 1.6, "envoy": 1.6}
 _TRACED = {"controller": "edgeward.controller", "node": "edgeward.node", "envoy": "edgeward.launcher"}
-REFUSED_AND_NOT_MISSED = {"prlimit64"}
-"""What the filter answers with EPERM, and the C library does without."""
 ONLY_OF_ROOT = {"fchown"}
 """SQLite gives its files to the database's owner where root runs it; the units' user is not root."""
 _DECLARED = """version: 1
@@ -83,7 +81,7 @@ def test_all_of_it_works_within_what_the_units_allow(state_dir: Path, needs: Cal
         used = units.used(trace)
         assert {"execve", "openat"} <= used
         allowed = units.allowed(units.UNITS / f"edgeward-{name}.service")
-        assert used - allowed - REFUSED_AND_NOT_MISSED - ONLY_OF_ROOT == set(), name
+        assert used - allowed - units.REFUSED_AND_NOT_MISSED - ONLY_OF_ROOT == set(), name
 
 
 def _visit(port: int, name: str, root: Path) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 HELD = Path(__file__).parent / "held.py"
+REFUSED_AND_NOT_MISSED = {"prlimit64"}
+"""What the filters answer with EPERM, and the C library does without."""
 
 
 def exposure(service: Path) -> float:
