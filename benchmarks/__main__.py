@@ -116,7 +116,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything: under a minute, rough")
+    parser.add_argument("--quick", action="store_true", help="less of everything, rough")
     parser.add_argument("only", nargs="*", metavar="MEASUREMENT", help=f"some of: {', '.join(MEASUREMENTS)}")
     options = parser.parse_args()
     unheard = sorted(set(options.only) - set(MEASUREMENTS))
