@@ -372,3 +372,29 @@ root_log_heads = Table(
     Column("at", Float, nullable=False),
     Index("root_log_heads_by_time", "at"),
 )
+
+vpn_gateways = Table(
+    "vpn_gateways",
+    metadata,
+    # what nodes say of the daemons of their gateways, and which node is the active one of each
+    Column("gateway", _string(12), primary_key=True),
+    Column("node", _string(100), primary_key=True),
+    Column("phase", _string(20), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+vpn_connections = Table(
+    "vpn_connections",
+    metadata,
+    # what the node that has a connection said last of it; what nobody said anything of yet has no row
+    Column("connection", _string(36), primary_key=True),
+    Column("gateway", _string(12), nullable=False),
+    Column("node", _string(100), nullable=False),
+    Column("phase", _string(20), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("state", Text, nullable=False),  # JSON: vpn.driver.State
+    Column("at", Float, nullable=False),
+    Index("vpn_connections_by_gateway", "gateway"),
+)

@@ -106,15 +106,31 @@ class Run(Said):
     """The role, token and address that it is asked with."""
 
 
+class Gateways(Said):
+    """The gateways of tunnels that this node has (``vpn.desired.Gateway``), apart from revisions: secrets are
+    in clear, so that they stand nowhere but in the node's sealed copy.
+
+    The first one of a connection says ``whole``: others than these are no more. A message with ``more``
+    goes on in the next one, and both are taken in together.
+    """
+
+    type: Literal["gateways"] = "gateways"
+    put: tuple[dict[str, Any], ...] = ()
+    remove: tuple[str, ...] = ()
+    """Ids."""
+    whole: bool = False
+    more: bool = False
+
+
 class Unknown(Said):
     """A message of another version, to be passed over."""
 
     type: str
 
 
-Message = Annotated[Hello | ChangeMessage | Synced | Ping | Ask | Run, Field(discriminator="type")]
+Message = Annotated[Hello | ChangeMessage | Synced | Ping | Ask | Run | Gateways, Field(discriminator="type")]
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
-_TYPES: Final = frozenset({"hello", "change", "synced", "ping", "ask", "run"})
+_TYPES: Final = frozenset({"hello", "change", "synced", "ping", "ask", "run", "gateways"})
 
 
 def read(line: bytes) -> Message | Unknown:
@@ -172,6 +188,27 @@ class LogHead(Said):
 
     n: int
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class GatewayState(Said):
+    """How the daemon of one gateway does, and its connections (``vpn.driver.State``) by id."""
+
+    id: str
+    phase: str
+    """``starting``, ``running``, ``standby``, ``down``; ``reason`` says why it is down."""
+    since: float
+    reason: str = ""
+    connections: tuple[dict[str, Any], ...] = ()
+    whole: bool = True
+    """False: connections that are not among these do as before."""
+
+
+class Tunnels(Said):
+    """What a node says of its gateways: of those that changed, at once; of all of them when a feed begins."""
+
+    gateways: tuple[GatewayState, ...] = ()
+    whole: bool = False
+    """True: it has no others."""
 
 
 class Report(Said):

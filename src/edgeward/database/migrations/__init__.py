@@ -20,7 +20,7 @@ from edgeward.errors import Unavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-LATEST = "0003"
+LATEST = "0004"
 """The newest revision in ``versions/``: a database that is there needs no Alembic, which takes a third of
 a controller's start to import."""
 
