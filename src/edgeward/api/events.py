@@ -83,7 +83,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 async def events(
     cases: Cases,
     who: Reader,
-    types: Annotated[str | None, Query(max_length=100, description="change, node, openresty")] = None,
+    types: Annotated[str | None, Query(max_length=100, description="change, node, openresty, tunnel")] = None,
     project: Text = None,
     after: Annotated[int | None, Query(ge=0, lt=10**_LONGEST_ID, description="an event's id")] = None,
     last: Annotated[int, Query(ge=0, le=1000, description="begin with that many of the past")] = 0,
@@ -91,7 +91,7 @@ async def events(
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> EventStream:
     """Follow what happens: ``change`` events of revisions, ``node`` events of nodes, ``openresty`` events of
-    what keeps OpenResty gateways up to date.
+    what keeps OpenResty gateways up to date, ``tunnel`` events of connections that come up and go down.
 
     ``Last-Event-ID``, or ``after``, goes on behind an event, at any controller, without a gap; where that
     is too long ago, an event ``reset`` says so first, and who mirrors the state has to read it anew.

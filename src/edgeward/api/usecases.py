@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgeward.api.history import History
     from edgeward.api.keys import Keys
     from edgeward.api.orders import Orders
+    from edgeward.api.tunnels import Telling
 
 
 @dataclass(frozen=True)
@@ -193,3 +194,4 @@ class UseCases:
     challenges: Challenges
     keys: Keys
     accounts: Accounts
+    tunnels: Telling

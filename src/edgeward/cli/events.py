@@ -32,7 +32,9 @@ def events(
     follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on until interrupted.")] = False,
     since: Annotated[int | None, typer.Option(min=0, help="Those behind this id.")] = None,
     last: Annotated[int, typer.Option(min=0, max=1000, help="That many of the past.")] = 20,
-    types: Annotated[str | None, typer.Option(help="change, node, or both with a comma.")] = None,
+    types: Annotated[
+        str | None, typer.Option(help="change, node, openresty, tunnel; several with commas.")
+    ] = None,
     project: Annotated[str | None, typer.Option("--project", help="Of this project only.")] = None,
     output: show.Output = show.Format.table,
     api: Api = None,
@@ -101,6 +103,8 @@ def _sentence(kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
         return _of_node(data)
     if kind == "openresty":
         return _of_openresty(data)
+    if kind == "tunnel":
+        return _of_tunnel(data)
     return "?", f"{kind}: {json.dumps(data)}"
 
 
@@ -124,6 +128,12 @@ def _of_node(data: Mapping[str, Any]) -> tuple[str, str]:
         return "+", f"{name} refuses {data['object']} no more"
     good = {"connected": "+", "disconnected": "-"}
     return good.get(what, " "), f"{name} {what}"
+
+
+def _of_tunnel(data: Mapping[str, Any]) -> tuple[str, str]:
+    reason = f": {data['reason']}" if data.get("reason") else ""
+    sign = {"active": "+", "down": "-", "error": "-"}.get(data["phase"], " ")
+    return sign, f"tunnel {data['project']}/{data['name']} is {data['phase']} on node {data['node']}{reason}"
 
 
 def _of_openresty(data: Mapping[str, Any]) -> tuple[str, str]:

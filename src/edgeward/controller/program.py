@@ -26,6 +26,7 @@ from edgeward.api import explain as explain_routes
 from edgeward.api import history as history_routes
 from edgeward.api import keys as key_routes
 from edgeward.api import orders as order_routes
+from edgeward.api import tunnels as tunnel_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
 from edgeward.certificates import alarms, eager, orders, renew, tickets
@@ -37,7 +38,7 @@ from edgeward.certificates.permission import Permission
 from edgeward.certificates.planner import Planner
 from edgeward.certificates.preflight import Preflight
 from edgeward.certificates.webhook import Webhook
-from edgeward.controller import entry, starting, sweeping
+from edgeward.controller import entry, starting, sweeping, tunnel_figures
 from edgeward.controller.accounts import Accounts
 from edgeward.controller.actions import Actions
 from edgeward.controller.asking import Questions
@@ -65,6 +66,7 @@ from edgeward.controller.state import State
 from edgeward.controller.telling import Telling
 from edgeward.controller.tier import Tier
 from edgeward.controller.tokens import Tokens
+from edgeward.controller.tunnels import Tunnels
 from edgeward.controller.watching import WatchedFile
 from edgeward.database.engine import Database, open_database
 from edgeward.database.leases import Lease, Leases
@@ -169,6 +171,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     explainer = Explainer(database, state, questions.asked, clock)
     explainer.refusal = permission.refusal
     explainer.labels = lambda: {node.name: node.labels for node in registry}
+    tunnels = Tunnels(database, registry, clock)
+    seeing.tunnels = lambda metrics: tunnel_figures.tell(metrics, tunnels)
     nodes.ready = seeing.ready
     nodes.tier_keys = tier.keys
     seeing.redis = tier.shown
@@ -192,6 +196,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         challenges=Challenges(database, clock),
         keys=keys,
         accounts=Accounts(database, fulfiller, state.policy, clock),
+        tunnels=tunnels,
     )
     extra = (
         account_routes.router,
@@ -204,6 +209,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         event_routes.router,
         key_routes.router,
         order_routes.router,
+        tunnel_routes.router,
     )
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)

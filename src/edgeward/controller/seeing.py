@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -70,6 +70,8 @@ class Seeing:
         self.redis: Callable[[], Mapping[str, Any] | None] = lambda: None
         self.selecting: Callable[[], Sequence[tuple[Sequence[Key], Mapping[str, Sequence[str]]]]] = tuple
         """Give what says on which nodes it is served, together what says the same."""
+        self.tunnels: Callable[[Metrics], Awaitable[None]] = _no_tunnels
+        """Tells the figures of tunnels."""
         self.started = False
         """Set once everything that is declared was taken in and told."""
 
@@ -153,6 +155,7 @@ class Seeing:
         numbers("edgeward_certificates", "Stored certificates, by when they end", "ends", dict(held))
         self._node_figures()
         await self._order_figures()
+        await self.tunnels(self._metrics)
         openresty_figures.tell(self._metrics, self.openresty())
         number("edgeward_login_failures", "Refused log-ins since the start", self._access.failures)
         number("edgeward_obtaining", "Names being obtained or waiting for it", self._obtainer.waiting)
@@ -214,3 +217,7 @@ class Seeing:
         programs = record.get("programs") if isinstance(record, dict) else None
         sound = isinstance(programs, list) and all(isinstance(p, dict) for p in programs)
         return record if sound else None
+
+
+async def _no_tunnels(_metrics: Metrics) -> None:
+    return None

@@ -396,5 +396,6 @@ vpn_connections = Table(
     Column("since", Float, nullable=False),
     Column("state", Text, nullable=False),  # JSON: vpn.driver.State
     Column("at", Float, nullable=False),
+    Column("told", _string(20), nullable=False),  # the phase that the webhook was told; blank: none yet
     Index("vpn_connections_by_gateway", "gateway"),
 )

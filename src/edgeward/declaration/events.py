@@ -14,7 +14,7 @@ from edgeward.database import schema
 from edgeward.database.engine import Writing
 from edgeward.declaration.revisions import INSTALLATION, Author, Part
 
-TYPES: Final = ("change", "node", "openresty")
+TYPES: Final = ("change", "node", "openresty", "tunnel")
 KEEP_SECONDS: Final = 14 * 86400.0
 MOST_ROWS: Final = 100_000
 _ROWS_AT_ONCE: Final = 2000

@@ -31,6 +31,7 @@ REKEY          =  (401,    403, 403, 403, 403, 404, 403, 403, 403)  # that issue
 JOIN           =  (401,    403, 403, 403, 403, 403, 403, IN,  403)
 FOLLOW         =  (401,    403, 403, 403, 403, 403, 403, 403, IN)
 ACT            =  (401,    503, 503, 503, 503, 503, 503, 403, 403)  # no node is connected; its rootd decides
+NO_TUNNEL      =  (401,    404, 404, 404, 404, 404, 404, 403, 403)  # none of that name is declared
 FOLLOW_RUN     =  (401,    404, 404, 404, 404, 404, 404, 403, 403)
 # fmt: on
 
@@ -127,6 +128,9 @@ ROUTES = {
     ("GET", "/v1/actions/runs/{id}"): ("/v1/actions/runs/0123456789abcdef", None, FOLLOW_RUN),
     ("GET", "/v1/nodes/{name}/root-log"): ("/v1/nodes/n1/root-log", None, SURVEY),
     ("GET", "/v1/explain/{name}"): ("/v1/explain/shop.example", None, READ),
+    ("GET", "/v1/tunnels"): ("/v1/tunnels", None, READ),
+    ("GET", "/v1/vpn/{name}/status"): ("/v1/vpn/office/status", None, NO_TUNNEL),
+    ("POST", "/v1/nodes/{name}/tunnels"): ("/v1/nodes/n1/tunnels", {}, FOLLOW),
     ("GET", "/v1/accounts"): ("/v1/accounts", None, GOVERN),
     ("POST", "/v1/accounts/{issuer}/change-key"): ("/v1/accounts/i/change-key", None, REKEY),
     ("GET", "/v1/keys"): ("/v1/keys", None, GOVERN),

@@ -30,5 +30,6 @@ def upgrade() -> None:
         sa.Column("since", sa.Float(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("told", _string(20), nullable=False),
     )
     op.create_index("vpn_connections_by_gateway", "vpn_connections", ["gateway"])

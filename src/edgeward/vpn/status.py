@@ -1,0 +1,117 @@
+"""How a declared connection does: what its node said of it, or why nobody said anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edgeward.vpn.desired import Connection, Gateway
+from edgeward.vpn.driver import Keyed
+from edgeward.vpn.heard import STANDBY, Daemon, Held
+
+Phase = Literal["active", "connecting", "down", "disabled", "error", "waiting"]
+"""As drivers say it; ``waiting``: declared, and no node said anything of it yet."""
+WAITING: Final = "waiting"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A declared connection, and the gateway that carries it."""
+
+    gateway: Gateway
+    connection: Connection
+
+    @property
+    def project(self) -> str:
+        return self.connection.name.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.connection.name.partition("/")[2]
+
+
+@dataclass(frozen=True)
+class Status:
+    """``since`` is None where nobody knows. ``heard``: when its node said so, in Unix seconds.
+
+    ``fresh``: that node is there now. ``reason`` says why it is not up, ``remedy`` what to do.
+    """
+
+    phase: Phase
+    since: float | None = None
+    reason: str = ""
+    remedy: str = ""
+    node: str | None = None
+    heard: float | None = None
+    fresh: bool = False
+    peer_address: str = ""
+    algorithms: str = ""
+    reauthenticates_at: float | None = None
+    children: tuple[Keyed, ...] = ()
+    daemon: Daemon | None = None
+
+    @property
+    def up(self) -> bool:
+        return self.phase == "active" and self.fresh
+
+
+def sites(gateways: Iterable[Gateway]) -> Iterator[Site]:
+    for gateway in gateways:
+        for connection in gateway.connections:
+            yield Site(gateway, connection)
+
+
+def status(
+    site: Site, held: Held | None, daemons: Sequence[Daemon], connected: Callable[[str], bool]
+) -> Status:
+    """Join what is declared with what was heard. ``daemons`` are those of its gateway."""
+    if not site.connection.enabled:
+        return Status("disabled", reason="it is declared with enabled: false", remedy="set enabled: true")
+    if held is None:
+        return _unheard(daemons, connected)
+    said, fresh = held.state, connected(held.node)
+    daemon = next((one for one in daemons if one.node == held.node), None)
+    reason, remedy = said.reason, said.remedy
+    if not fresh:
+        reason = f"node {held.node} is not connected; the tunnel was {said.phase} when it was heard of last"
+        remedy = f"see that node {held.node} runs and reaches this controller: edgeward status"
+    elif daemon is not None and daemon.phase == "down" and said.phase != "active":
+        reason, remedy = _down(daemon)
+    return Status(
+        said.phase,
+        said.since,
+        reason,
+        remedy,
+        held.node,
+        held.at,
+        fresh,
+        said.peer_address or site.connection.peer_address,
+        said.algorithms,
+        said.reauthenticates_at,
+        said.children,
+        daemon,
+    )
+
+
+def _unheard(daemons: Sequence[Daemon], connected: Callable[[str], bool]) -> Status:
+    there = sorted((d for d in daemons if connected(d.node)), key=lambda d: d.phase == STANDBY)
+    if not there:
+        reason = "it waits for a node: none has said that it carries it"
+        remedy = "see with edgeward status that a node is connected which its nodes selector allows, as root"
+        return Status(WAITING, reason=reason, remedy=remedy)
+    daemon = there[0]
+    if daemon.phase == "down":
+        reason, remedy = _down(daemon)
+        return Status("down", daemon.since, reason, remedy, daemon.node, daemon.at, True, daemon=daemon)
+    reason = f"the daemon of its gateway is {daemon.phase} on node {daemon.node}"
+    remedy = "wait some seconds and ask again"
+    return Status(WAITING, daemon.since, reason, remedy, daemon.node, daemon.at, True, daemon=daemon)
+
+
+def _down(daemon: Daemon) -> tuple[str, str]:
+    why = f": {daemon.reason}" if daemon.reason else ""
+    return (
+        f"the daemon of its gateway is down on node {daemon.node}{why}",
+        f"the node starts it again by itself; if it stays down, look at the log of node {daemon.node}",
+    )

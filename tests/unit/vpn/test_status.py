@@ -1,0 +1,83 @@
+"""How a connection does is said of every declared one, with why it is not up and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeward.vpn.heard import Daemon, Held
+from edgeward.vpn.status import Site, sites, status
+from tests.unit.vpn.tunnels import GATEWAY, NOW, connection, gateway, state
+
+SITE = next(sites([gateway()]))
+RUNNING = Daemon(GATEWAY, "n1", "running", NOW, "", NOW)
+
+
+def held(phase="active", **more):
+    return Held(state(phase=phase, **more), GATEWAY, "n1", NOW + 5)
+
+
+def there(_node):
+    return True
+
+
+def away(_node):
+    return False
+
+
+def test_what_its_node_says_is_what_is_said_while_that_node_is_there():
+    found = status(SITE, held(algorithms="AES_GCM"), [RUNNING], there)
+
+    assert found.up and (found.phase, found.since, found.node, found.heard) == ("active", NOW, "n1", NOW + 5)
+    assert (found.reason, found.algorithms, found.daemon) == ("", "AES_GCM", RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("said", "daemons", "connected", "phase", "reason", "remedy"),
+    [
+        (None, [], there, "waiting", "none has said that it carries it", "edgeward status"),
+        (None, [RUNNING], away, "waiting", "waits for a node", "edgeward status"),
+        (None, [RUNNING], there, "waiting", "is running on node n1", "ask again"),
+        (
+            None,
+            [Daemon(GATEWAY, "n1", "down", NOW, "charon is not installed", NOW)],
+            there,
+            "down",
+            "down on node n1: charon is not installed",
+            "log of node n1",
+        ),
+        (
+            held("down"),
+            [Daemon(GATEWAY, "n1", "down", NOW, "it was killed", NOW)],
+            there,
+            "down",
+            "down on node n1: it was killed",
+            "log of node n1",
+        ),
+        (held(), [RUNNING], away, "active", "n1 is not connected; the tunnel was active", "node n1 runs"),
+        (
+            held("error", reason="pre-shared keys differ", remedy="write the same secret on both sides"),
+            [RUNNING],
+            there,
+            "error",
+            "pre-shared keys differ",
+            "the same secret",
+        ),
+    ],
+)
+def test_why_it_is_not_up_is_said_with_what_to_do(said, daemons, connected, phase, reason, remedy):
+    found = status(SITE, said, daemons, connected)
+
+    assert not found.up
+    assert found.phase == phase and reason in found.reason and remedy in found.remedy
+
+
+def test_what_is_disabled_is_said_to_be_whatever_was_heard():
+    off = Site(gateway(), connection(enabled=False))
+
+    assert status(off, held(), [RUNNING], there).phase == "disabled"
+
+
+def test_of_several_daemons_the_one_that_carries_is_told_of_before_one_that_stands_by():
+    standby = Daemon(GATEWAY, "n0", "standby", NOW, "", NOW)
+
+    assert status(SITE, None, [standby, RUNNING], there).node == "n1"
