@@ -19,6 +19,7 @@ from edgeward.gateway.model import Listen, OpenResty, Route, Service, TcpRoute
 from edgeward.gateway.resolve import permitted
 from edgeward.parsing import Value
 from edgeward.placement import disjoint, shown, where
+from edgeward.vpn.site import Site
 
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
@@ -53,9 +54,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("services", Service, references=(("backends", "*", "tls", "ca"),)),
         Kind("routes", Route),
         Kind("tcp_routes", TcpRoute),
+        Kind("vpn", Site, secrets=(("secret",),)),
     )
 }
 
+OF_TUNNELS: Final = frozenset({"vpn"})
+"""Kinds that gateways of tunnels are made of; nodes get those, and nothing of these."""
 MOST_OWN_CHAINS: Final = 1_000
 """Filter chains cost Envoy memory, on each address and each worker."""
 BUILT_IN_ISSUERS: Final = frozenset({"local", UPLOADED})
@@ -78,6 +82,8 @@ def reaching_host(value: Value) -> tuple[str, ...]:
     """
     if isinstance(value, Domain):
         return ("ask",) if value.ask is not None else ()
+    if isinstance(value, Site):
+        return value.of_host
     if not isinstance(value, Service):
         return ()
     fields = [
@@ -401,7 +407,7 @@ class World:
 
 def selector_of(value: Value | None) -> Mapping[str, Sequence[str]] | None:
     """Give what an object says of the nodes that have it."""
-    return value.nodes if isinstance(value, (Domain, Route, TcpRoute)) else None
+    return value.nodes if isinstance(value, (Domain, Route, TcpRoute, Site)) else None
 
 
 def _overlap(match: _Match, key: Key, other: Key) -> str:

@@ -31,6 +31,7 @@ _CHANGES: dict[str, Right] = {
     "services": Right.CHANGE,
     "routes": Right.CHANGE,
     "tcp_routes": Right.GOVERN,
+    "vpn": Right.CHANGE,
     "certificates": Right.CHANGE,
 }
 

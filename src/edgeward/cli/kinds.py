@@ -160,6 +160,19 @@ KINDS: Final[Sequence[Listed]] = (
         declared=True,
     ),
     Listed(
+        "vpn",
+        {
+            **_OBJECT,
+            "peer": _value("peer"),
+            "here": _value("local_networks"),
+            "there": _value("remote_networks"),
+            "enabled": _value("enabled", True),
+            "nodes": _selector,
+            **_SOURCE,
+        },
+        declared=True,
+    ),
+    Listed(
         "certificates",
         {
             **_OBJECT,

@@ -50,7 +50,7 @@ class Feed:
 
     def __init__(self, looks: Looks, labels: Mapping[str, str], since: int) -> None:
         self._looks = looks
-        self._labels = labels
+        self.labels = labels
         self._start = Start(Position(since), since)
         self._begun: int | None = None
         """The revision of which a part was sent."""
@@ -65,12 +65,12 @@ class Feed:
     async def round(self) -> Round:
         """Give what comes next, in one consistent view; raises Unavailable."""
         look = await self._looks.look(self._start)
-        name = self._labels[NAME]
-        if look.labels.get(name, {NAME: name}) != self._labels:
+        name = self.labels[NAME]
+        if look.labels.get(name, {NAME: name}) != self.labels:
             return Round((), (), self.revision, complete=False, relabelled=True)
         if self._bare is None:
             self._bare = look.current
-        seen = look.seen_by(self._labels)
+        seen = look.seen_by(self.labels)
         same = (seen, self._bare, self._begun)
         if same not in look.made:
             messages = tuple(_messages(look, seen, self._bare, self._begun, self.revision))

@@ -16,8 +16,8 @@ from edgeward.access import store as tokens
 from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import EVERY_PROJECT, Principal, Token
 from edgeward.access.tokens import mint
+from edgeward.controller import gateways, root_logs
 from edgeward.controller import registry as views
-from edgeward.controller import root_logs
 from edgeward.controller.feed import Feed, line
 from edgeward.controller.looking import Looks, labels_of, with_name
 from edgeward.controller.registry import Registry, Stream
@@ -67,6 +67,7 @@ class Nodes:
         self.urls: Callable[[], Sequence[str]] = tuple
         """Give the URLs of all controllers that are there."""
         self.ready: Callable[[], Awaitable[str | None]] = _always
+        self.gateways: gateways.Gateways | None = None
         self.tier_keys: Callable[[str], Awaitable[Sequence[bytes]]] = _no_keys
         """Gives a node the keys of the tier in Redis."""
         """Give None when ready, else the reason why not."""
@@ -256,6 +257,9 @@ class Nodes:
         try:
             yield line(hello, stream.protocol)
             synced = False
+            telling = None
+            if self.gateways is not None and stream.protocol >= PROTOCOL:
+                telling = gateways.Telling(self.gateways, feed.labels)
             while not stream.ended.is_set():
                 try:
                     if not await self._goes_on(who, stream):
@@ -274,6 +278,10 @@ class Nodes:
                 if found.complete and (found.messages or not synced):
                     synced = True
                     yield line(Synced(revision=found.revision))
+                if found.complete and telling is not None:
+                    stream.gateways.clear()
+                    for told in await telling.news():
+                        yield line(told)
                 while found.complete and (said := await _quiet(self._database, stream, feed.revision)):
                     if isinstance(said, Ping):
                         said = Ping(ready=await self._is_ready())
@@ -331,16 +339,19 @@ class Nodes:
 
 
 async def _quiet(database: Database, stream: Stream, revision: int) -> Value | None:
-    """Wait for a change or the end (None); give a question that comes before, or a ping after 2 s."""
+    """Wait for a change, other gateways or the end (None); give a question that comes before, or a ping after
+    2 s."""
     changed = asyncio.create_task(database.changed_since(revision, _PING))
     ended = asyncio.create_task(stream.ended.wait())
     asked = asyncio.create_task(stream.questions.get())
-    tasks: set[asyncio.Task[Any]] = {changed, ended, asked}
+    others = asyncio.create_task(stream.gateways.wait())
+    tasks: set[asyncio.Task[Any]] = {changed, ended, asked, others}
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if asked.done():
             return asked.result()
-        return Ping() if changed.done() and not changed.result() else None
+        quiet = changed.done() and not changed.result() and not others.done()
+        return Ping() if quiet else None
     finally:
         for task in tasks:
             task.cancel()

@@ -52,6 +52,7 @@ from edgeward.controller.events import Events
 from edgeward.controller.explaining import Explainer
 from edgeward.controller.files import write_secret
 from edgeward.controller.fleet import Controller, Fleet
+from edgeward.controller.gateways import Gateways
 from edgeward.controller.history import History
 from edgeward.controller.keys import Keys
 from edgeward.controller.looking import Looks
@@ -91,6 +92,7 @@ class Parts:
     access: Authenticator
     looks: Looks
     nodes: Nodes
+    gateways: Gateways
     fleet: Fleet
     questions: Questions
     leases: Leases
@@ -158,7 +160,9 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     leases = Leases(database, me.id, clock)
     keys = Keys(database, seal, wrapping, me.id, fleet.shown, clock)
     tier = Tier(database, state, seal, settings.redis, clock)
+    gateways = Gateways(state, registry, seal)
     nodes = Nodes(database, looks, registry, access, certified.roots, clock, fleet.note)
+    nodes.gateways = gateways
     file = None
     if settings.config is not None:
         file = WatchedFile(settings.config, settings.environment, declarations, clock)
@@ -224,6 +228,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         access=access,
         looks=looks,
         nodes=nodes,
+        gateways=gateways,
         fleet=fleet,
         questions=questions,
         leases=leases,
@@ -311,6 +316,7 @@ async def _serve(parts: Parts) -> None:
             parts.state.follow(parts.database),
             parts.events.tail.run(),
             parts.telling.run(),
+            parts.gateways.run(),
             parts.certified.run(lambda: _reopen(parts)),
             parts.openresty.run(parts.leases),
             _keep_open(parts),

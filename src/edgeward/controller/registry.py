@@ -26,6 +26,8 @@ class Stream:
         self.token_id = token_id
         self.questions: asyncio.Queue[Ask | Run] = asyncio.Queue(_MOST_QUESTIONS)
         self.ended = asyncio.Event()
+        self.gateways = asyncio.Event()
+        """Set when the node may have other gateways than before though nothing was declared."""
         self.protocol = 1
         self.checked = 0.0
         """When the token was last looked up, in Unix seconds."""

@@ -19,7 +19,7 @@ from edgeward.declaration.model import DEFAULT_PROJECT, Change, Key, Stored
 from edgeward.declaration.store import Followed, Position
 from edgeward.errors import EdgewardError, Problem
 from edgeward.gateway.model import Listen, OpenResty
-from edgeward.kinds import KINDS, Conflicting, World, selector_of
+from edgeward.kinds import KINDS, OF_TUNNELS, Conflicting, World, selector_of
 from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.placement import Where
@@ -55,6 +55,10 @@ class State:
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self.stored: dict[Key, Stored] = {}
+        self.tunnelled: dict[Key, Stored] = {}
+        """Those of them that gateways of tunnels are made of."""
+        self.tunnels_version = 0
+        """Grows whenever one of these changes."""
         self._world = World()
         self._position = Position(0)
         self._busy = asyncio.Lock()
@@ -156,9 +160,18 @@ class State:
             before = self.stored.pop(key, None) if stored is None else self.stored.get(key)
             if stored is not None:
                 self.stored[key] = stored
+            if key.kind in OF_TUNNELS:
+                self._take_tunnelled(key, stored)
             self._policy.replace(before and before.value, stored and stored.value)
         self._position = position
         self._changed()
+
+    def _take_tunnelled(self, key: Key, stored: Stored | None) -> None:
+        self.tunnels_version += 1
+        if stored is None:
+            self.tunnelled.pop(key, None)
+        else:
+            self.tunnelled[key] = stored
 
     def _outlook(self, changes: Sequence[Change], values: Values) -> Outlook:
         world = self._world

@@ -136,7 +136,7 @@ class Connection(Desired):
     initiator: bool = True
     """False: only the peer begins."""
     local_address: Address
-    """One of the gateway's outside."""
+    """One of the gateway's outside; ``0.0.0.0`` or ``::`` where it shares the host's: the node says which."""
     peer_address: str
     """An address, or a name to be followed (``vpn.example.com``)."""
     local_id: str

@@ -41,6 +41,13 @@ REPORT = Report(version="1", revision=0, received=0, envoy=EnvoyState(state="ser
 OWN, OTHER = make(["off.example"]), make(["in.example"])
 LISTEN = {"https": "127.0.0.1:8443"}
 SERVICE = {"backends": ["http://b.example"]}
+SITE = {
+    "peer": "198.51.100.9",
+    "local_networks": "10.1.0.0/24",
+    "remote_networks": "10.2.0.0/24",
+    "local_id": "@here.example",
+    "secret": "a pre-shared key",
+}
 ROUTES = {
     ("GET", "/healthz"): ("/healthz", None, OPEN),
     ("GET", "/readyz"): ("/readyz", None, OPEN),
@@ -164,6 +171,7 @@ for kind, there, name, value in (
     ("withheld", "off.example", "new.example", {}),
     ("services", "shop", "new", SERVICE),
     ("routes", "r", "new", {"hosts": ["new.example"], "service": "new"}),
+    ("vpn", "berlin", "new", SITE),
 ):
     ROUTES |= {
         ("GET", f"/v1/{kind}"): (f"/v1/{kind}", None, READ),
@@ -182,6 +190,7 @@ DECLARED = {
     "withheld": [{"name": "off.example"}],
     "services": [{"name": "shop", **SERVICE}, {"name": "raw", "backends": ["tcp://b.example:25"]}],
     "tcp_routes": [{"name": "t", "listen": ":8025", "service": "raw"}],
+    "vpn": [{"name": "berlin", **SITE}],
     "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop"}],
 }
 

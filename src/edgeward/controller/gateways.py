@@ -1,0 +1,195 @@
+"""Which gateways of tunnels each node has: made of what is declared, and told to the nodes that follow."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from edgeward.controller.registry import Registry
+from edgeward.controller.state import State
+from edgeward.declaration.feed import Gateways as Message
+from edgeward.errors import Invalid
+from edgeward.log import logger
+from edgeward.parsing import Value
+from edgeward.placement import NAME, Where, holds, where
+from edgeward.sealing import Seal
+from edgeward.vpn import translate
+from edgeward.vpn.desired import Gateway
+from edgeward.vpn.naming import Router
+from edgeward.vpn.translate import Drawn, Reveal
+
+_MESSAGE_BYTES: Final = 1 << 20
+_LOOK: Final = 0.5
+_log = logger("edgeward.controller.gateways")
+
+
+class Translation(NamedTuple):
+    """How gateways come of some kinds of objects; pure functions."""
+
+    grouped: Callable[[Iterable[Value]], Mapping[Router, Sequence[Any]]]
+    """Gives for each router the objects that its gateway is made of."""
+    drawn: Callable[[Router, Sequence[Any], Reveal], Drawn]
+
+
+TRANSLATIONS: Final[Sequence[Translation]] = (Translation(translate.grouped, translate.drawn),)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A gateway with what it was made of; ``mark`` tells whether it is another one than before."""
+
+    of: tuple[Value, ...]
+    gateway: Gateway
+    nodes: Where
+    mark: str
+    size: int
+
+
+class Gateways:
+    """Knows all gateways. One that cannot be made, because a secret does not open, stays as nodes have it."""
+
+    def __init__(self, state: State, registry: Registry, seal: Seal) -> None:
+        self._state = state
+        self._registry = registry
+        self._seal = seal
+        self._made: dict[str, Made] = {}
+        self._broken: set[str] = set()
+        self._seen = -1
+        self._busy = asyncio.Lock()
+        self._connected: dict[str, Mapping[str, str]] = {}
+        self.holder: Callable[[str, Sequence[str]], str | None] = _first
+        """Gives which of the nodes that may have a gateway (by its id) has it active."""
+
+    async def run(self) -> None:
+        """Have feeds look again when nodes come or go, until cancelled."""
+        while True:
+            connected = {n.name: n.labels for n in self._registry if self._registry.connected(n)}
+            if connected != self._connected:
+                self._connected = connected
+                if self._made:
+                    self.look_again()
+            await asyncio.sleep(_LOOK)
+
+    def look_again(self) -> None:
+        """Have all feeds look again: which nodes are the active ones may have changed."""
+        for node in self._registry:
+            if node.stream is not None:
+                node.stream.gateways.set()
+
+    async def find(self, gateway: str) -> Gateway | None:
+        """Give a gateway by its id, as it is declared."""
+        await self._refresh()
+        made = self._made.get(gateway)
+        return None if made is None else made.gateway
+
+    async def of(self, labels: Mapping[str, str]) -> tuple[dict[str, tuple[Made, bool]], frozenset[str]]:
+        """Give the gateways that a node of these labels has, by id, each with whether it is active there; and
+        the ids of those that cannot be made now.
+        """
+        await self._refresh()
+        candidates: dict[Where, list[str]] = {}
+        found = {}
+        for id_, made in self._made.items():
+            if holds(made.nodes, labels):
+                if made.nodes not in candidates:
+                    candidates[made.nodes] = self._candidates(made.nodes)
+                found[id_] = (made, self.holder(id_, candidates[made.nodes]) == labels[NAME])
+        return found, frozenset(self._broken)
+
+    def _candidates(self, place: Where) -> list[str]:
+        """Give the connected nodes that may have a gateway, by name."""
+        connected = self._registry.connected
+        return [n.name for n in self._registry if connected(n) and holds(place, n.labels)]
+
+    async def _refresh(self) -> None:
+        async with self._busy:
+            version = self._state.tunnels_version
+            if version != self._seen:
+                values = [stored.value for stored in self._state.tunnelled.values()]
+                self._made, self._broken = await asyncio.to_thread(self._make, values)
+                self._seen = version
+
+    def _make(self, values: Sequence[Value]) -> tuple[dict[str, Made], set[str]]:
+        made: dict[str, Made] = {}
+        broken: set[str] = set()
+        for translation in TRANSLATIONS:
+            for router, members in translation.grouped(values).items():
+                before = self._made.get(router.id)
+                if before is not None and _same(before.of, members):
+                    made[router.id] = before
+                    continue
+                try:
+                    drawn = translation.drawn(router, members, lambda sealed: sealed.reveal(self._seal))
+                except Invalid as error:
+                    _log.error("a gateway cannot be made", gateway=str(router), reason=str(error))
+                    broken.add(router.id)
+                    continue
+                made[router.id] = _marked(tuple(members), drawn)
+        return made, broken
+
+
+class Telling:
+    """What one feed told its node of gateways; ``news`` gives what is to be told now."""
+
+    def __init__(self, gateways: Gateways, labels: Mapping[str, str]) -> None:
+        self._gateways = gateways
+        self._labels = labels
+        self._told: dict[str, tuple[str, bool]] | None = None
+
+    async def news(self) -> Sequence[Message]:
+        found, broken = await self._gateways.of(self._labels)
+        whole = self._told is None and not broken
+        told = {} if self._told is None else self._told
+        wanted = {id_: (made.mark, active) for id_, (made, active) in found.items()}
+        put = [found[id_] for id_, mark in wanted.items() if told.get(id_) != mark]
+        gone = [id_ for id_ in told if id_ not in wanted and id_ not in broken]
+        self._told = {**{id_: told[id_] for id_ in told if id_ in broken}, **wanted}
+        if not (put or gone or whole):
+            return ()
+        return list(_messages(put, gone, whole))
+
+
+def _messages(put: Sequence[tuple[Made, bool]], gone: Sequence[str], whole: bool) -> Iterator[Message]:
+    parts = list(_parts(put)) or [[]]
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        yield Message(
+            put=tuple(_dumped(made.gateway, active) for made, active in part),
+            remove=tuple(gone) if last else (),
+            whole=whole and index == 0,
+            more=not last,
+        )
+
+
+def _parts(put: Sequence[tuple[Made, bool]]) -> Iterator[list[tuple[Made, bool]]]:
+    part: list[tuple[Made, bool]] = []
+    size = 0
+    for one in put:
+        if part and size + one[0].size > _MESSAGE_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += one[0].size
+    if part:
+        yield part
+
+
+def _dumped(gateway: Gateway, active: bool) -> dict[str, Any]:
+    return {**gateway.model_dump(mode="json"), "active": active}
+
+
+def _marked(of: tuple[Value, ...], drawn: Drawn) -> Made:
+    text = drawn.gateway.model_dump_json()
+    mark = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return Made(of, drawn.gateway, where(drawn.nodes), mark, len(text))
+
+
+def _same(one: Sequence[Value], other: Sequence[Value]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def _first(_gateway: str, nodes: Sequence[str]) -> str | None:
+    return nodes[0] if nodes else None

@@ -1,0 +1,120 @@
+"""Turns sites, as people declare them, into the gateways that nodes carry out; pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgeward.parsing import Value
+from edgeward.sealing import Sealed
+from edgeward.secret import Secret
+from edgeward.vpn import desired
+from edgeward.vpn.naming import Router, connection_id
+from edgeward.vpn.site import Outside, Site
+
+Reveal = Callable[[Sealed], Secret[str]]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A gateway, and which nodes may have it; ``nodes`` None: all."""
+
+    gateway: desired.Gateway
+    nodes: Mapping[str, Sequence[str]] | None = None
+
+
+def router_of(site: Site) -> Router:
+    return Router(site.project, "vpn", site.gateway)
+
+
+def grouped(values: Iterable[Value]) -> Mapping[Router, Sequence[Site]]:
+    """Give the sites of each router; what is none is passed over."""
+    found: defaultdict[Router, list[Site]] = defaultdict(list)
+    for value in values:
+        if isinstance(value, Site):
+            found[router_of(value)].append(value)
+    return found
+
+
+def drawn(router: Router, sites: Sequence[Site], reveal: Reveal) -> Drawn:
+    """Give the gateway of a router from its sites; raises Invalid where a secret does not open.
+
+    What is of the gateway and not of one connection is said by any of them.
+    """
+    sites = sorted(sites, key=lambda site: site.name)
+    said = next((site.outside for site in sites if site.outside is not None), Outside())
+    gateway = desired.Gateway(
+        id=router.id,
+        name=str(router),
+        driver=next((site.driver for site in sites if site.driver is not None), "strongswan"),
+        namespace=next((site.namespace for site in sites if site.namespace is not None), None),
+        outside=desired.Outside(addresses=said.address, next_hops=said.next_hop, bridge=said.bridge),
+        inside=_inside(sites),
+        connections=tuple(connection(site, said, reveal) for site in sites),
+    )
+    return Drawn(gateway, next((site.nodes for site in sites if site.nodes is not None), None))
+
+
+def connection(site: Site, outside: Outside, reveal: Reveal) -> desired.Connection:
+    """Give one connection of a gateway; raises Invalid where its secret does not open."""
+    here = local_address(site, outside)
+    assert site.secret is not None  # a site without is none
+    return desired.Connection(
+        id=connection_id(site.project, site.name),
+        name=f"{site.project}/{site.name}",
+        enabled=site.enabled,
+        initiator=site.initiator,
+        local_address=here,
+        peer_address=site.peer,
+        local_id=site.local_id or here,
+        peer_id=site.remote_id or site.peer,
+        local_networks=site.local_networks,
+        peer_networks=site.remote_networks,
+        mtu=site.mtu,
+        ike=site.knobs.desired_ike(),
+        ipsec=site.knobs.desired_ipsec(),
+        dpd=site.dpd.desired(),
+        auth=desired.Psk(secret=reveal(site.secret)),
+    )
+
+
+def local_address(site: Site, outside: Outside) -> str:
+    """Give the gateway's own address that a peer is spoken to from; ``0.0.0.0`` or ``::`` where it shares the
+    host's.
+    """
+    own = [str(ipaddress.ip_interface(text).ip) for text in outside.address]
+    try:
+        wanted = ipaddress.ip_address(site.peer).version
+    except ValueError:  # a name
+        return own[0] if own else "0.0.0.0"  # noqa: S104 - nothing is bound here
+    fitting = (text for text in own if ipaddress.ip_address(text).version == wanted)
+    return next(fitting, "::" if wanted == 6 else "0.0.0.0")  # noqa: S104 - nothing is bound here
+
+
+def _inside(sites: Sequence[Site]) -> tuple[desired.Inside, ...]:
+    found: dict[str, desired.Inside] = {}
+    for site in sites:
+        for one in site.inside:
+            at = one.address or _first(one.network)
+            if at is not None:
+                found[one.network] = desired.Inside(network=one.network, address=at, bridge=one.bridge)
+    said = [ipaddress.ip_network(network) for network in found]
+    for network in dict.fromkeys(network for site in sites for network in site.local_networks):
+        at = _first(network)
+        if at is not None and not any(_holds(one, network) for one in said):
+            found[network] = desired.Inside(network=network, address=at)
+    return tuple(found[network] for network in sorted(found))
+
+
+def _holds(one: ipaddress.IPv4Network | ipaddress.IPv6Network, network: str) -> bool:
+    return ipaddress.ip_network(network).overlaps(one)
+
+
+def _first(network: str) -> str | None:
+    """Give the first address of a network that a host may have; none of one that stands for everything."""
+    found = ipaddress.ip_network(network)
+    if found.prefixlen == 0:
+        return None
+    return str(found[0] if found.num_addresses <= 2 else found[1])
