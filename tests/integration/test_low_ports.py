@@ -48,8 +48,12 @@ class Up:
         found["launcher"] = found.pop("envoy")
         found["envoy"] = json.loads((self.place / "state/node/envoy.json").read_text())["pid"]
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        rootd = [pid for pid in map(int, children) if b"rootd" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        return found | {"up": self.process.pid} | ({"rootd": rootd[0]} if rootd else {})
+        keeper = [pid for pid in map(int, children) if b"keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return found | {"up": self.process.pid, "keeper": keeper[0]}
+
+    def rootd(self) -> dict[str, object]:
+        programs = json.loads((self.place / "state/up.json").read_text())["programs"]
+        return next(program for program in programs if program["name"] == "rootd")
 
 
 @pytest.fixture
@@ -85,12 +89,12 @@ def up(state_dir: Path) -> Iterator[Up]:
 
 def test_nothing_but_rootd_is_root_and_envoy_has_one_capability(up):
     pids = up.pids()
-    assert set(pids) == {"up", "controller", "node", "launcher", "envoy", "rootd"}
+    assert set(pids) == {"up", "controller", "node", "launcher", "envoy", "keeper", "rootd"}
     for name, pid in pids.items():
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         uids = {int(word) for line in lines if line.startswith("Uid:") for word in line.split()[1:]}
         held = capabilities.held(pid)
-        if name == "rootd":
+        if name in ("keeper", "rootd"):
             assert uids == {0}
             continue
         assert uids == {65534}, name
@@ -131,6 +135,13 @@ def test_nothing_but_rootd_is_root_and_envoy_has_one_capability(up):
     assert up.place.joinpath("state").stat().st_uid == 65534
     assert (up.place / "run" / "rootd.sock").is_socket()
 
+    os.kill(pids["rootd"], 9)
+    until(lambda: up.rootd()["restarts"] == 1 and up.rootd()["state"] == "ready", what="rootd is back")
+    assert up.rootd()["last_exit"] == "killed by SIGKILL"
+    os.kill(pids["keeper"], 9)
+    until(lambda: up.rootd()["state"] == "unkept", what="up says that nobody keeps rootd")
+
+    pids["rootd"] = up.rootd()["pid"]
     up.process.end()
     for pid in pids.values():
         until(lambda pid=pid: not is_alive(pid), what="all have ended")
@@ -171,6 +182,19 @@ def test_a_state_directory_of_somebody_else_and_a_user_who_is_not_there_are_told
     done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "useradd --system nobody-of-that-name" in done.stderr
+
+
+def test_a_refused_start_leaves_no_directory_behind(state_dir):
+    argv, env = command()
+    state_dir.chmod(0o755)
+    (state_dir / "edgeward.yaml").write_text(CONFIG)
+    (state_dir / "edgeward.yaml").chmod(0o600)  # root's own, and not for nobody
+    words = [*argv, "-c", str(state_dir / "edgeward.yaml"), "--state-dir", str(state_dir / "a" / "state")]
+    done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 2
+    assert "may not read" in done.stderr
+    assert not (state_dir / "a").exists()
 
 
 @pytest.mark.parametrize(

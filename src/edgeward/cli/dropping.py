@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import NoReturn
 import typer
 
 from edgeward import capabilities
+from edgeward.cli import beside
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 
@@ -27,11 +29,15 @@ def drop(user: str, config: Path, state: Path, envoy: Path | None) -> None:
     if os.geteuid() != 0 or user == "root":
         return
     found = _user(user)
-    _give(state, found)
-    _see_that_it_can(found, config, state, envoy)
-    _start_rootd(found)
+    made = _give(state, found)
+    try:
+        _see_that_it_can(found, config, state, envoy)
+    except Invalid:
+        for directory in made:
+            directory.rmdir()
+        raise
     environment = {**os.environ, "EDGEWARD_STATE_DIR": str(state), "HOME": found.pw_dir, "USER": user}
-    environment |= {"LOGNAME": user}
+    environment |= {"LOGNAME": user, **_start_rootd(found)}
     capabilities.become(found.pw_uid, found.pw_gid, os.getgrouplist(user, found.pw_gid))
     argv = [sys.executable, "-P", "-m", "edgeward.cli", *sys.argv[1:]]
     os.execve(argv[0], argv, environment)  # noqa: S606 - becomes itself, as another user
@@ -50,14 +56,19 @@ def _user(name: str) -> pwd.struct_passwd:
         ) from None
 
 
-def _give(state: Path, user: pwd.struct_passwd) -> None:
-    """Make the state directory the user's, where there is none yet or nothing is in it."""
+def _give(state: Path, user: pwd.struct_passwd) -> list[Path]:
+    """Make the state directory the user's, where there is none yet or nothing is in it.
+
+    Gives the directories that were made, the deepest first.
+    """
+    made = [directory for directory in (state, *state.parents) if not directory.exists()]
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         if state.stat().st_uid == 0 and not any(state.iterdir()):
             os.chown(state, user.pw_uid, user.pw_gid)
     except OSError as error:
         raise Invalid(f"{printable(str(state))}: {error.strerror}; name another --state-dir") from error
+    return made
 
 
 def _see_that_it_can(user: pwd.struct_passwd, config: Path, state: Path, envoy: Path | None) -> None:
@@ -114,16 +125,22 @@ def _passable(directory: Path) -> bool:
         return False
 
 
-def _start_rootd(user: pwd.struct_passwd) -> None:
-    """Start rootd, which ends with this process; where one runs already, another ends at once and says so."""
-    from edgeward.cli.up import rootd_command
+def _start_rootd(user: pwd.struct_passwd) -> dict[str, str]:
+    """Start rootd with its keeper, which end with this process; where one runs already, they end at once.
 
-    argv = [*rootd_command(), "--attached", "--user", user.pw_name]
+    Gives the variables by which this command, executed anew, knows of them.
+    """
+    from edgeward.cli.up import keeper_command, rootd_command
+
+    argv = [*keeper_command(), *rootd_command(), "--attached", "--user", user.pw_name]
     for option in _ROOTD_OPTIONS:
         value = os.environ.get(f"EDGEWARD_ROOTD_{option.upper()}")
         argv += [f"--{option}", value] if value else []
     environment = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TZ")}
-    reading, writing = os.pipe()
-    os.set_inheritable(writing, True)  # closed when this process ends, which may not signal root's any more
-    subprocess.Popen(argv, env=environment, stdin=reading, process_group=0)  # noqa: S603 - ours, no shell
-    os.close(reading)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # closed when this process ends, which may not signal root's any more
+    descriptor = ours.detach()
+    os.set_inheritable(descriptor, True)
+    with theirs:
+        keeper = subprocess.Popen(argv, env=environment, stdin=theirs.fileno(), process_group=0)  # noqa: S603
+    return beside.told(descriptor, keeper.pid)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeward import capabilities, log, notify
+from edgeward.cli.beside import Beside
 from edgeward.cli.notified import NotifySocket
 from edgeward.launcher import files
 from edgeward.launcher.backoff import Backoff
@@ -85,8 +86,9 @@ class _Kept:
 class Supervisor:
     """Runs programs, first to last, and ends them in the opposite order; ``run()`` gives the exit code."""
 
-    def __init__(self, programs: Sequence[Program], state_dir: Path) -> None:
+    def __init__(self, programs: Sequence[Program], state_dir: Path, beside: Beside | None = None) -> None:
         self._kept = [_Kept(program) for program in programs]
+        self._beside = beside
         self._record = state_dir / "up.json"
         self._socket_path = state_dir / "notify.sock"
         self._since = time.time()
@@ -112,6 +114,8 @@ class Supervisor:
         """Keep all programs running until ``end()``; 2 where one of them can never run, else 0."""
         heard = NotifySocket(self._socket_path)
         heard.listen(self._hear)
+        if self._beside is not None:
+            self._beside.listen(self._write)
         environment = _environment(self._socket_path)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -122,6 +126,8 @@ class Supervisor:
                 watching.cancel()
         finally:
             heard.close()
+            if self._beside is not None:
+                self._beside.close()
             self._write()
         return self._exit_code
 
@@ -245,11 +251,12 @@ class Supervisor:
         await asyncio.wait([task], timeout=5.0)
 
     def _write(self) -> None:
+        beside = [] if self._beside is None else [self._beside.record()]
         record = {
             "pid": os.getpid(),
             "since": self._since,
             "ready": self._was_ready,
-            "programs": [kept.record() for kept in self._kept],
+            "programs": [*(kept.record() for kept in self._kept), *beside],
         }
         try:
             files.write_json(self._record, record)

@@ -59,7 +59,7 @@ def up(
 ) -> None:
     """Run controller, node and Envoy on this host until SIGTERM or Ctrl-C; SIGHUP re-reads the file."""
     from edgeward import capabilities, log
-    from edgeward.cli import dropping, nodes, preflight
+    from edgeward.cli import beside, dropping, nodes, preflight
     from edgeward.cli.options import resolve_state_dir
     from edgeward.cli.supervisor import Supervisor
 
@@ -76,7 +76,7 @@ def up(
     preflight.check_addresses(listen, with_node=node)
     log.set_up("up", os.environ.get("EDGEWARD_LOG_LEVEL", "info").lower())
     programs = _programs(config.absolute(), state, binary, name, drain_seconds, labels)
-    code = asyncio.run(supervise(Supervisor(programs, state)))
+    code = asyncio.run(supervise(Supervisor(programs, state, beside.taken(os.environ))))
     os.close(lock)
     raise typer.Exit(code)
 
@@ -166,7 +166,16 @@ def _rootd(context: typer.Context) -> None:
 
 def rootd_command() -> tuple[str, ...]:
     """Give rootd's command; -I -S: no environment and no installed package adds to what it runs."""
-    return (sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "rootd" / "__main__.py"))
+    return _of_root("__main__.py")
+
+
+def keeper_command() -> tuple[str, ...]:
+    """Give the command of what starts rootd, again whenever it dies; rootd's own command follows it."""
+    return _of_root("keeper/__main__.py")
+
+
+def _of_root(path: str) -> tuple[str, ...]:
+    return (sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "rootd" / path))
 
 
 def _module(module: str) -> tuple[str, ...]:

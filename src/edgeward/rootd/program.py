@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import fcntl
 import os
-import pwd
 import resource
 import signal
 import socket
@@ -18,7 +17,7 @@ from pathlib import Path
 from edgeward.rootd import trusted
 from edgeward.rootd.audit import AuditLog
 from edgeward.rootd.serving import Server
-from edgeward.rootd.table import builtin
+from edgeward.rootd.table import builtin, people
 from edgeward.rootd.table.reading import Table
 
 SOCKET = "/run/edgeward-rootd/rootd.sock"
@@ -31,12 +30,12 @@ def main() -> int:
     os.umask(0o077)
     try:
         trusted.directory(Path(__file__).resolve().parent)  # code that others can write is theirs, not root's
-        faces = [_uid(name) for name in given.user]
+        faces = [people.uid(name) for name in given.user]
         _limit()
         table = builtin.table(given.actions, given.socket.parent, faces, given.relay_user)
         log = AuditLog(given.log)
         server = Server(listening(given.socket)[0], table, log)
-    except (trusted.Untrusted, KeyError, OSError) as error:
+    except (trusted.Untrusted, people.Unknown, OSError) as error:
         print(f"edgeward rootd: {error}", file=sys.stderr)  # noqa: T201 - for who started it
         return 2
     asyncio.run(_serve(server, table, given.attached))
@@ -64,10 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--relay-user", default=builtin.RELAY_USER, help="whom relays run as")
     parser.add_argument("--user", action="append", default=[], help=users)
     return parser
-
-
-def _uid(name: str) -> int:
-    return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
 
 
 def _limit() -> None:

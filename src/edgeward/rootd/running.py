@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import signal
 import subprocess
 import time
@@ -13,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from edgeward.rootd import trusted
+from edgeward.rootd.table import people
 from edgeward.rootd.table.actions import Action
 
 MOST_CHILDREN = 64
@@ -67,7 +67,7 @@ class Running:
         self.children += 1
         try:
             return await _ran(action, argv)
-        except (trusted.Untrusted, KeyError, OSError, ValueError) as error:  # KeyError: no such user
+        except (trusted.Untrusted, people.Unknown, OSError, ValueError) as error:
             return {"outcome": "failed", "reason": f"{action.name} cannot be run: {error}"}
         finally:
             self.children -= 1
@@ -75,7 +75,7 @@ class Running:
 
 async def _ran(action: Action, argv: tuple[str, ...]) -> dict[str, Any]:
     trusted.program(argv[0])
-    user = pwd.getpwnam(action.run_as) if action.run_as else None
+    user = people.user(action.run_as) if action.run_as else None
     began, loop, output = time.monotonic(), asyncio.get_running_loop(), bytearray()
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(reading, False)

@@ -22,10 +22,10 @@ def directory(path: Path) -> int:
     if not path.is_absolute() or ".." in path.parts:
         raise Untrusted(f"{path}: write the whole path, from / on and without ..")
     parts = path.parts[1:]
-    found = _step("/", None, path, last=not parts)
+    found = _step("/", None, path, Path("/"))
     for index, part in enumerate(parts):
         try:
-            following = _step(part, found, path, last=index == len(parts) - 1)
+            following = _step(part, found, path, Path("/", *parts[: index + 1]))
         finally:
             os.close(found)
         found = following
@@ -79,17 +79,18 @@ def check(found: os.stat_result, shown: str, kind: int, sticky: bool = False) ->
     if found.st_uid not in (0, os.geteuid()):
         raise Untrusted(f"{shown} belongs to uid {found.st_uid}; chown root it")
     if found.st_mode & 0o022 and not (sticky and found.st_mode & stat.S_ISVTX):
-        raise Untrusted(f"{shown} can be written by others; chmod go-w it")
+        raise Untrusted(f"{shown} can be written by others; chmod go-w it, or name another place")
 
 
-def _step(part: str, within: int | None, whole: Path, *, last: bool) -> int:
-    way = os.O_RDONLY if last else os.O_PATH
+def _step(part: str, within: int | None, whole: Path, here: Path) -> int:
+    way = os.O_RDONLY if here == whole else os.O_PATH
     try:
         found = os.open(part, way | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
     except OSError as error:
         raise Untrusted(f"{whole}: {part}: {error.strerror}; it is to be a directory, and no link") from error
     try:
-        check(os.fstat(found), f"{whole}: the directory {part}", stat.S_IFDIR, sticky=not last)
+        shown = f"{whole}: {here}" if here != whole else str(whole)
+        check(os.fstat(found), shown, stat.S_IFDIR, sticky=here != whole)
     except Untrusted:
         os.close(found)
         raise

@@ -55,7 +55,9 @@ def test_a_file_that_others_come_to_be_able_to_write_is_used_no_longer(place, mo
     found.refresh()
 
     assert not found.actions
-    assert found.refused == {str(place / "one.toml"): "can be written by others; chmod go-w it"}
+    assert found.refused == {
+        str(place / "one.toml"): "can be written by others; chmod go-w it, or name another place"
+    }
 
 
 def test_what_is_a_link_or_not_there_is_said_in_these_words(place):
