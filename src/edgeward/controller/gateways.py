@@ -79,11 +79,11 @@ class Gateways:
             if node.stream is not None:
                 node.stream.gateways.set()
 
-    async def find(self, gateway: str) -> Gateway | None:
-        """Give a gateway by its id, as it is declared."""
-        await self._refresh()
-        made = self._made.get(gateway)
-        return None if made is None else made.gateway
+    def now(self) -> list[Gateway]:
+        """Give all gateways as they are declared now."""
+        if self._state.tunnels_version != self._seen:
+            self._take(self._state.tunnels_version, *self._make(self._values()))
+        return [made.gateway for made in self._made.values()]
 
     async def of(self, labels: Mapping[str, str]) -> tuple[dict[str, tuple[Made, bool]], frozenset[str]]:
         """Give the gateways that a node of these labels has, by id, each with whether it is active there; and
@@ -108,9 +108,14 @@ class Gateways:
         async with self._busy:
             version = self._state.tunnels_version
             if version != self._seen:
-                values = [stored.value for stored in self._state.tunnelled.values()]
-                self._made, self._broken = await asyncio.to_thread(self._make, values)
-                self._seen = version
+                self._take(version, *await asyncio.to_thread(self._make, self._values()))
+
+    def _values(self) -> list[Value]:
+        return [stored.value for stored in self._state.tunnelled.values()]
+
+    def _take(self, version: int, made: dict[str, Made], broken: set[str]) -> None:
+        if version > self._seen:
+            self._made, self._broken, self._seen = made, broken, version
 
     def _make(self, values: Sequence[Value]) -> tuple[dict[str, Made], set[str]]:
         made: dict[str, Made] = {}

@@ -176,6 +176,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     explainer.refusal = permission.refusal
     explainer.labels = lambda: {node.name: node.labels for node in registry}
     tunnels = Tunnels(database, registry, clock)
+    tunnels.gateways = gateways.now
     seeing.tunnels = lambda metrics: tunnel_figures.tell(metrics, tunnels)
     nodes.ready = seeing.ready
     nodes.tier_keys = tier.keys

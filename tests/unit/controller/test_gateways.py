@@ -175,3 +175,13 @@ async def test_who_has_none_is_told_that_there_are_none(here):
         node = await following.node("n1")
         await until(lambda: any(isinstance(m, Gateways) for m in node.messages))
     assert [m.whole for m in node.messages if isinstance(m, Gateways)] == [True]
+
+
+async def test_a_connection_can_be_asked_for_as_soon_as_it_is_declared(here):
+    boss = await here.token("boss", "admin")
+    await here.apply(boss, vpn=[BERLIN])
+    answer = await here.http.get("/v1/vpn/berlin/status", headers=boss)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["name"] == "berlin"
+    assert BERLIN["secret"] not in answer.text
+    assert (await here.http.get("/v1/vpn/paris/status", headers=boss)).status_code == 404
