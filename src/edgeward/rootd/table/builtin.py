@@ -15,6 +15,7 @@ from edgeward.rootd.table.placeholders import Type, Wrong, type_of
 from edgeward.rootd.table.reading import Table
 
 RELAY_USER = "edgeward-relay"
+VPN_USER = "edgeward-vpn"
 _HANDS = str(Path(__file__).resolve().with_name("hands.py"))
 _PYTHON = os.path.realpath(sys.executable)
 _SECONDS = 20.0
@@ -26,12 +27,14 @@ class _Value(NamedTuple):
     type: Type
 
 
-def table(path: Path, place: Path, faces: Sequence[int], relay_user: str) -> Table:
+def table(path: Path, place: Path, faces: Sequence[int], relay_user: str, vpn_user: str) -> Table:
     """Give the table of these and of the operators' actions at a path."""
-    return Table(path, actions(place, faces, relay_user), frozenset(faces))
+    return Table(path, actions(place, faces, relay_user, vpn_user), frozenset(faces))
 
 
-def actions(place: Path, faces: Sequence[int], relay_user: str = RELAY_USER) -> Mapping[str, Action]:
+def actions(
+    place: Path, faces: Sequence[int], relay_user: str = RELAY_USER, vpn_user: str = VPN_USER
+) -> Mapping[str, Action]:
     """Give them by name. ``place``: where their records are; ``faces``: who may ask, Envoy's user first."""
     allowed = Allowed(uids=frozenset(faces))
 
@@ -45,12 +48,15 @@ def actions(place: Path, faces: Sequence[int], relay_user: str = RELAY_USER) -> 
 
     namespace, relay = {"namespace": _ID}, {"namespace": _ID, "relay": _ID}
     target = {"address": _HOST, "port": _PORT, "resolver": _RESOLVER}
+    to_run, daemon = (vpn_user, str(_group(faces))), namespace | {"level": _LEVEL}
     to_start = (sys.executable, relay_user, str(_group(faces)))
     found = (
         made("create-namespace", "Make a network namespace, its loopback up", namespace),
         made("remove-namespace", "End a network namespace of ours and its relays", namespace),
         made("start-relay", "Carry streams to an address inside a namespace", relay | target, to_start),
         made("stop-relay", "End a relay", relay),
+        made("start-charon", "Have strongSwan's daemon run in a namespace", daemon, to_run),
+        made("stop-daemon", "End the IKE daemon of a namespace", namespace),
         made(
             "apply-nft",
             "Have these rules, and no others, in our table of a namespace",
@@ -92,6 +98,7 @@ def _resolver(value: str | int) -> str:
 
 _ID = _value({"pattern": "[a-z0-9][a-z0-9-]{0,31}"})
 _PORT = _value({"integer": [1, 65535]})
+_LEVEL = _value({"integer": [0, 4]})
 _LOW_PORT = _value({"integer": [1, 1023]})
 _TRANSPORT = _value({"enum": ["tcp", "udp"]})
 _ADDRESS = _value({"ip": True})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,22 @@ from typing import NoReturn
 from edgeward.rootd import trusted
 
 _END_SECONDS = 3.0
+
+
+class NotStarted(Exception):
+    """The message says why, and what to do."""
+
+
+def user(name: str, purpose: str) -> pwd.struct_passwd:
+    """Give whom something runs as; raises NotStarted. ``purpose`` as in ``rootd --relay-user``."""
+    try:
+        found = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except KeyError as error:
+        option = f"make it, or say rootd --{purpose}-user"
+        raise NotStarted(f"there is no user {name} for the {purpose}; {option}") from error
+    if found.pw_uid == 0:
+        raise NotStarted(f"the {purpose} is not to be root; say another rootd --{purpose}-user")
+    return found
 
 
 def locked(place: Path) -> int:

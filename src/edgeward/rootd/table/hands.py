@@ -11,7 +11,7 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from edgeward.rootd import trusted
-from edgeward.rootd.table import daemons, filters, namespaces, relays
+from edgeward.rootd.table import charon, daemons, filters, namespaces, relays, tunnels
 
 
 def _create(_: Path, found: int, name: str) -> str:
@@ -20,6 +20,7 @@ def _create(_: Path, found: int, name: str) -> str:
 
 def _remove(place: Path, found: int, name: str) -> str:
     relays.stop_all(place, name)
+    tunnels.stop(place, found, name)
     return namespaces.remove(found, name)
 
 
@@ -34,12 +35,14 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "start-relay": relays.start,
     "stop-relay": relays.stop,
     "apply-nft": _apply_nft,
+    "start-charon": charon.start,
+    "stop-daemon": tunnels.stop,
 }
 
 
 _FAILURES = (
     OSError, subprocess.TimeoutExpired, trusted.Untrusted,
-    filters.NotApplied, namespaces.Missing, relays.NotStarted,
+    filters.NotApplied, namespaces.Missing, daemons.NotStarted,
 )  # fmt: skip
 
 

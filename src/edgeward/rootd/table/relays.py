@@ -9,21 +9,17 @@ import os
 import pwd
 import select
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from edgeward.rootd import trusted
-from edgeward.rootd.table import daemons, kernel, namespaces
+from edgeward.rootd.table import daemons, kernel, namespaces, sockets
 
 _BACKLOG: Final = 4096
 _READY_SECONDS: Final = 8.0
-
-
-class NotStarted(Exception):
-    """The message says why, and what to do."""
 
 
 def start(
@@ -40,17 +36,19 @@ def start(
         daemons.end(records, name)  # we were killed before anybody could come to it
     argv = (python, "-I", "-m", "edgeward.relay", *_told_by_values(address, port, resolver))
     os.close(trusted.directory(Path(python).parent))
-    who = _user(user)
-    with _bound(records, f"{name}.new", socket.SOCK_STREAM, int(group), 0o117) as listener:
+    who = daemons.user(user, "relay")
+    with sockets.bound(records, f"{name}.new", socket.SOCK_STREAM, int(group), 0o117) as listener:
         listener.listen(_BACKLOG)
-        with _bound(records, f"{name}.notify", socket.SOCK_DGRAM, 0, 0o111) as manager:
+        with sockets.bound(records, f"{name}.notify", socket.SOCK_DGRAM, 0, 0o111) as manager:
             environment = partial(_environment, place / "relays" / namespace / f"{name}.notify")
             prepare = partial(_prepare, found, namespace, who)
             pidfd = daemons.begin(records, name, argv, environment, prepare, [listener.fileno()])
             if not _ready(pidfd, manager):
                 daemons.end(records, name)
                 words = " ".join(argv[4:])
-                raise NotStarted(f"the relay did not come up; see what it says: edgeward relay {words}")
+                raise daemons.NotStarted(
+                    f"the relay did not come up; see what it says: edgeward relay {words}"
+                )
         os.rename(f"{name}.new", f"{name}.sock", src_dir_fd=records, dst_dir_fd=records)
     return f"{name} is started"
 
@@ -75,7 +73,7 @@ def _told_by_values(address: str, port: str, resolver: str) -> tuple[str, ...]:
     if resolver != "none":
         return ("--to", target, "--resolver", resolver)
     if not address.replace(".", "").isdecimal() and ":" not in address:
-        raise NotStarted(f"resolver: give the DNS server that knows {address} inside the namespace")
+        raise daemons.NotStarted(f"resolver: give the DNS server that knows {address} inside the namespace")
     return ("--to", target)
 
 
@@ -90,16 +88,6 @@ def _records(place: Path, namespace: str) -> int:
     return trusted.made(place / "relays" / namespace)
 
 
-def _user(name: str) -> pwd.struct_passwd:
-    try:
-        found = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-    except KeyError as error:
-        raise NotStarted(f"there is no user {name} for relays; make it, or say rootd --relay-user") from error
-    if found.pw_uid == 0:
-        raise NotStarted("a relay is not to be root; say another rootd --relay-user")
-    return found
-
-
 def _prepare(found: int, namespace: str, who: pwd.struct_passwd) -> None:
     namespaces.enter(found, namespace)
     kernel.become_powerless(who.pw_uid, who.pw_gid)
@@ -107,27 +95,6 @@ def _prepare(found: int, namespace: str, who: pwd.struct_passwd) -> None:
 
 def _environment(notified: Path) -> Mapping[str, str]:
     return {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()), "NOTIFY_SOCKET": str(notified)}
-
-
-@contextmanager
-def _bound(within: int, name: str, kind: int, group: int, mask: int) -> Iterator[socket.socket]:
-    """Bind a Unix socket of root's and that group's; its name goes at the end, unless it has another then."""
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=within)
-    made = socket.socket(socket.AF_UNIX, kind)
-    before = os.umask(mask)
-    os.setegid(group)  # a file's group is its maker's; changing it afterwards would take CHOWN
-    try:
-        made.bind(f"/proc/self/fd/{within}/{name}")
-    finally:
-        os.setegid(0)
-        os.umask(before)
-    try:
-        yield made
-    finally:
-        made.close()
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=within)
 
 
 def _ready(pidfd: int, manager: socket.socket) -> bool:

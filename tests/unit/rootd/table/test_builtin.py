@@ -17,7 +17,7 @@ PLACE = Path("/run/edgeward-rootd")
 ACTIONS = actions(PLACE, [500, 501])
 RIGHT = {
     "namespace": "office", "relay": "web", "address": "192.0.2.1", "port": 80, "resolver": "none",
-    "transport": "tcp", "rules": "drop 10.0.0.0/8 10.1.0.0/16",
+    "level": 1, "transport": "tcp", "rules": "drop 10.0.0.0/8 10.1.0.0/16",
 }  # fmt: skip
 PLAIN = re.compile(r"[a-z0-9][a-z0-9.:-]*|::[0-9a-f:.]*")
 RULES = re.compile(r"((accept|drop|snat-exempt) [0-9a-f.:]+/[0-9]+ [0-9a-f.:]+/[0-9]+(;(?!$)|$))*")
