@@ -72,9 +72,12 @@ def _table(model: type[Value]) -> str:
 
 def _meanings(model: type[Value]) -> dict[str, str]:
     """Give the text below each field. Read here: pydantic would read it at each start of each program."""
+    found = {}
+    for parent in model.__bases__:
+        if issubclass(parent, Value) and parent is not Value:
+            found |= _meanings(parent)
     tree = ast.parse(inspect.getsource(model))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    found = {}
     for field, below in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
             text = below.value

@@ -19,6 +19,12 @@ from edgeward.gateway.model import Listen, OpenResty, Route, Service, TcpRoute
 from edgeward.gateway.resolve import permitted
 from edgeward.parsing import Value
 from edgeward.placement import disjoint, shown, where
+from edgeward.vpn.openstack import holding
+from edgeward.vpn.openstack import identity as openstack
+from edgeward.vpn.openstack.networks import Network, Router, Subnet
+from edgeward.vpn.openstack.policies import IkePolicy, IpsecPolicy
+from edgeward.vpn.openstack.services import EndpointGroup, SiteConnection, VpnService
+from edgeward.vpn.openstack.view import Ref
 from edgeward.vpn.site import Site
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -55,10 +61,18 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("routes", Route),
         Kind("tcp_routes", TcpRoute),
         Kind("vpn", Site, secrets=(("secret",),)),
+        Kind("networks", Network),
+        Kind("subnets", Subnet),
+        Kind("routers", Router),
+        Kind("ikepolicies", IkePolicy),
+        Kind("ipsecpolicies", IpsecPolicy),
+        Kind("vpnservices", VpnService),
+        Kind("endpoint_groups", EndpointGroup),
+        Kind("ipsec_site_connections", SiteConnection, secrets=(("psk",),)),
     )
 }
 
-OF_TUNNELS: Final = frozenset({"vpn"})
+OF_TUNNELS: Final = frozenset({"vpn", *openstack.KINDS})
 """Kinds that gateways of tunnels are made of; nodes get those, and nothing of these."""
 MOST_OWN_CHAINS: Final = 1_000
 """Filter chains cost Envoy memory, on each address and each worker."""
@@ -84,6 +98,10 @@ def reaching_host(value: Value) -> tuple[str, ...]:
         return ("ask",) if value.ask is not None else ()
     if isinstance(value, Site):
         return value.of_host
+    if isinstance(value, Network):
+        return tuple(name for name in ("external", "bridge") if getattr(value, name))
+    if isinstance(value, Router):
+        return ("namespace",) if value.namespace is not None else ()
     if not isinstance(value, Service):
         return ()
     fields = [
@@ -124,6 +142,7 @@ class World:
         self._hosted = _Index()  # routes by host, and by the wildcard over it
         self._matches = _Index()  # routes by host, path, methods and headers
         self._selecting = _Index()  # domains and routes that say on which nodes
+        self._openstack = _Index()  # OpenStack's objects: by kind, by id, and by whom they mean
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -158,6 +177,9 @@ class World:
             return list(self._of_listen(key, value))
         if isinstance(value, TcpRoute):
             return list(self._of_tcp_route(key, value))
+        if key.kind in openstack.KINDS and value is not None:
+            found = holding.problems(self, key, value)
+            return [Problem(field, message, object=str(key)) for field, message in found]
         if isinstance(value, Withheld) and not self._covered(value.name, key.project):
             message = f"no domain of project {key.project} covers '{value.name}'; declare it under domains"
             return [Problem("name", message, object=str(key))]
@@ -166,6 +188,8 @@ class World:
     def touched_by(self, key: Key, *values: Value | None) -> set[Key]:
         """Give the other objects for which a change of ``key`` may matter; ``values``: before and after."""
         touched: set[Key] = set()
+        if key.kind in openstack.KINDS:
+            touched.update(Key(*ref) for ref in holding.touched(self, key))
         for value in values:
             if isinstance(value, Domain) and value.name == CATCH_ALL:
                 touched.update(k for k in self._objects if k.kind in ("listen", "routes", "withheld"))
@@ -220,7 +244,32 @@ class World:
         """Give the routes that lead to a service."""
         return self._users[project, service]
 
+    # --- OpenStack's objects, see vpn/openstack/view.py -----------------------------------------
+
+    def declared(self, ref: Ref) -> Value | None:
+        """Give an object."""
+        return self._objects.get(Key(*ref))
+
+    def meaning(self, ref: Ref) -> Collection[Ref]:
+        """Give the objects that name this one in any of their fields."""
+        return [key for place in holding.meanings(ref) for key in self._openstack[place]]
+
+    def external(self, name: str) -> Ref | None:
+        """Give the external network of this name, whosever it is."""
+        return min(self._openstack[holding.externals(name)], default=None)
+
+    def of_kind(self, kind: str) -> Collection[Key]:
+        """Give all objects of one of OpenStack's kinds."""
+        return self._openstack[kind, "", ""]
+
+    def identified(self, kind: str, identity: str) -> Collection[Key]:
+        """Give the objects of one of OpenStack's kinds with an id: of several projects where names are."""
+        return self._openstack[holding.by_id(kind, identity)]
+
     def _places(self, key: Key, value: Value) -> Iterator[tuple[_Index, Hashable]]:
+        if key.kind in openstack.KINDS:
+            for place in holding.places(key, value):
+                yield self._openstack, place
         if (selector := selector_of(value)) is not None:
             yield self._selecting, where(selector)
         if isinstance(value, Domain):

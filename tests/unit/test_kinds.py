@@ -277,7 +277,7 @@ def test_what_is_removed_leaves_nothing_behind():
 
     assert len(world) == 0
     indexes = [v for v in vars(world).values() if hasattr(v, "_places")]
-    assert len(indexes) == 9
+    assert len(indexes) == 10
     assert all(index._places == {} for index in indexes)
 
 

@@ -33,6 +33,14 @@ _CHANGES: dict[str, Right] = {
     "tcp_routes": Right.GOVERN,
     "vpn": Right.CHANGE,
     "certificates": Right.CHANGE,
+    "networks": Right.CHANGE,
+    "subnets": Right.CHANGE,
+    "routers": Right.CHANGE,
+    "ikepolicies": Right.CHANGE,
+    "ipsecpolicies": Right.CHANGE,
+    "vpnservices": Right.CHANGE,
+    "endpoint_groups": Right.CHANGE,
+    "ipsec_site_connections": Right.CHANGE,
 }
 
 

@@ -159,6 +159,28 @@ KINDS: Final[Sequence[Listed]] = (
         {**_OBJECT, "listen": _value("listen"), "to": _leads_to, **_SOURCE},
         declared=True,
     ),
+    Listed("networks", {**_OBJECT, "external": _value("external", False), **_SOURCE}, declared=True),
+    Listed("subnets", {**_OBJECT, "network": _value("network"), "cidr": _value("cidr")}, declared=True),
+    Listed("routers", {**_OBJECT, "label": _value("label"), "nodes": _selector, **_SOURCE}, declared=True),
+    Listed("ikepolicies", {**_OBJECT, "version": _value("ike_version", "v1"), **_SOURCE}, declared=True),
+    Listed("ipsecpolicies", {**_OBJECT, "label": _value("label"), **_SOURCE}, declared=True),
+    Listed("vpnservices", {**_OBJECT, "router": _value("router"), **_SOURCE}, declared=True),
+    Listed(
+        "endpoint_groups",
+        {**_OBJECT, "type": _value("type"), "endpoints": _value("endpoints"), **_SOURCE},
+        declared=True,
+    ),
+    Listed(
+        "ipsec_site_connections",
+        {
+            **_OBJECT,
+            "peer": _value("peer_address"),
+            "service": _value("vpnservice"),
+            "up": _value("admin_state_up", True),
+            **_SOURCE,
+        },
+        declared=True,
+    ),
     Listed(
         "vpn",
         {

@@ -48,6 +48,16 @@ SITE = {
     "local_id": "@here.example",
     "secret": "a pre-shared key",
 }
+INSIDE = {"subnet": "new", "address": "10.8.0.1"}
+CONNECTION = {
+    "vpnservice": "new",
+    "ikepolicy": "new",
+    "ipsecpolicy": "new",
+    "peer_cidrs": ["10.9.0.0/24"],
+    "peer_address": "peer.example",
+    "peer_id": "peer",
+    "psk": "secret",
+}
 ROUTES = {
     ("GET", "/healthz"): ("/healthz", None, OPEN),
     ("GET", "/readyz"): ("/readyz", None, OPEN),
@@ -172,6 +182,14 @@ for kind, there, name, value in (
     ("services", "shop", "new", SERVICE),
     ("routes", "r", "new", {"hosts": ["new.example"], "service": "new"}),
     ("vpn", "berlin", "new", SITE),
+    ("networks", "net", "new", {}),
+    ("subnets", "sub", "new", {"network": "new", "cidr": "10.8.0.0/24"}),
+    ("routers", "gw", "new", {"gateway": {"network": "net"}, "interfaces": [INSIDE]}),
+    ("ikepolicies", "ike", "new", {}),
+    ("ipsecpolicies", "ipsec", "new", {}),
+    ("vpnservices", "svc", "new", {"router": "new", "subnet": "new"}),
+    ("endpoint_groups", "grp", "new", {"type": "cidr", "endpoints": ["10.9.0.0/24"]}),
+    ("ipsec_site_connections", "con", "new", CONNECTION),
 ):
     ROUTES |= {
         ("GET", f"/v1/{kind}"): (f"/v1/{kind}", None, READ),
@@ -192,6 +210,30 @@ DECLARED = {
     "tcp_routes": [{"name": "t", "listen": ":8025", "service": "raw"}],
     "vpn": [{"name": "berlin", **SITE}],
     "routes": [{"name": "r", "hosts": ["shop.example"], "service": "shop"}],
+    "networks": [{"name": "net", "external": True}, {"name": "inner"}],
+    "subnets": [{"name": "sub", "network": "inner", "cidr": "10.8.0.0/24"}],
+    "routers": [
+        {
+            "name": "gw",
+            "gateway": {"network": "net"},
+            "interfaces": [{"subnet": "sub", "address": "10.8.0.1"}],
+        }
+    ],
+    "ikepolicies": [{"name": "ike"}],
+    "ipsecpolicies": [{"name": "ipsec"}],
+    "vpnservices": [{"name": "svc", "router": "gw", "subnet": "sub"}],
+    "endpoint_groups": [{"name": "grp", "type": "cidr", "endpoints": ["10.9.0.0/24"]}],
+    "ipsec_site_connections": [
+        {
+            "name": "con",
+            "vpnservice": "svc",
+            "ikepolicy": "ike",
+            "ipsecpolicy": "ipsec",
+            "peer_cidrs": ["10.9.0.0/24"],
+            "peer_address": "peer.example",
+            "peer_id": "peer",
+        }
+    ],
 }
 
 
