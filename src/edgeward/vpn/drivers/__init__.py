@@ -1,0 +1,1 @@
+"""The daemons that carry tunnels, each behind the same Driver."""
