@@ -17,7 +17,9 @@ def prefix() -> Path:
     if found is not None and "not found" not in _libraries(tool("pluto", found)):
         return found
     if os.environ.get("CI") == "true":
-        pytest.fail("Libreswan or a library of it is missing, and CI leaves nothing out; see apt-packages.txt")
+        pytest.fail(
+            "Libreswan or a library of it is missing, and CI leaves nothing out; see apt-packages.txt"
+        )
     pytest.skip("Libreswan or a library of it is not there; .ci/set-up tools, see apt-packages.txt")
 
 
@@ -26,4 +28,6 @@ def tool(name: str, below: Path | None = None) -> Path:
 
 
 def _libraries(program: Path) -> str:
-    return subprocess.run(["ldd", str(program)], capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S607
+    return subprocess.run(
+        ["ldd", str(program)], capture_output=True, text=True, timeout=10, check=False
+    ).stdout

@@ -1,7 +1,7 @@
 """Names of peers as Libreswan's files spell them: only those of which it makes what was meant.
 
-A connection's id that pluto cannot read becomes the peer's address, and a secret's becomes none at all, so that
-the secret is anybody's; neither is an error to it. Thus what is not surely read is refused here.
+A connection's id that pluto cannot read becomes the peer's address, and a secret's becomes none at all, so
+that the secret is anybody's; neither is an error to it. Thus what is not surely read is refused here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def spelled(identity: str) -> str:
         if _DISTINGUISHED.fullmatch(identity):
             return f'"{identity}"'
     raise Invalid(
-        f"Libreswan cannot be told the id {_shown(identity)}; take an address, a name such as gw.example.com, "
+        f"Libreswan cannot be told the id {_shown(identity)}; take an address, a name as gw.example.com, "
         "user@example.com or C=DE, O=Example, CN=gw in ASCII letters, or the driver strongswan"
     )
 

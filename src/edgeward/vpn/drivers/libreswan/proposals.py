@@ -69,6 +69,11 @@ def refusals(connection: Connection) -> Iterator[tuple[str, str]]:
     for one in connection.ipsec.proposals:
         for what, why in _of_ipsec(one, connection.ipsec.protocol, old=old):
             yield f"ipsec.{what}", why
+    if len({one.groups[:1] for one in connection.ipsec.proposals}) > 1:
+        yield (
+            "ipsec.groups",
+            f"Libreswan takes one group for all proposals of ESP; say the same in each, {_ELSEWHERE}",
+        )
 
 
 def _of_ike(one: Proposal, *, old: bool) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,9 @@ _LONGEST_SECRET: Final = 4096
 
 def refusals(connection: Connection) -> tuple[tuple[str, str], ...]:
     """Give (field, sentence with the remedy) for each; none: pluto takes it."""
-    return tuple(dict.fromkeys((*_of_peers(connection), *_of_times(connection), *proposals.refusals(connection))))
+    return tuple(
+        dict.fromkeys((*_of_peers(connection), *_of_times(connection), *proposals.refusals(connection)))
+    )
 
 
 def _of_peers(connection: Connection) -> Iterator[tuple[str, str]]:
@@ -42,4 +44,7 @@ def _of_times(connection: Connection) -> Iterator[tuple[str, str]]:
         ("ipsec.lifetime", connection.ipsec.lifetime, text.LONGEST_IPSEC),
     ):
         if value > longest:
-            yield field, f"Libreswan takes at most {longest} seconds; shorten it, or take the driver strongswan"
+            yield (
+                field,
+                f"Libreswan takes at most {longest} seconds; shorten it, or take the driver strongswan",
+            )

@@ -1,7 +1,7 @@
-"""Connections as the text that addconn and pluto read: sections of ``ipsec.conf``, lines of ``ipsec.secrets``.
+"""Connections as text for addconn and pluto: sections of ``ipsec.conf``, lines of ``ipsec.secrets``.
 
-Nothing that others wrote comes into it but through a type of its own: addresses, networks, numbers, algorithms
-of a table, ids of ``identity.spelled``, and secrets in base64.
+Nothing that others wrote comes into it but through a type of its own: addresses, networks, numbers,
+algorithms of a table, ids of ``identity.spelled``, and secrets in base64.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def sections(connection: Connection) -> Mapping[str, str]:
     """Give a section for each pair of networks by its name, ``ID.PAIR``: touched one by one, as pluto knows
     them; ``leftsubnets=`` would tie all of them together. Raises Invalid where an id cannot be said."""
     return {
-        name(connection.id, pair): "\n\t".join((f"conn {name(connection.id, pair)}", *_lines(connection, pair)))
+        name(connection.id, pair): "\n\t".join(
+            (f"conn {name(connection.id, pair)}", *_lines(connection, pair))
+        )
         + "\n"
         for pair in pairs(connection)
     }
@@ -132,4 +134,6 @@ def peer(text: str) -> str:
     except ValueError:
         if _WORKING.fullmatch(text):
             return text
-    raise Invalid(f"'{text[:60]}' is no address or name of a peer; write one as 203.0.113.9 or vpn.example.com")
+    raise Invalid(
+        f"'{text[:60]}' is no address or name of a peer; write one as 203.0.113.9 or vpn.example.com"
+    )
