@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from edgeward.actions import Unanswered
+from edgeward.actions import TIMEOUT, Unanswered
 from edgeward.declaration.feed import Answer, LogHead, Run
 from edgeward.errors import EdgewardError
 from edgeward.log import logger
@@ -35,7 +35,7 @@ class Acting:
         request = {"action": run.action or "list", "values": run.values, "asker": run.asker}
         try:
             async with self._room:
-                came = await self._asked(request, _LONGEST_SECONDS)
+                came = await self.asked(request, _LONGEST_SECONDS)
         except Unanswered as error:
             came = {"outcome": "unanswered", "reason": str(error)}
         try:
@@ -48,7 +48,7 @@ class Acting:
         while True:
             head = None
             with suppress(Unanswered, ValueError):
-                said = await self._asked({"action": "log-head"}, _ASK_SECONDS)
+                said = await self.asked({"action": "log-head"}, _ASK_SECONDS)
                 if said.get("n"):
                     head = LogHead(n=said["n"], hash=said["hash"])
             if head != self.head:
@@ -56,8 +56,8 @@ class Acting:
                 self._changed()
             await asyncio.sleep(_HEAD_SECONDS)
 
-    async def _asked(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Ask as edgeward.actions does, without holding anybody up."""
+    async def asked(self, request: Mapping[str, Any], timeout: float = TIMEOUT) -> dict[str, Any]:
+        """Ask as edgeward.actions does, without holding anybody up; raises Unanswered."""
         data = json.dumps(request).encode()
         try:
             async with asyncio.timeout(timeout):

@@ -49,7 +49,7 @@ class Backends:
 
     def want(self, services: Iterable[Service]) -> None:
         """Resolve the names of these services, and no others."""
-        wanted = {b.host for s in services for b in s.backends if not b.literal}
+        wanted = {b.host for s in services for b in s.backends if b.looked_up}
         for host in self._hosts.keys() - wanted:
             task = self._hosts.pop(host).task
             if task is not None:
@@ -126,4 +126,4 @@ class Backends:
 
 
 def _names_of(service: Service) -> set[str]:
-    return {b.host for b in service.backends if not b.literal}
+    return {b.host for b in service.backends if b.looked_up}

@@ -34,6 +34,7 @@ from edgeward.node.metrics import Metrics
 from edgeward.node.proving import Proving
 from edgeward.node.publishing import Publishing
 from edgeward.node.redis_tier import RedisTier, Standing
+from edgeward.node.relays import Relays
 from edgeward.node.reporting import Reporting
 from edgeward.node.resolver import Resolver
 from edgeward.node.secrets import Kept
@@ -67,8 +68,15 @@ class Node:
         self._answering = Answering(
             self._state, self._tiers, self._link.obtain, self._keep, self._changed, lasting
         )
+        self._acting = Acting(config.rootd_socket, lambda: self._reporting.changed())
+        self._relays = Relays(self._acting.asked, Path(config.rootd_socket).parent / "relays")
         self._publishing = Publishing(
-            self._state, self._backends, self._answering.offer, lasting.hot, config.node_dir.absolute()
+            self._state,
+            self._backends,
+            self._answering.offer,
+            lasting.hot,
+            config.node_dir.absolute(),
+            self._relays,
         )
         challenges = Challenges(self._link.challenges)
         self._proving = Proving(challenges)
@@ -82,7 +90,6 @@ class Node:
             self._backends,
             self._envoy,
         )
-        self._acting = Acting(config.rootd_socket, self._reporting.changed)
         self._reporting.root_log = lambda: self._acting.head
         self._metrics = Metrics(
             self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected
@@ -151,6 +158,7 @@ class Node:
             self._proving.run(self._config.node_dir),
             self._keep_addresses(),
             self._acting.run(),
+            self._relays.run(),
             _watchdog(),
             *([] if self._redis is None else [self._redis.run()]),
         ]

@@ -11,9 +11,10 @@ from edgeward.certificates.model import Domain
 from edgeward.declaration.feed import Rejection
 from edgeward.gateway.envoy import SYSTEM_ROOTS, Gateway, Translation, endpoints
 from edgeward.gateway.envoy.gateway import ClientCertificates, Edge, cluster_name
-from edgeward.gateway.model import Service
+from edgeward.gateway.model import Behind, Service
 from edgeward.log import logger
 from edgeward.node.backends import Backends
+from edgeward.node.relays import Relays
 from edgeward.node.state import State
 from edgeward.xds import messages
 from edgeward.xds.resource import Resource
@@ -36,9 +37,11 @@ class Publishing:
         offer: Callable[[Snapshot], None],
         hot: Callable[[Domain], bool] = lambda domain: domain.hot,
         proofs: Path | None = None,
+        relays: Relays | None = None,
     ) -> None:
         self._state = state
         self._backends = backends
+        self._relays = relays
         self._offer = offer
         self._hot = hot
         self._proofs = None if proofs is None else str(proofs)
@@ -55,6 +58,8 @@ class Publishing:
         """The last snapshot and what was translated for it; None once an endpoint has changed."""
         self.failure: Rejection | None = None
         backends.changed = self._addresses_changed
+        if relays is not None:
+            relays.changed = self._elsewhere
 
     def changed(self, *, gateway: bool, domains: Iterable[str] = ()) -> None:
         """The state is another; ``gateway``: also what Envoy's configuration is made of; ``domains``: those
@@ -69,6 +74,12 @@ class Publishing:
             if any(b.host in hosts for b in service.backends):
                 self._endpoints.pop((service.project, service.name), None)
                 self._gathered = None
+        self._due.set()
+
+    def _elsewhere(self, services: set[tuple[str, str]]) -> None:
+        for key in services:
+            self._endpoints.pop(key, None)
+        self._gathered = None
         self._due.set()
 
     async def run(self) -> None:
@@ -99,7 +110,8 @@ class Publishing:
         for service in self._services:
             key = service.project, service.name
             if key not in self._endpoints and key not in pending:
-                self._endpoints[key] = endpoints(service, self._backends.addresses(service))
+                addresses = self._backends.addresses(service)
+                self._endpoints[key] = endpoints(service, addresses, self.relays(service))
         resources = [*self._translated, *self._endpoints.values()]
         names = [(messages.ENDPOINTS, cluster_name(*key)) for key in pending]
         made = snapshot(revision, resources, names, complete)
@@ -108,10 +120,13 @@ class Publishing:
 
     def _pending(self) -> set[tuple[str, str]]:
         """Give the services of which not all names were looked up yet; they have no endpoints so far."""
-        found = {(s.project, s.name) for s in self._named if self._backends.pending(s)}
+        found = {(s.project, s.name) for s in self._named if self._not_known_yet(s)}
         for key in found:
             self._endpoints.pop(key, None)
         return found
+
+    def _not_known_yet(self, service: Service) -> bool:
+        return self._backends.pending(service) or (self._relays is not None and self._relays.pending(service))
 
     async def _translate(self, revision: int) -> None:
         gateway = Gateway(
@@ -153,6 +168,8 @@ class Publishing:
             self._services = services
             self._named = tuple(s for s in services if not all(b.literal for b in s.backends))
             self._backends.want(self._named)
+            if self._relays is not None:
+                self._relays.want(self._named)
 
     def watched(self) -> bool:
         """Tell whether Envoy has anything to tell of some service: backends left out, limits."""
@@ -172,10 +189,19 @@ class Publishing:
         """Give services with something wrong: key → sentence."""
         found = {}
         for service in self._named:
-            sentence = self._backends.problem(service)
+            sentence = self.problem(service)
             if sentence:
                 found[f"services/{service.project}/{service.name}"] = sentence
         return found
+
+    def relays(self, service: Service) -> dict[Behind, str]:
+        """Give the sockets of relays that lead to a service's backends now."""
+        return {} if self._relays is None else self._relays.sockets(service)
+
+    def problem(self, service: Service) -> str:
+        """Give what is wrong with a service's names and with the tunnels it is reached by, or nothing."""
+        tunnels = "" if self._relays is None else self._relays.problem(service)
+        return ". ".join(filter(None, (self._backends.problem(service), tunnels)))
 
 
 def _system_roots() -> str:

@@ -215,14 +215,14 @@ class Reporting:
         found = {(s.project, s.name): s for s in self._state.services_of(name)}
         services = list(found.values())[:_MOST_SERVICES]
         tried = await asyncio.gather(
-            *(trying.failures(service, self._backends.addresses(service)) for service in services)
+            *(trying.failures(s, self._backends.addresses(s), self._publishing.relays(s)) for s in services)
         )
         troubles: dict[str, str] = {}
         await self._envoy.seen()
         notes: list[str] = self._of_envoy({f"{s.project}/{s.name}" for s in services})
         for service, (failures, works) in zip(services, tried, strict=True):
             key = f"services/{service.project}/{service.name}"
-            problems = [p for p in (self._backends.problem(service), *failures) if p]
+            problems = [p for p in (self._publishing.problem(service), *failures) if p]
             if works:
                 notes += [f"{key}: {problem}" for problem in problems]
             else:

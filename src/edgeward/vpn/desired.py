@@ -143,6 +143,8 @@ class Connection(Desired):
     peer_id: str
     local_networks: tuple[Network, ...]
     peer_networks: tuple[Network, ...]
+    dns: Address | None = None
+    """The site's own DNS server, asked through the tunnel for the names of backends."""
     mtu: int = 1500
     ike: Ike
     ipsec: Ipsec

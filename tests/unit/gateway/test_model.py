@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.errors import Invalid
-from edgeward.gateway.model import Backend, Listen, Route, Service, TcpRoute
+from edgeward.gateway.model import Backend, Behind, Listen, Route, Service, TcpRoute
 from edgeward.parsing import Value, parse
 
 
@@ -194,3 +194,31 @@ def test_a_health_check_over_a_unix_socket_has_no_address_to_tell_in_the_first_v
 )
 def test_rate_limits_are_counted_in_whole_seconds_for_somebody(limit: dict[str, Any], said: str) -> None:
     assert said in complaint(Route, {"hosts": ["a.example"], "service": "s", "rate_limits": [limit]})
+
+
+def test_a_backend_behind_a_site_may_be_written_in_two_ways_that_say_the_same() -> None:
+    short = parse(Service, {"name": "s", "backends": ["vpn://office-berlin/192.168.4.10:8080"]})
+    long = {"name": "s", "backends": [{"url": "http://192.168.4.10:8080", "via": "office-berlin"}]}
+
+    assert short == parse(Service, long)
+    assert short.backends[0].behind == Behind("office-berlin", "192.168.4.10", 8080)
+    assert not short.backends[0].literal
+    assert not short.backends[0].looked_up
+
+
+@pytest.mark.parametrize(
+    ("backend", "sentence"),
+    [
+        ({"url": "unix:/run/x", "via": "berlin"}, "via goes with"),
+        ("vpn://berlin", "write a backend behind a site as vpn://SITE/HOST:PORT"),
+        ("vpn:///10.0.0.1:80", "write a backend behind a site as vpn://SITE/HOST:PORT"),
+        ({"url": "vpn://berlin/10.0.0.1:80", "via": "paris"}, "say the site once"),
+        ("vpn://berlin/10.0.0.1:80/x", "a backend has no path"),
+        ("vpn://a b/10.0.0.1:80", "a name has 1 to 100 letters"),
+    ],
+)
+def test_a_backend_behind_a_site_that_cannot_be_is_refused_in_a_sentence(backend: Any, sentence: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse(Service, {"name": "s", "backends": [backend]})
+
+    assert sentence in str(refused.value)

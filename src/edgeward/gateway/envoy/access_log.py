@@ -29,6 +29,7 @@ _REQUEST = {
     "detail": "%RESPONSE_CODE_DETAILS%",
     "route": "%ROUTE_NAME%",
     "service": "%UPSTREAM_CLUSTER%",
+    "via": "%METADATA(CLUSTER:edgeward:via)%",
     "backend": "%UPSTREAM_HOST%",
     "user_agent": "%REQ(USER-AGENT)%",
     "request_id": "%REQ(X-REQUEST-ID)%",
@@ -41,6 +42,7 @@ _STREAM = {
     "detail": "%CONNECTION_TERMINATION_DETAILS%",
     "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
     "service": "%UPSTREAM_CLUSTER%",
+    "via": "%METADATA(CLUSTER:edgeward:via)%",
     "backend": "%UPSTREAM_HOST%",
 }
 _HANDSHAKE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from edgeward.gateway.envoy.backend_tls import plain_socket, transport_sockets
@@ -13,6 +14,7 @@ from edgeward.xds.resource import Resource, resource
 _BUFFER_BYTES = 32 * 1024
 # Envoy's defaults (1,024 each) would answer 503 on a busy edge; the listener's limits bound us instead.
 _MOST = 1_000_000
+_TUNNEL_JITTER = 0.1
 
 
 def owner(service: Service) -> str:
@@ -37,6 +39,8 @@ def cluster(service: Service, system_roots: str) -> Resource:
         transport_socket_matches=transport_sockets(service, system_roots),
         typed_extension_protocol_options={_HTTP_OPTIONS: m.packed(_protocol(service))},
     )
+    if sites := sorted({b.via for b in service.backends if b.via is not None}):
+        message.metadata.CopyFrom(_led_through(sites))
     if service.balance == "ring_hash":
         message.ring_hash_lb_config.CopyFrom(_ring(len(service.backends)))
     if service.health.active is not None:
@@ -44,6 +48,13 @@ def cluster(service: Service, system_roots: str) -> Resource:
     if service.health.passive is not None:
         message.outlier_detection.CopyFrom(_passive(service.health.passive))
     return resource(message, name, owner(service))
+
+
+def _led_through(sites: Sequence[str]) -> Any:
+    """Have the log say of a request which tunnels it was to take (access_log.py)."""
+    struct = m.Struct()
+    struct.update({"via": ", ".join(sites)})
+    return m.Metadata(filter_metadata={"edgeward": struct})
 
 
 def ads() -> Any:
@@ -104,10 +115,12 @@ def _protocol(service: Service) -> Any:
 
 
 def _active(service: Service, health: ActiveHealth) -> Any:
+    # a backend behind a site comes with its tunnel, and visitors wait for that
+    jitter = _TUNNEL_JITTER if any(b.via for b in service.backends) else 1.0
     check = m.HealthCheck(
         timeout=m.seconds(health.timeout),
         interval=m.seconds(health.interval),
-        initial_jitter=m.seconds(min(1.0, health.interval / 2)),
+        initial_jitter=m.seconds(min(jitter, health.interval / 2)),
         no_traffic_interval=m.seconds(health.interval),
         healthy_threshold=m.UInt32Value(value=health.healthy),
         unhealthy_threshold=m.UInt32Value(value=health.unhealthy),

@@ -8,7 +8,7 @@ from typing import Any
 from edgeward.gateway.envoy.backend_tls import identified, match_id, server_name
 from edgeward.gateway.envoy.cluster import owner
 from edgeward.gateway.envoy.gateway import cluster_name
-from edgeward.gateway.model import Backend, Service
+from edgeward.gateway.model import Backend, Behind, Service
 from edgeward.xds import messages as m
 from edgeward.xds.resource import Resource, resource
 
@@ -17,21 +17,27 @@ _FINENESS = 120
 """Weights are multiplied by this, so that the addresses of a name can share its weight in whole numbers."""
 
 
-def endpoints(service: Service, addresses: Mapping[str, Sequence[str]]) -> Resource:
-    """Give a service's endpoints; ``addresses`` holds the permitted addresses of each backend name.
+_Place = tuple[str, int]
+"""An IP address and a port, or the path of a Unix socket and 0."""
+
+
+def endpoints(
+    service: Service, addresses: Mapping[str, Sequence[str]], relays: Mapping[Behind, str] | None = None
+) -> Resource:
+    """Give a service's endpoints; ``addresses`` holds the permitted addresses of each backend name,
+    ``relays`` the sockets of those that lead through tunnels which are up.
 
     A name without addresses gives no endpoint, nor does a weight of 0; a service without any answers
     503. A backend's weight is shared by the addresses its name has. Hashes are made of the addresses
     alone (ring_hash_lb.cc, maglev_lb.cc), so every node chooses alike.
     """
     name = cluster_name(service.project, service.name)
-    found: dict[tuple[str, int, str], Any] = {}
+    found: dict[tuple[_Place, str], Any] = {}
     for backend in (b for b in service.backends if b.weight):
-        places = [backend.host] if backend.literal else sorted(set(addresses.get(backend.host, ())))
+        places = _places(backend, addresses, relays or {})
         for place in places:
             weight = max(1, backend.weight * _FINENESS // len(places))
-            key = (backend.socket_path or place, backend.port, match_id(backend))
-            found.setdefault(key, _endpoint(backend, place, weight))
+            found.setdefault((place, match_id(backend)), _endpoint(backend, place, weight))
     return resource(
         m.ClusterLoadAssignment(
             cluster_name=name,
@@ -42,12 +48,23 @@ def endpoints(service: Service, addresses: Mapping[str, Sequence[str]]) -> Resou
     )
 
 
-def _endpoint(backend: Backend, place: str, weight: int) -> Any:
-    path = backend.socket_path
-    if path is not None:
-        address = m.Address(pipe=m.Pipe(path=path))
+def _places(
+    backend: Backend, addresses: Mapping[str, Sequence[str]], relays: Mapping[Behind, str]
+) -> list[_Place]:
+    if backend.behind is not None:
+        return [(relays[backend.behind], 0)] if backend.behind in relays else []
+    if backend.socket_path is not None:
+        return [(backend.socket_path, 0)]
+    hosts = [backend.host] if backend.literal else sorted(set(addresses.get(backend.host, ())))
+    return [(host, backend.port) for host in hosts]
+
+
+def _endpoint(backend: Backend, place: _Place, weight: int) -> Any:
+    where, port = place
+    if port:
+        address = m.Address(socket_address=m.SocketAddress(address=where, port_value=port))
     else:
-        address = m.Address(socket_address=m.SocketAddress(address=place, port_value=backend.port))
+        address = m.Address(pipe=m.Pipe(path=where))
     host = server_name(backend) or "localhost"
     endpoint = m.LbEndpoint(
         endpoint=m.Endpoint(

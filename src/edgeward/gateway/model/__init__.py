@@ -4,7 +4,7 @@ Field names are the public surface (YAML and REST). Durations are seconds as num
 allowed) or strings such as ``500ms``, ``30s``, ``5m``, ``1h``; sizes are bytes or ``64k``, ``10m``.
 """
 
-from edgeward.gateway.model.backend import Backend, BackendTLS
+from edgeward.gateway.model.backend import Backend, BackendTLS, Behind
 from edgeward.gateway.model.balance import HashCookie, HashOn
 from edgeward.gateway.model.canary import Canary
 from edgeward.gateway.model.header import HeaderChange
@@ -30,6 +30,7 @@ __all__ = [
     "Address",
     "Backend",
     "BackendTLS",
+    "Behind",
     "ByHeader",
     "Canary",
     "Circuit",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from pydantic import Field, field_validator, model_validator
 
-from edgeward.parsing import Value
+from edgeward.parsing import Name, Value
 
 _ALIASES = {"grpc": "h2c", "grpcs": "h2"}
 _DEFAULT_PORTS = {"http": 80, "https": 443, "h2c": 80, "h2": 443}
@@ -39,11 +40,20 @@ class BackendTLS(Value):
         return text
 
 
+class Behind(NamedTuple):
+    """A place that is reached through the tunnel of a site of the same project."""
+
+    site: str
+    host: str
+    port: int
+
+
 class Backend(Value):
     """One place a service's requests can go to.
 
     ``url`` is ``http://``, ``https://``, ``h2c://`` (or ``grpc://``), ``h2://`` (or ``grpcs://``)
-    with a host and optionally a port, ``tcp://`` with both, or ``unix:/absolute/path``.
+    with a host and optionally a port, ``tcp://`` with both, or ``unix:/absolute/path``. For
+    ``vpn://SITE/HOST:PORT`` it becomes ``http://HOST:PORT`` ``via`` that site.
     """
 
     url: str = Field(max_length=1024)
@@ -51,13 +61,17 @@ class Backend(Value):
     ``tcp://HOST:PORT`` for bytes passed on unread, or ``unix:/path`` for either."""
     weight: int = Field(default=1, ge=0, le=1000)
     """Share among the backends of the service; 0: no new requests."""
+    via: Name | None = None
+    """Site of the same project whose tunnel leads there: the address, or the name as the site's own DNS
+    server gives it, is one of the site's. ``vpn://SITE/HOST:PORT`` says the same of ``http://``."""
     tls: BackendTLS | None = None
     """For ``https://`` and ``h2://`` only."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, data: Any) -> Any:
-        return {"url": data} if isinstance(data, str) else data
+        data = {"url": data} if isinstance(data, str) else data
+        return _spelled_out(data) if isinstance(data, Mapping) else data
 
     @field_validator("url")
     @classmethod
@@ -68,6 +82,12 @@ class Backend(Value):
     def _tls_where_it_fits(self) -> Self:
         if self.tls is not None and not self.uses_tls:
             raise ValueError("tls goes with https:// and h2:// backends only")
+        return self
+
+    @model_validator(mode="after")
+    def _behind_where_it_fits(self) -> Self:
+        if self.via is not None and self.scheme == "unix":
+            raise ValueError("via goes with http://, https://, h2c://, h2:// and tcp:// backends only")
         return self
 
     @property
@@ -104,11 +124,36 @@ class Backend(Value):
 
     @cached_property
     def literal(self) -> bool:
-        """True where the place is an IP address or a socket: such backends are for admins only."""
-        return self.scheme == "unix" or _is_ip(self.host)
+        """True where the place is an IP address or a socket of the edge's own: such backends are for admins
+        only."""
+        return self.via is None and (self.scheme == "unix" or _is_ip(self.host))
+
+    @property
+    def looked_up(self) -> bool:
+        """True where the node asks DNS for its host."""
+        return self.via is None and not self.literal
+
+    @property
+    def behind(self) -> Behind | None:
+        return None if self.via is None else Behind(self.via, self.host, self.port)
 
 
-_URL_HINT = "write a backend as http://HOST:PORT, https://…, h2c://…, h2://…, tcp://… or unix:/absolute/path"
+_URL_HINT = (
+    "write a backend as http://HOST:PORT, https://…, h2c://…, h2://…, tcp://…, vpn://SITE/HOST:PORT or"
+    " unix:/absolute/path"
+)
+
+
+def _spelled_out(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    url = data.get("url")
+    if not isinstance(url, str) or url[:6].lower() != "vpn://":
+        return data
+    site, slash, place = url[6:].partition("/")
+    if not site or not slash or not place:
+        raise ValueError("write a backend behind a site as vpn://SITE/HOST:PORT")
+    if data.get("via") not in (None, site):
+        raise ValueError("say the site once: in vpn://SITE/HOST:PORT, or as via")
+    return {**data, "url": f"http://{place}", "via": site}
 
 
 def _canonical_url(text: str) -> str:

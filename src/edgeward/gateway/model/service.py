@@ -101,7 +101,7 @@ class Service(Value):
     name: Name
     project: Name = "default"
     backends: tuple[Backend, ...] = Field(min_length=1, max_length=1000)
-    """Where requests can go: URLs, or maps with ``url``, ``weight`` and ``tls``."""
+    """Where requests can go: URLs, or maps with ``url``, ``via``, ``weight`` and ``tls``."""
     balance: Balance = "round_robin"
     """How a backend is chosen; ``ring_hash`` and ``maglev`` do by ``hash_on``, on every node alike."""
     hash_on: HashOn | None = None
@@ -139,10 +139,11 @@ class Service(Value):
 
     @model_validator(mode="after")
     def _health_can_be_asked(self) -> Self:
-        asked = self.health.active is not None and any(b.socket_path for b in self.backends)
+        asked = self.health.active is not None and any(b.socket_path or b.via for b in self.backends)
         if asked and self.proxy_protocol == "v1":
             raise ValueError(
-                "health.active has no address to tell a unix: backend with proxy_protocol: v1; use v2"
+                "health.active has no address to tell a unix: backend, or one behind a site, with"
+                " proxy_protocol: v1; use v2"
             )
         return self
 
