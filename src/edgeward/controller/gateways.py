@@ -19,6 +19,7 @@ from edgeward.sealing import Seal
 from edgeward.vpn import translate
 from edgeward.vpn.desired import Gateway
 from edgeward.vpn.naming import Router
+from edgeward.vpn.openstack import translate as openstack
 from edgeward.vpn.translate import Drawn, Reveal
 
 _MESSAGE_BYTES: Final = 1 << 20
@@ -34,7 +35,10 @@ class Translation(NamedTuple):
     drawn: Callable[[Router, Sequence[Any], Reveal], Drawn]
 
 
-TRANSLATIONS: Final[Sequence[Translation]] = (Translation(translate.grouped, translate.drawn),)
+TRANSLATIONS: Final[Sequence[Translation]] = (
+    Translation(translate.grouped, translate.drawn),
+    Translation(openstack.grouped, openstack.drawn),
+)
 
 
 @dataclass(frozen=True)

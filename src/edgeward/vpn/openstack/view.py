@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Protocol, TypeVar
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final, Protocol, TypeVar
 
 from edgeward.parsing import Value
+from edgeward.vpn.openstack.identity import Known
 from edgeward.vpn.openstack.networks import ExternalGateway, Network, Router, Subnet
+from edgeward.vpn.openstack.policies import IkePolicy, IpsecPolicy
 from edgeward.vpn.openstack.services import EndpointGroup, SiteConnection, VpnService
 
 Ref = tuple[str, str, str]
@@ -82,3 +85,46 @@ def is_external(view: View, ref: Ref) -> bool:
     """Whether a network is one that routers have their gateways in."""
     found = view.declared(ref)
     return isinstance(found, Network) and found.external
+
+
+KINDS: Final[Mapping[type[Known], str]] = {
+    Network: "networks",
+    Subnet: "subnets",
+    Router: "routers",
+    IkePolicy: "ikepolicies",
+    IpsecPolicy: "ipsecpolicies",
+    VpnService: "vpnservices",
+    EndpointGroup: "endpoint_groups",
+    SiteConnection: "ipsec_site_connections",
+}
+
+
+class Objects:
+    """A view of values, whatever else there is among them."""
+
+    def __init__(self, values: Iterable[Value]) -> None:
+        known = [value for value in values if isinstance(value, Known)]
+        self._found: dict[Ref, Known] = {(KINDS[type(v)], v.project, v.name): v for v in known}
+        self._externals: dict[str, Ref] = {}
+        self._meaning: dict[Ref, list[Ref]] = defaultdict(list)
+        for ref, value in sorted(self._found.items(), key=lambda item: item[0]):
+            if isinstance(value, Network) and value.external:
+                self._externals.setdefault(value.name, ref)
+            for _, meant in references(value.project, value):
+                self._meaning[meant].append(ref)
+
+    def __getitem__(self, ref: Ref) -> Value:
+        return self._found[ref]
+
+    def of(self, model: type[V]) -> list[V]:
+        """Give all of one model."""
+        return [value for value in self._found.values() if isinstance(value, model)]
+
+    def declared(self, ref: Ref) -> Value | None:
+        return self._found.get(ref)
+
+    def meaning(self, ref: Ref) -> Collection[Ref]:
+        return self._meaning.get(ref, ())
+
+    def external(self, name: str) -> Ref | None:
+        return self._externals.get(name)
