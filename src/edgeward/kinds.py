@@ -79,6 +79,8 @@ MOST_OWN_CHAINS: Final = 1_000
 BUILT_IN_ISSUERS: Final = frozenset({"local", UPLOADED})
 """Exist in every project without being declared."""
 _Match = tuple[str, str, frozenset[str], frozenset[tuple[str, str]]]
+_SITES: Final = ("vpn", "ipsec_site_connections")
+"""Kinds of what a backend may be behind."""
 _LISTEN: Final = Key("listen", DEFAULT_PROJECT, "listen")
 
 
@@ -142,6 +144,7 @@ class World:
         self._hosted = _Index()  # routes by host, and by the wildcard over it
         self._matches = _Index()  # routes by host, path, methods and headers
         self._selecting = _Index()  # domains and routes that say on which nodes
+        self._behind = _Index()  # services by project and site
         self._openstack = _Index()  # OpenStack's objects: by kind, by id, and by whom they mean
 
     def __len__(self) -> int:
@@ -177,6 +180,8 @@ class World:
             return list(self._of_listen(key, value))
         if isinstance(value, TcpRoute):
             return list(self._of_tcp_route(key, value))
+        if isinstance(value, Service):
+            return list(self._of_service(key, value))
         if key.kind in openstack.KINDS and value is not None:
             found = holding.problems(self, key, value)
             return [Problem(field, message, object=str(key)) for field, message in found]
@@ -187,7 +192,7 @@ class World:
 
     def touched_by(self, key: Key, *values: Value | None) -> set[Key]:
         """Give the other objects for which a change of ``key`` may matter; ``values``: before and after."""
-        touched: set[Key] = set()
+        touched: set[Key] = set(self._behind[key.project, key.name]) if key.kind in _SITES else set()
         if key.kind in openstack.KINDS:
             touched.update(Key(*ref) for ref in holding.touched(self, key))
         for value in values:
@@ -291,6 +296,9 @@ class World:
                 yield self._matches, match
         elif isinstance(value, TcpRoute):
             yield self._users, (key.project, value.service)
+        elif isinstance(value, Service):
+            for site in {b.via for b in value.backends if b.via is not None}:
+                yield self._behind, (key.project, site)
         if isinstance(value, (Listen, TcpRoute)):
             for port in {passage.port_of(text) for _, text in passage.ports(value)}:
                 yield self._ports, port
@@ -391,6 +399,14 @@ class World:
         if not isinstance(service, Service):
             return f"there is no service '{name}' in project {key.project}; declare it first"
         return passage.misfit(service, unread=unread)
+
+    def _of_service(self, key: Key, service: Service) -> Iterator[Problem]:
+        for index, backend in enumerate(service.backends):
+            if backend.behind is None:
+                continue
+            sites = (self._objects.get(Key(kind, key.project, backend.behind.site)) for kind in _SITES)
+            if message := passage.astray(backend.behind, next(filter(None, sites), None)):
+                yield Problem(f"backends[{index}]", message, object=str(key))
 
     def _of_tcp_route(self, key: Key, route: TcpRoute) -> Iterator[Problem]:
         if message := self._unfit(key, route.service, unread=True):

@@ -1,11 +1,14 @@
-"""What must hold where bytes pass unread: services that take them, hosts without other routes, free ports."""
+"""What must hold where bytes pass unread, or through a tunnel: services that take them, hosts without other
+routes, free ports, sites that lead there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
 from edgeward.certificates.model import Domain
-from edgeward.gateway.model import Address, Listen, Route, Service, TcpRoute
+from edgeward.gateway.model import Address, Behind, Listen, Route, Service, TcpRoute
+from edgeward.parsing import Value
+from edgeward.vpn.site import Site
 
 
 def misfit(service: Service, *, unread: bool) -> str | None:
@@ -16,6 +19,20 @@ def misfit(service: Service, *, unread: bool) -> str | None:
         )
     if not unread and not service.takes_requests:
         return f"the service '{service.name}' takes bytes unread; use it with tls: passthrough or tcp_routes"
+    return None
+
+
+def astray(place: Behind, site: Value | None) -> str | None:
+    """Say so where no tunnel leads to a backend's place; ``site``: what it is behind, None: nothing."""
+    if site is None:
+        return f"there is no site '{place.site}' in this project; declare it under vpn"
+    if not isinstance(site, Site):
+        return None
+    if place.named and site.dns is None:
+        return f"'{place.host}' is a name: say the dns server of site '{site.name}' that knows it"
+    if not place.named and not site.has(place.host):
+        networks = ", ".join(site.remote_networks)
+        return f"{place.host} is in none of the remote_networks of site '{site.name}' ({networks})"
     return None
 
 

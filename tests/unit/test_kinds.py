@@ -277,8 +277,63 @@ def test_what_is_removed_leaves_nothing_behind():
 
     assert len(world) == 0
     indexes = [v for v in vars(world).values() if hasattr(v, "_places")]
-    assert len(indexes) == 10
+    assert len(indexes) == 11
     assert all(index._places == {} for index in indexes)
+
+
+OFFICE = {"name": "office", "peer": "203.0.113.9", "secret": "nobody knows", "local_networks": "10.0.0.0/24",
+          "remote_networks": ["192.168.4.0/24", "2001:db8:4::/64"]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("backend", "site", "sentence"),
+    [
+        ("vpn://rome/192.168.4.10:80", OFFICE, "there is no site 'rome' in this project; declare it under vpn"),
+        ("vpn://office/192.168.5.10:80", OFFICE,
+         "192.168.5.10 is in none of the remote_networks of site 'office' (192.168.4.0/24, 2001:db8:4::/64)"),
+        ("vpn://office/10.0.0.1:80", OFFICE, "10.0.0.1 is in none of the remote_networks of site 'office'"),
+        ("vpn://office/intranet.lan:80", OFFICE, "'intranet.lan' is a name: say the dns server of site 'office'"),
+        ("vpn://office/192.168.4.10:80", {**OFFICE, "project": "other"}, "there is no site 'office'"),
+    ],
+)  # fmt: skip
+def test_a_backend_that_no_tunnel_leads_to_is_refused(backend, site, sentence):
+    (said,) = found(vpn=[site], services=[{"name": "shop", "backends": [backend]}])
+
+    assert said.startswith(f"services/default/shop backends[0]: {sentence}")
+
+
+def test_backends_are_behind_sites_of_their_project_and_names_behind_those_with_a_dns_server():
+    knowing = {**OFFICE, "name": "knowing", "dns": "192.168.4.2"}
+    backends = [
+        "vpn://office/192.168.4.10:80",
+        "vpn://office/[2001:db8:4::1]:80",
+        "vpn://knowing/intranet.lan:80",
+    ]
+
+    assert found(vpn=[OFFICE, knowing], services=[{"name": "shop", "backends": backends}]) == []
+
+
+def test_a_site_that_a_backend_is_behind_cannot_go_or_lose_its_network():
+    world = World()
+    for declared in from_data(
+        {"version": 1, "vpn": [OFFICE], "services": [{"name": "s", "backends": ["vpn://office/192.168.4.1:80"]}]},
+        "f", KINDS,
+    ).objects:  # fmt: skip
+        world.put(declared.key, declared.value)
+    (site,) = (key for key, _ in world.items("vpn"))
+    (service,) = (key for key, _ in world.items("services"))
+
+    assert world.touched_by(site, world.get(site)) == {service}
+    world.remove(site)
+    assert "there is no site" in world.problems(service)[0].message
+
+
+def test_a_private_address_behind_a_site_is_no_place_of_the_edges_own():
+    (declared,) = from_data(
+        {"version": 1, "services": [{"name": "s", "backends": ["vpn://office/192.168.4.1:80"]}]}, "f", KINDS
+    ).objects
+
+    assert privileged(declared.value) == reaching_host(declared.value) == ()
 
 
 def test_literal_places_and_networks_are_privileged():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -68,7 +67,7 @@ def sites(gateways: Iterable[Gateway], states: Mapping[str, State], standing: Ma
 
 def relay(site: Site, behind: Behind) -> Relay | None:
     """Give the relay that leads to a place behind a site; None where nothing can resolve its name."""
-    if _is_ip(behind.host):
+    if not behind.named:
         return Relay(site.namespace, behind.host, behind.port, NO_RESOLVER)
     if site.resolver == NO_RESOLVER:
         return None
@@ -109,11 +108,3 @@ def _trouble(state: State | None) -> str:
         return ""
     reason = f": {state.reason}" if state.reason else ""
     return f"{_WORDS[state.phase]}{reason}"
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

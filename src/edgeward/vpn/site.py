@@ -149,6 +149,8 @@ class Site(Value):
     """The pre-shared key."""
     profile: Literal["modern", "compatible"] | Profile = "modern"
     """`modern`: IKEv2, AES-GCM and ECP-384; `compatible`: what older devices can do; or every knob."""
+    dns: Address | None = None
+    """The site's own DNS server, asked through the tunnel for the names of backends behind the site."""
     dpd: Dpd = Dpd()
     mtu: int = Field(default=1400, ge=576, le=9000)
     """The largest packet that goes through the tunnel, in bytes, before it is encrypted."""
@@ -181,10 +183,17 @@ class Site(Value):
     def knobs(self) -> Profile:
         return NAMED[self.profile] if isinstance(self.profile, str) else self.profile
 
+    def has(self, address: str) -> bool:
+        """Tell whether an address is one of the other side's networks."""
+        found = ipaddress.ip_address(address)
+        return any(found in ipaddress.ip_network(network) for network in self.remote_networks)
+
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if self.secret is None:
             raise ValueError("say how the peers know each other; add secret: {file: PATH}")
+        if self.dns is not None and not self.has(self.dns):
+            raise ValueError(f"dns {self.dns} is in none of remote_networks, so that no tunnel leads to it")
         for ours in map(ipaddress.ip_network, self.local_networks):
             for theirs in map(ipaddress.ip_network, self.remote_networks):
                 if ours.version == theirs.version and ours.overlaps(theirs):

@@ -72,6 +72,7 @@ def connection(site: Site, outside: Outside, reveal: Reveal) -> desired.Connecti
         peer_id=site.remote_id or site.peer,
         local_networks=site.local_networks,
         peer_networks=site.remote_networks,
+        dns=site.dns,
         mtu=site.mtu,
         ike=site.knobs.desired_ike(),
         ipsec=site.knobs.desired_ipsec(),

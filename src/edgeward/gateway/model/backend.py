@@ -47,6 +47,11 @@ class Behind(NamedTuple):
     host: str
     port: int
 
+    @property
+    def named(self) -> bool:
+        """Whether somebody has to give the host's address."""
+        return not _is_ip(self.host)
+
 
 class Backend(Value):
     """One place a service's requests can go to.
