@@ -101,8 +101,8 @@ def _default(value: Any) -> str:
 
 
 def _takes(field: dict[str, Any]) -> str:
-    if "anyOf" in field:
-        kinds = [_takes(f) for f in field["anyOf"] if f.get("type") != "null"]
+    if some := field.get("anyOf", field.get("oneOf")):
+        kinds = [_takes(f) for f in some if f.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if field.get("$ref") == "Sealed":
         return "secret"

@@ -19,6 +19,7 @@ from edgeward.gateway.model import Listen, OpenResty, Route, Service, TcpRoute
 from edgeward.gateway.resolve import permitted
 from edgeward.parsing import Value
 from edgeward.placement import disjoint, shown, where
+from edgeward.vpn import agreement
 from edgeward.vpn.openstack import holding
 from edgeward.vpn.openstack import identity as openstack
 from edgeward.vpn.openstack.networks import Network, Router, Subnet
@@ -143,6 +144,9 @@ class World:
         self._ports = _Index()  # listen and TCP routes by port
         self._hosted = _Index()  # routes by host, and by the wildcard over it
         self._matches = _Index()  # routes by host, path, methods and headers
+        self._sites = _Index()  # sites by project and router
+        self._peers = _Index()  # sites by peer
+        self._agreed: dict[tuple[str, str], Mapping[str, Sequence[agreement.Problem]]] = {}
         self._selecting = _Index()  # domains and routes that say on which nodes
         self._behind = _Index()  # services by project and site
         self._openstack = _Index()  # OpenStack's objects: by kind, by id, and by whom they mean
@@ -161,6 +165,8 @@ class World:
         self._objects[key] = value
         for index, place in self._places(key, value):
             index.add(place, key)
+        if isinstance(value, Site):
+            self._agreed.pop((value.project, value.gateway), None)
 
     def remove(self, key: Key) -> None:
         value = self._objects.pop(key, None)
@@ -168,6 +174,8 @@ class World:
             return
         for index, place in self._places(key, value):
             index.discard(place, key)
+        if isinstance(value, Site):
+            self._agreed.pop((value.project, value.gateway), None)
 
     def problems(self, key: Key) -> list[Problem]:
         """Give what does not hold for this object; nothing where it is not there."""
@@ -182,6 +190,8 @@ class World:
             return list(self._of_tcp_route(key, value))
         if isinstance(value, Service):
             return list(self._of_service(key, value))
+        if isinstance(value, Site):
+            return list(self._of_site(key, value))
         if key.kind in openstack.KINDS and value is not None:
             found = holding.problems(self, key, value)
             return [Problem(field, message, object=str(key)) for field, message in found]
@@ -209,6 +219,8 @@ class World:
                 touched |= set(self._users[key.project, key.name])
             elif isinstance(value, Issuer):
                 touched |= set(self._issued[key.project, key.name])
+            elif isinstance(value, Site):
+                touched |= self._around(value)
         return touched - {key}
 
     def conflicts(self, key: Key) -> list[Conflicting]:
@@ -299,6 +311,9 @@ class World:
         elif isinstance(value, Service):
             for site in {b.via for b in value.backends if b.via is not None}:
                 yield self._behind, (key.project, site)
+        elif isinstance(value, Site):
+            yield self._sites, (key.project, value.gateway)
+            yield self._peers, value.peer
         if isinstance(value, (Listen, TcpRoute)):
             for port in {passage.port_of(text) for _, text in passage.ports(value)}:
                 yield self._ports, port
@@ -412,6 +427,34 @@ class World:
         if message := self._unfit(key, route.service, unread=True):
             yield Problem("service", message, object=str(key))
         yield from self._taken(key, route)
+
+    def _of_site(self, key: Key, site: Site) -> Iterator[Problem]:
+        router = (site.project, site.gateway)
+        if router not in self._agreed:
+            self._agreed[router] = agreement.of_router(self._together(router))
+        found = list(self._agreed[router].get(site.name, ()))
+        routers = {(k.project, self._site(k).gateway) for k in self._peers[site.peer]} - {router}
+        if routers and agreement.shares_address(site.peer, beside := self._together(router)):
+            elsewhere = map(self._together, sorted(routers))
+            found += agreement.of_shared_address(site, beside, elsewhere)
+        for field, message in found:
+            yield Problem(field, message, object=str(key))
+
+    def _together(self, router: tuple[str, str]) -> list[Site]:
+        """Give the sites of a router, which is a project and a name."""
+        return [self._site(key) for key in self._sites[router]]
+
+    def _around(self, site: Site) -> set[Key]:
+        """Give the sites that a site may stand in the way of."""
+        found = set(self._sites[site.project, site.gateway])
+        for other in self._together((site.project, site.gateway)):
+            found.update(self._peers[other.peer])
+        return found | set(self._peers[site.peer])
+
+    def _site(self, key: Key) -> Site:
+        found = self._objects[key]
+        assert isinstance(found, Site)  # indexed as one
+        return found
 
     def _taken(self, key: Key, value: Listen | TcpRoute) -> Iterator[Problem]:
         others: dict[str, Listen | TcpRoute] = {}

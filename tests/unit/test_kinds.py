@@ -263,11 +263,21 @@ def _all(world, key):
     return [*world.problems(key), *(c.problem for c in world.conflicts(key))]
 
 
+SITE = {
+    "name": "berlin",
+    "peer": "198.51.100.9",
+    "local_networks": "10.1.0.0/24",
+    "remote_networks": "10.2.0.0/24",
+    "secret": "a pre-shared key",
+}
+
+
 def test_what_is_removed_leaves_nothing_behind():
     world = World()
     objects = from_data(
         {"version": 1, "domains": [DOMAIN, {"name": "*.c.example"}], "services": [SHOP],
-         "routes": [{"name": "r", "hosts": ["shop.example", "a.c.example", "b.c.example"], "service": "shop"}]},
+         "routes": [{"name": "r", "hosts": ["shop.example", "a.c.example", "b.c.example"], "service": "shop"}],
+         "vpn": [SITE]},
         "f", KINDS,
     ).objects  # fmt: skip
     for declared in objects:
@@ -277,7 +287,7 @@ def test_what_is_removed_leaves_nothing_behind():
 
     assert len(world) == 0
     indexes = [v for v in vars(world).values() if hasattr(v, "_places")]
-    assert len(indexes) == 11
+    assert len(indexes) == 13
     assert all(index._places == {} for index in indexes)
 
 

@@ -45,6 +45,7 @@ class IkeProfile(Value):
     """How the peers speak with each other."""
 
     version: Literal[1, 2] = 2
+    """Of IKE; 1 only for what knows no other."""
     aggressive: bool = False
     """IKEv1 only, and unsafe with a secret that can be guessed."""
     proposals: Offers
@@ -70,7 +71,9 @@ class IpsecProfile(Value):
     """How what goes through the tunnel is protected."""
 
     protocol: Literal["esp", "ah"] = "esp"
+    """`ah` signs and does not encrypt."""
     mode: Literal["tunnel", "transport"] = "tunnel"
+    """`transport` is for two hosts without networks behind them."""
     proposals: Offers
     """The best first."""
     lifetime: Seconds = 3600
@@ -93,7 +96,9 @@ class Profile(Value):
     """Every knob."""
 
     ike: IkeProfile
+    """How the peers speak with each other."""
     ipsec: IpsecProfile
+    """How what goes through the tunnel is protected."""
 
     def desired_ike(self) -> desired.Ike:
         proposals = tuple(offer.proposal() for offer in self.ike.proposals)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgeward.domain_name import normalise_host
 from edgeward.errors import Invalid
@@ -57,6 +57,10 @@ def bridge(text: str) -> str:
 
 def _as_list(value: object) -> object:
     return (value,) if isinstance(value, str) else value
+
+
+def _shape(value: object) -> str:
+    return "name" if isinstance(value, str) else "knobs"
 
 
 Identity = Annotated[str, Field(min_length=1, max_length=255), checked(identity)]
@@ -115,6 +119,7 @@ class Inside(Value):
     """A network of this side."""
 
     network: Network
+    """As under `local_networks`, or one around it."""
     address: Address | None = None
     """The gateway's in it; unset: the first one."""
     bridge: Bridge | None = None
@@ -140,26 +145,34 @@ class Site(Value):
     peer: Annotated[str, checked(peer)]
     """The other side's address, or its name, which is followed when its address changes."""
     local_networks: Networks
+    """This side's, one or a list, as `10.1.0.0/24`."""
     remote_networks: Networks
+    """The other side's, one or a list."""
     local_id: Identity | None = None
     """What this side calls itself; unset: its outside address."""
     remote_id: Identity | None = None
     """What the peer calls itself; unset: as under `peer`."""
     secret: Sealed | None = None
     """The pre-shared key."""
-    profile: Literal["modern", "compatible"] | Profile = "modern"
+    profile: Annotated[
+        Annotated[Literal["modern", "compatible"], Tag("name")] | Annotated[Profile, Tag("knobs")],
+        Discriminator(_shape),
+    ] = "modern"
     """`modern`: IKEv2, AES-GCM and ECP-384; `compatible`: what older devices can do; or every knob."""
     dns: Address | None = None
     """The site's own DNS server, asked through the tunnel for the names of backends behind the site."""
     dpd: Dpd = Dpd()
+    """What happens when the peer is silent."""
     mtu: int = Field(default=1400, ge=576, le=9000)
     """The largest packet that goes through the tunnel, in bytes, before it is encrypted."""
     initiator: bool = True
     """Whether this side begins; else it waits for the peer."""
     enabled: bool = True
+    """False: it stays declared, and neither side brings it up."""
     driver: DriverName | None = None
     """The daemon: `strongswan` (meant where none is said), `libreswan`, or `memory` for trying out."""
     outside: Outside | None = None
+    """How the gateway reaches its peers; unset: from the host's own address."""
     inside: tuple[Inside, ...] = Field(default=(), max_length=MOST_NETWORKS)
     """How this side's networks are reached where that is to be said: with a bridge, or another address."""
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from edgeward.parsing import Value
 from edgeward.sealing import Sealed
 from edgeward.secret import Secret
-from edgeward.vpn import desired
+from edgeward.vpn import agreement, desired
 from edgeward.vpn.naming import Router, connection_id
 from edgeward.vpn.site import Outside, Site
 
@@ -44,7 +44,7 @@ def drawn(router: Router, sites: Sequence[Site], reveal: Reveal) -> Drawn:
     What is of the gateway and not of one connection is said by any of them.
     """
     sites = sorted(sites, key=lambda site: site.name)
-    said = next((site.outside for site in sites if site.outside is not None), Outside())
+    said = agreement.outside_of(sites)
     gateway = desired.Gateway(
         id=router.id,
         name=str(router),
@@ -54,7 +54,7 @@ def drawn(router: Router, sites: Sequence[Site], reveal: Reveal) -> Drawn:
         inside=_inside(sites),
         connections=tuple(connection(site, said, reveal) for site in sites),
     )
-    return Drawn(gateway, next((site.nodes for site in sites if site.nodes is not None), None))
+    return Drawn(gateway, agreement.nodes_of(sites))
 
 
 def connection(site: Site, outside: Outside, reveal: Reveal) -> desired.Connection:
@@ -101,16 +101,18 @@ def _inside(sites: Sequence[Site]) -> tuple[desired.Inside, ...]:
             at = one.address or _first(one.network)
             if at is not None:
                 found[one.network] = desired.Inside(network=one.network, address=at, bridge=one.bridge)
-    said = [ipaddress.ip_network(network) for network in found]
+    there = [network for site in sites for network in site.remote_networks]
+    taken = [ipaddress.ip_network(network) for network in (*found, *there)]
     for network in dict.fromkeys(network for site in sites for network in site.local_networks):
         at = _first(network)
-        if at is not None and not any(_holds(one, network) for one in said):
+        if at is not None and not any(_meets(one, network) for one in taken):
             found[network] = desired.Inside(network=network, address=at)
     return tuple(found[network] for network in sorted(found))
 
 
-def _holds(one: ipaddress.IPv4Network | ipaddress.IPv6Network, network: str) -> bool:
-    return ipaddress.ip_network(network).overlaps(one)
+def _meets(one: ipaddress.IPv4Network | ipaddress.IPv6Network, network: str) -> bool:
+    other = ipaddress.ip_network(network)
+    return one.version == other.version and one.overlaps(other)
 
 
 def _first(network: str) -> str | None:

@@ -7,25 +7,11 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeward.sealing import Seal, Sealed
 from edgeward.vpn.desired import Gateway, Psk
 from edgeward.vpn.naming import connection_id, gateway_id
 from edgeward.vpn.site import Site
 from edgeward.vpn.translate import drawn, grouped, router_of
-
-SEAL = Seal(bytes(32))
-
-
-def site(name: str = "berlin", **more: object) -> Site:
-    fields = {
-        "name": name,
-        "peer": "198.51.100.9",
-        "local_networks": ["10.1.0.0/24"],
-        "remote_networks": ["192.168.4.0/24"],
-        "local_id": "@here.example",
-        "secret": Sealed.of(f"secret of {name}", SEAL),
-    }
-    return Site.model_validate(fields | more)
+from tests.unit.vpn.sites import SEAL, site
 
 
 def gateway(*sites: Site) -> Gateway:
@@ -65,6 +51,12 @@ def test_what_is_said_of_an_inner_network_wins_over_its_first_address():
         ("10.1.0.0/16", "10.1.0.254", "br-lan"),
         ("10.9.0.0/31", "10.9.0.0", None),
     ]
+
+
+def test_a_network_that_another_site_brings_is_none_of_this_side():
+    hub = site("hub", router="edge", local_networks=["10.1.0.0/24", "192.168.5.0/24"])
+    spoke = site("spoke", router="edge", remote_networks=["192.168.5.0/24"])
+    assert [i.network for i in gateway(hub, spoke).inside] == ["10.1.0.0/24"]
 
 
 _networks = st.builds(
