@@ -26,7 +26,7 @@ from edgeward.gateway.envoy import Gateway
 from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import parse
 from tests.integration.gateway_rig import Rig, ShowingBackend, ask, connect
-from tests.integration.test_up import Edge, started
+from tests.integration.up_rig import Edge, started
 from tests.ports import free_port
 
 HTTP, HTTPS = free_port(), free_port()
