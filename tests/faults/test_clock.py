@@ -16,6 +16,7 @@ from edgeward.declaration import feed
 from tests.integration.controller_setup import Controller
 from tests.integration.node_rig import Rig, cpu_seconds, within
 from tests.integration.processes import Process, running, until
+from tests.redis_server import RedisServer
 
 LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 DAY = 86400
@@ -151,6 +152,39 @@ def test_forty_days_later_without_a_controller_what_is_over_is_refused(edge: Clo
     edge.assert_calm()
     edge.set_clock("+0d")
     within(5, lambda: edge.valid("shop.example"), "the clock put right")
+
+
+@pytest.mark.slow
+def test_a_day_without_controller_database_and_redis_ends_with_every_known_name_served(
+    state_dir: Path, needs
+) -> None:
+    needs("faketime")
+    redis = RedisServer(needs("redis-server"), state_dir / "redis").start()
+    edge = Clocked(state_dir)
+    edge.env["EDGEWARD_REDIS"] = redis.url
+    names = ["shop.example", *(f"n{number}.c.example" for number in range(20))]
+    try:
+        with ExitStack() as stack:
+            edge.start(stack)
+            for name in names:
+                within(8, lambda name=name: edge.valid(name), name)
+            first = {name: edge.ends(name) for name in names}
+            edge.programs.pop("controller").end()
+            (edge.controller.state_dir / "edgeward.db").rename(state_dir / "gone.db")
+            redis.kill()
+            edge.set_clock("+1d")
+            edge.rig.kill_node()
+            edge.rig.envoy.end()
+            edge.programs["node"] = edge.rig.start_node(**edge.env)
+            edge.rig.start_envoy()
+            edge.rig.wait_ready()
+
+            assert {name: edge.ends(name) for name in names} == first
+            assert all(edge.valid(name) for name in names)
+            assert edge.ends("new.c.example") is None, "control: nobody issues"
+            edge.assert_calm()
+    finally:
+        redis.kill()
 
 
 @pytest.mark.slow
