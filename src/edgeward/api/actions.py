@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1", tags=["actions"])
 
 ActionName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 _NODE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-NodeName = Annotated[str | None, Query(pattern=_NODE, description="may be left out where there is only one")]
+OneNode = Annotated[str | None, Query(pattern=_NODE, description="may be left out where there is only one")]
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ async def _asked(request: Request) -> Asked:
 
 
 @router.get("/actions")
-async def listed(request: Request, cases: Cases, who: Reader, node: NodeName = None) -> JSONResponse:
+async def listed(request: Request, cases: Cases, who: Reader, node: OneNode = None) -> JSONResponse:
     """List the actions of a node that you may run."""
-    return JSONResponse(dict(await cases.actions.listed(who, _caller(request), node)))
+    return JSONResponse(dict(await cases.actions.listed(who, caller(request), node)))
 
 
 @router.post("/actions/{name}/run", openapi_extra=described(Asked))
@@ -78,7 +78,7 @@ async def run(
     body: Annotated[Asked, Depends(_asked)],
 ) -> JSONResponse:
     """Run an action: 200 with exit code, output and duration, or 202 with a run to follow after ``wait``."""
-    came = await cases.actions.run(who, _caller(request), name, body.values, body.node, body.wait)
+    came = await cases.actions.run(who, caller(request), name, body.values, body.node, body.wait)
     headers = {"Location": f"/v1/actions/runs/{came['id']}"}
     return JSONResponse(dict(came), 202 if came["state"] == "running" else 200, headers)
 
@@ -98,6 +98,7 @@ async def logged(cases: Cases, who: Surveyor, name: Annotated[str, Path(pattern=
     return JSONResponse({"heads": {str(number): text for number, text in heads.items()}})
 
 
-def _caller(request: Request) -> Caller:
+def caller(request: Request) -> Caller:
+    """Give who calls, as rootd is told."""
     certificate = request.scope.get("edgeward.certificate", "")
     return Caller(request.client.host if request.client else "", certificate)

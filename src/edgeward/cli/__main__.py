@@ -12,6 +12,7 @@ _COMMANDS = (
     "up",
     "declare",
     "look",
+    "explained",
     "history",
     "events",
     "tokens",

@@ -1,4 +1,4 @@
-"""Commands that look: get, status, explain."""
+"""Commands that look: get and status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgeward.errors import Invalid
 
 
 def register(app: typer.Typer) -> None:
-    for command in (get, status, explain):
+    for command in (get, status):
         app.command()(command)
 
 
@@ -87,24 +87,3 @@ def status(
         show.data(found, output)
     else:
         overview.show_status(found, time.time())
-
-
-def explain(
-    name: Annotated[str, typer.Argument(help="A domain name; - for visitors who name none (no SNI).")],
-    path: Annotated[str, typer.Option(help="The path asked for.")] = "/",
-    output: show.Output = show.Format.table,
-    api: Api = None,
-    state_dir: StateDir = None,
-) -> None:
-    """Say how a name is served, or the first reason why it is not, and the remedy."""
-    from edgeward.cli import overview
-    from edgeward.cli.client import segment
-
-    if not path.startswith("/"):
-        raise Invalid("a path begins with /")
-    with connect(api, state_dir) as client:
-        found = client.get(f"/v1/explain/{segment(name)}", {"path": path}, timeout=15.0)
-    if output is not show.Format.table:
-        show.data(found, output)
-    else:
-        overview.show_explanation(found, path, time.time())

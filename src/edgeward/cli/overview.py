@@ -1,11 +1,9 @@
-"""Status and explanations as people like to read them."""
+"""Status as people like to read it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-from rich.text import Text
 
 from edgeward.cli import openresty, show
 
@@ -153,58 +151,3 @@ def _envoy(report: Data) -> str:
     """Say what of an Envoy that serves, and of those it has taken over from: ``serving, 1 draining``."""
     envoy = report["envoy"]
     return f"serving, {envoy['draining']} draining" if envoy.get("draining") else "serving"
-
-
-def show_explanation(found: Data, path: str, now: float) -> None:
-    out = show.console()
-    name = show.shown(found.get("name") or found.get("asked"))
-    if found["served"]:
-        out.print(Text(f"{name} is served", style="bold green"))
-    else:
-        out.print(
-            Text(f"{name} is not served: {show.shown(found['reason'])}", style="bold red"), soft_wrap=True
-        )
-        out.print(Text(f"remedy: {show.shown(found['remedy'])}"), soft_wrap=True)
-    facts = [(label, text) for label, text in _facts(found, path, now) if text]
-    if facts:
-        out.print()
-        show.table(["what", "how"], facts)
-    if found.get("nodes"):
-        out.print()
-        show.table(["node", "connected", "envoy", "certificate from", "ends"], _tiers(found["nodes"], now))
-        for node in found["nodes"]:
-            if why := node.get("why_not"):
-                show.line(f"not on {node['name']}: {why}")
-    for note in found.get("notes") or ():
-        show.line(f"note: {note}")
-
-
-def _facts(found: Data, path: str, now: float) -> Iterator[tuple[str, str]]:
-    domain, route = found.get("domain") or {}, found.get("route") or {}
-    service, certificate = found.get("service") or {}, found.get("certificate") or {}
-    if domain:
-        how = "on demand" if domain["on_demand"] else "eager"
-        yield "domain", f"{domain['name']} (project {domain['project']}, issuer {domain['issuer']}, {how})"
-    if route:
-        yield "route", f"{route['project']}/{route['name']}: {route['host']} {route['path']} takes {path}"
-    if service:
-        yield "service", f"{service['project']}/{service['name']}: {show.shown(service['backends'])}"
-    if certificate.get("stored"):
-        ends = f"ends {show.moment(certificate['not_after'], now)}"
-        renewed = "renewed by you"
-        if certificate["renew_at"] is not None:
-            renewed = f"renewed {show.moment(certificate['renew_at'], now)}"
-        yield "certificate", f"{certificate['name']}, {ends} ({certificate['not_after']}), {renewed}"
-    elif certificate:
-        yield "certificate", f"{certificate['name']}, not there yet"
-
-
-def _tiers(nodes: Sequence[Data], now: float) -> Iterator[list[object]]:
-    for node in nodes:
-        yield [
-            node["name"],
-            show.good("yes") if node["connected"] else show.bad("no"),
-            node["envoy"],
-            node["tier"],
-            show.moment(node["not_after"], now),
-        ]

@@ -23,7 +23,7 @@ from edgeward.errors import EdgewardError, Invalid, NotFound, Problem, Refused, 
 
 _MOST_RUNS: Final = 1000
 _MOST_AT_ONCE: Final = 200
-_LIST_SECONDS: Final = 5.0
+LIST_SECONDS: Final = 5.0
 _RAISED: Final[Mapping[str, type[EdgewardError]]] = {
     "refused": Refused,
     "invalid": Invalid,
@@ -80,7 +80,7 @@ class Actions:
         self._runs[asked.id] = asked
         while len(self._runs) > _MOST_RUNS:
             self._runs.popitem(last=False)
-        run = Run(id="", action=action, values=dict(values), asker=_asker(who, caller))
+        run = Run(id="", action=action, values=dict(values), asker=asker(who, caller))
         task = asyncio.create_task(self._follow(asked, run))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -100,7 +100,7 @@ class Actions:
 
     async def listed(self, who: Principal, caller: Caller, node: str | None) -> Mapping[str, Any]:
         name = self._node(node)
-        answer = await self._ask(name, Run(id="", action="", asker=_asker(who, caller)), _LIST_SECONDS)
+        answer = await self._ask(name, Run(id="", action="", asker=asker(who, caller)), LIST_SECONDS)
         came = _came(answer, name)
         _raise(came)
         return {"node": name, "items": came.get("actions", []), "next": None}
@@ -132,7 +132,7 @@ class Actions:
             await audit.record(writing, [entry], self._clock())
 
 
-def _asker(who: Principal, caller: Caller) -> dict[str, str]:
+def asker(who: Principal, caller: Caller) -> dict[str, str]:
     """Give what rootd decides by. A role counts for the host only where it is one of every project."""
     role = who.role if who.everywhere else ""
     said = {"role": role, "token": who.token_id, **vars(caller)}

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from edgeward.controller.explain import NodeView
+from edgeward.controller.explain.facts import NodeView
 from edgeward.controller.registry import Registry
 from edgeward.database.engine import Database
 from edgeward.declaration.feed import Answer, Run
@@ -65,7 +65,7 @@ class Questions:
         nodes = list(self._registry)
         answers = await asyncio.gather(*(self.ask(node.name, question) for node in nodes))
         return [
-            NodeView(node.name, self._registry.connected(node), node.report, answer)
+            NodeView(node.name, self._registry.connected(node), node.report, answer, seen=node.seen)
             for node, answer in zip(nodes, answers, strict=True)
         ]
 

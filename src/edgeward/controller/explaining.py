@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -12,11 +12,17 @@ from edgeward.certificates import orders, store
 from edgeward.certificates.model import Domain, Summary
 from edgeward.certificates.orders import Queued
 from edgeward.certificates.policy import certificate_for
-from edgeward.controller.explain import Facts, NodeView, Obstacle, explain, refused, visited
+from edgeward.controller.explain.facts import Facts, NodeView, choice_of
+from edgeward.controller.explain.gathering import Gathering
+from edgeward.controller.explain.name import explain, refused, visited
+from edgeward.controller.explain.steps import Step
 from edgeward.controller.state import State
 from edgeward.database.engine import Database
+from edgeward.declaration import revisions
 from edgeward.declaration.feed import Answer
+from edgeward.declaration.model import DEFAULT_PROJECT, Key
 from edgeward.errors import Refused
+from edgeward.gateway.choose import routes_of_host
 from edgeward.gateway.model import Route, Service
 from edgeward.placement import NAME
 
@@ -28,8 +34,18 @@ AskNodes = Callable[[str], Awaitable[Sequence[NodeView]]]
 class Explainer:
     """What ``api.explain`` calls. Other projects' objects are as if they were not there."""
 
-    def __init__(self, database: Database, state: State, ask: AskNodes, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        state: State,
+        ask: AskNodes,
+        gathering: Gathering,
+        clock: Callable[[], float],
+    ) -> None:
         self._database = database
+        self.of_node = gathering.of_node
+        self.of_action = gathering.of_action
+        self.of_tunnel = gathering.of_tunnel
         self.labels: Callable[[], Mapping[str, Mapping[str, str]]] = dict
         """Give the labels of every node, its name among them."""
         self.refusal: Callable[[str, Domain], Awaitable[str | None]] = _allowed
@@ -38,11 +54,13 @@ class Explainer:
         self._ask = ask
         self._clock = clock
 
-    async def explained(self, who: Principal, name: str, path: str) -> Mapping[str, Any]:
+    async def explained(
+        self, who: Principal, name: str, path: str, scheme: str = "https", port: int | None = None
+    ) -> Mapping[str, Any]:
         require(who, Right.READ)
         listen = self._state.listen()
         canonical = visited(name, listen)
-        if isinstance(canonical, Obstacle):
+        if isinstance(canonical, Step):
             return refused(name, canonical)
         domain = self._visible_domain(who, canonical)
         routes, services = self._visible_objects(who)
@@ -50,24 +68,31 @@ class Explainer:
             routes = [route for route in routes if route.project == domain.project]
         certificate = await self._certificate(canonical) if domain is not None else None
         first = domain if certificate is None else None
-        return explain(
-            name,
-            Facts(
-                name=canonical,
-                path=path,
-                now=self._clock(),
-                listen=listen,
-                domain=domain,
-                withheld=None if domain is None else self._state.policy().withholding(canonical),
-                without_issuer=self._without_issuer(canonical, domain),
-                routes=routes,
-                services=services,
-                refusal=await self.refusal(canonical, first) if first is not None else None,
-                certificate=certificate,
-                order=await self._order(canonical, domain) if domain is not None else None,
-                nodes=await self._nodes(canonical, visible=domain is not None),
-            ),
+        facts = Facts(
+            name=canonical,
+            path=path,
+            now=self._clock(),
+            scheme=scheme,
+            port=port,
+            listen=listen,
+            domain=domain,
+            withheld=None if domain is None else self._state.policy().withholding(canonical),
+            without_issuer=self._without_issuer(canonical, domain),
+            routes=routes,
+            services=services,
+            refusal=await self.refusal(canonical, first) if first is not None else None,
+            certificate=certificate,
+            order=await self._order(canonical, domain) if domain is not None else None,
+            nodes=await self._nodes(canonical, visible=domain is not None),
         )
+        return explain(name, replace(facts, changed=await self.changed(_objects(facts))))
+
+    async def changed(self, keys: Iterable[Key]) -> Mapping[str, float]:
+        """Give when objects were declared as they are, by key: of those that history still knows of."""
+        revision_of = {k: self._state.stored[k].revision for k in keys if k in self._state.stored}
+        async with self._database.reading() as connection:
+            times = await revisions.times(connection, set(revision_of.values()))
+        return {str(key): times[revision] for key, revision in revision_of.items() if revision in times}
 
     async def _nodes(self, name: str, *, visible: bool) -> Sequence[NodeView]:
         """Give what nodes say; of a name the asker may not see, not what they hold for it."""
@@ -105,3 +130,17 @@ class Explainer:
 
 async def _allowed(_name: str, _domain: Domain) -> None:
     return None
+
+
+def _objects(facts: Facts) -> Iterator[Key]:
+    """Give the keys of what is declared and on the way of a visitor."""
+    yield Key("listen", DEFAULT_PROJECT, "listen")
+    if facts.domain is not None:
+        yield Key("domains", facts.domain.project, facts.domain.name)
+    choice = choice_of(facts)
+    for route in [r for _, r in routes_of_host(facts.routes, facts.name)[:1]] + (
+        [choice.route] if choice else []
+    ):
+        yield Key("routes", route.project, route.name)
+        if route.service is not None:
+            yield Key("services", route.project, route.service)

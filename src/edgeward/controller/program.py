@@ -49,6 +49,7 @@ from edgeward.controller.challenges import Challenges
 from edgeward.controller.config import Settings
 from edgeward.controller.declared import Declarations
 from edgeward.controller.events import Events
+from edgeward.controller.explain.gathering import Gathering
 from edgeward.controller.explaining import Explainer
 from edgeward.controller.files import write_secret
 from edgeward.controller.fleet import Controller, Fleet
@@ -172,10 +173,11 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     )
     events = Events(database, access)
     seeing.selecting = state.selecting
-    explainer = Explainer(database, state, questions.asked, clock)
+    tunnels = Tunnels(database, registry, clock)
+    gathering = Gathering(database, registry, questions.ask, tunnels, lambda: state.revision, clock)
+    explainer = Explainer(database, state, questions.asked, gathering, clock)
     explainer.refusal = permission.refusal
     explainer.labels = lambda: {node.name: node.labels for node in registry}
-    tunnels = Tunnels(database, registry, clock)
     tunnels.gateways = gateways.now
     seeing.tunnels = lambda metrics: tunnel_figures.tell(metrics, tunnels)
     nodes.ready = seeing.ready

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.database import schema
 from edgeward.database.engine import Writing
@@ -92,6 +93,13 @@ def split(changes: Iterable[tuple[Change, int]]) -> dict[str, Part]:
     for change, size in changes:
         parts.setdefault(project_of(change.key), Part()).add(change, size)
     return parts
+
+
+async def times(connection: AsyncConnection, some: Collection[int]) -> dict[int, float]:
+    """Give when revisions were made, in Unix seconds; of those that are not forgotten yet."""
+    query = select(_table.c.revision, func.min(_table.c.at)).where(_table.c.revision.in_(sorted(some)))
+    rows = await connection.execute(query.group_by(_table.c.revision))
+    return {row[0]: row[1] for row in rows}
 
 
 async def sweep(writing: Writing, now: float, bounds: Bounds = Bounds()) -> Swept | None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from edgeward.certificates.model import Domain, Summary
 from edgeward.certificates.orders import Queued
-from edgeward.controller.explain import Facts, NodeView, Obstacle, explain, refused, visited
+from edgeward.controller.explain.facts import Facts, NodeView
+from edgeward.controller.explain.name import explain, refused, visited
+from edgeward.controller.explain.steps import Step
 from edgeward.declaration.feed import Answer, EnvoyState, Rejection, Report
 from edgeward.gateway.model import Backend, Canary, Listen, Route, Service
 
@@ -158,7 +160,7 @@ def test_a_redirect_and_conditional_routes_are_noted():
 def test_visitors_without_sni_get_the_default_domain_or_are_refused():
     assert visited("-", Listen(default_domain="shop.example")) == "shop.example"
     obstacle = visited("-", Listen())
-    assert isinstance(obstacle, Obstacle)
+    assert isinstance(obstacle, Step)
     found = refused("-", obstacle)
     assert not found["served"] and "listen.default_domain" in found["remedy"]
     assert "without SNI" in explain("-", WELL)["notes"][0]
@@ -168,8 +170,8 @@ def test_visitors_without_sni_get_the_default_domain_or_are_refused():
 def test_whatever_is_asked_the_answer_is_printable(asked):
     name = visited(asked, Listen())
 
-    if isinstance(name, Obstacle):
-        assert all(text.isprintable() for text in (name.reason, refused(asked, name)["asked"]))
+    if isinstance(name, Step):
+        assert all(text.isprintable() for text in (name.cause, refused(asked, name)["asked"]))
 
 
 # --- on which nodes -----------------------------------------------------------------------------
@@ -268,3 +270,69 @@ def test_what_is_being_ordered_is_told():
     found = explain("shop.example", replace(WELL, certificate=None, order=order))
 
     assert "its certificate is being ordered: validation" in found["notes"]
+
+
+# --- the way ------------------------------------------------------------------------------------
+
+
+def steps(facts: Facts) -> list[tuple[str, str]]:
+    return [(step["step"], step["state"]) for step in explain("shop.example", facts)["steps"]]
+
+
+WHOLE_WAY = ["name", "listener", "policy", "certificate", "route", "service", "node", "envoy", "backend"]
+
+
+def test_the_way_of_a_visitor_is_told_step_by_step_with_the_age_of_each():
+    changed = {"services/default/shop": NOW - 60, "listen/default/listen": NOW - 90}
+    found = explain("shop.example", replace(WELL, changed=changed))["steps"]
+
+    assert [step["step"] for step in found] == WHOLE_WAY
+    assert {step["state"] for step in found} == {"ok"}
+    since = {step["step"]: step["since"] for step in found}
+    assert (since["service"], since["listener"], since["certificate"]) == (NOW - 60, NOW - 90, NOW - 9)
+    how = {step["step"]: step["detail"] for step in found}
+    assert "edge1: memory" in how["certificate"] and "127.0.0.1:8443" in how["listener"]
+
+
+@pytest.mark.parametrize(("change", "reason", "remedy"), OBSTACLES)
+def test_the_way_ends_at_the_first_broken_step_which_is_the_verdict(change, reason, remedy):
+    found = explain("shop.example", replace(WELL, **change))
+
+    assert [step["state"] for step in found["steps"][:-1]] == ["ok"] * (len(found["steps"]) - 1)
+    last = found["steps"][-1]
+    assert (last["state"], last["cause"], last["remedy"]) == ("broken", found["reason"], found["remedy"])
+    assert reason in last["cause"] and remedy in last["remedy"]
+
+
+def test_a_port_nobody_listens_on_is_where_a_url_ends():
+    found = explain("shop.example", replace(WELL, port=443))
+
+    assert found["steps"][-1]["step"] == "listener"
+    assert "port 443" in found["reason"] and "8443" in found["reason"]
+    assert explain("shop.example", replace(WELL, port=8443))["served"]
+
+
+def test_over_plain_http_a_certificate_matters_where_visitors_are_redirected():
+    listen = Listen(http=("127.0.0.1:8080",), https=("127.0.0.1:8443",))
+    plain = replace(WELL, scheme="http", listen=listen, domain=None)
+    served, refused_ = (WELL.routes[0].model_copy(update={"http": how}) for how in ("serve", "refuse"))
+
+    assert steps(plain)[-1] == ("policy", "broken")
+    assert steps(replace(plain, routes=(served,)))[-1] == ("backend", "ok")
+    found = explain("shop.example", replace(plain, domain=WELL.domain, routes=(refused_,)))
+    assert "refuses plain HTTP" in found["reason"]
+    assert "listen.http is empty" in explain("shop.example", replace(WELL, scheme="http"))["reason"]
+
+
+def test_what_a_node_did_not_say_in_time_is_unknown_and_not_broken():
+    found = explain("shop.example", replace(WELL, nodes=(replace(NODE, answer=None),)))
+
+    assert found["served"] and found["steps"][-1]["state"] == "unknown"
+
+
+def test_the_way_is_told_on_the_node_that_serves():
+    down = replace(reported(envoy=EnvoyState(state="down")), name="edge2")
+    found = explain("shop.example", replace(WELL, nodes=(down, NODE)))["steps"]
+
+    assert "nodes/edge1" in {step["subject"] for step in found}
+    assert "nodes/edge2" not in {step["subject"] for step in found}
