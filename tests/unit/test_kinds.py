@@ -291,7 +291,7 @@ def test_what_is_removed_leaves_nothing_behind():
     assert all(index._places == {} for index in indexes)
 
 
-OFFICE = {"name": "office", "peer": "203.0.113.9", "secret": "nobody knows", "local_networks": "10.0.0.0/24",
+OFFICE = {"name": "office", "peer": "203.0.113.9", "local_id": "@here.example", "secret": "nobody knows", "local_networks": "10.0.0.0/24",
           "remote_networks": ["192.168.4.0/24", "2001:db8:4::/64"]}  # fmt: skip
 
 
@@ -313,7 +313,7 @@ def test_a_backend_that_no_tunnel_leads_to_is_refused(backend, site, sentence):
 
 
 def test_backends_are_behind_sites_of_their_project_and_names_behind_those_with_a_dns_server():
-    knowing = {**OFFICE, "name": "knowing", "dns": "192.168.4.2"}
+    knowing = {**OFFICE, "name": "knowing", "peer": "203.0.113.10", "dns": "192.168.4.2"}
     backends = [
         "vpn://office/192.168.4.10:80",
         "vpn://office/[2001:db8:4::1]:80",
