@@ -1,4 +1,4 @@
-"""`python -m edgeward.database`: the schema brought up to date, and a store moved to PostgreSQL."""
+"""`python -m edgeward.database`: the schema brought up to date; a store moved, backed up and restored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import urlsplit
@@ -14,9 +16,12 @@ from urllib.parse import urlsplit
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from edgeward.database.backing_up import back_up
 from edgeward.database.copying import copy
+from edgeward.database.engine import open_database
 from edgeward.database.migrations import migrate
 from edgeward.database.opening import open_engine, reach
+from edgeward.database.restoring import restore_database, restore_file
 from edgeward.errors import EdgewardError, Invalid, Unavailable
 
 _AGAIN: Final = 1.0
@@ -25,14 +30,19 @@ _AGAIN: Final = 1.0
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Carry out one command and give its exit code."""
     given = _parser(environment).parse_args(arguments)
-    own = Path(given.state_dir).absolute() / "edgeward.db"
+    state_dir, url = Path(given.state_dir).absolute(), environment.get("EDGEWARD_DATABASE")
+    own = state_dir / "edgeward.db"
     try:
         if given.command == "wait":
-            asyncio.run(_wait(environment.get("EDGEWARD_DATABASE") or f"sqlite:///{own}", given.timeout))
+            asyncio.run(_wait(url or f"sqlite:///{own}", given.timeout))
         elif given.command == "migrate":
-            asyncio.run(_migrate(environment.get("EDGEWARD_DATABASE") or f"sqlite:///{_existing(own)}"))
+            asyncio.run(_migrate(url or f"sqlite:///{_existing(own)}"))
+        elif given.command == "backup":
+            asyncio.run(_back_up(url or f"sqlite:///{_existing(own)}", state_dir, given.file))
+        elif given.command == "restore":
+            asyncio.run(_restore(given.file, url, state_dir))
         else:
-            asyncio.run(_copy(_existing(own), given.to or environment.get("EDGEWARD_DATABASE") or ""))
+            asyncio.run(_copy(_existing(own), given.to or url or ""))
     except EdgewardError as error:
         _say(f"edgeward: {error}\n", sys.stderr)
         return 2 if isinstance(error, Invalid) else 1
@@ -53,7 +63,15 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "wait", help="Return as soon as the database answers; 1 where it does not in time."
     )
     waiting.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="60 unless told")
-    for command in (migrating, copying, waiting):
+    backing_up = commands.add_parser(
+        "backup", help="Write the store and its key into one file; nothing needs to be stopped."
+    )
+    restoring = commands.add_parser(
+        "restore", help="Make a store from such a file, all or nothing; in place of none."
+    )
+    for command in (backing_up, restoring):
+        command.add_argument("file", metavar="FILE", type=Path)
+    for command in (migrating, copying, waiting, backing_up, restoring):
         command.add_argument("--state-dir", required=not environment.get("EDGEWARD_STATE_DIR"),
                              default=environment.get("EDGEWARD_STATE_DIR"), metavar="DIR")  # fmt: skip
     return parser
@@ -82,16 +100,16 @@ async def _wait(url: str, timeout: float) -> None:
     if url.startswith("sqlite"):
         _say("SQLite is a file of the controller's own: nothing to wait for")
         return
-    time = asyncio.get_running_loop().time
-    began, said = time(), ""
-    while (reason := await _silence(url, max(timeout - (time() - began), 1.0))) is not None:
-        if time() - began + _AGAIN >= timeout:
+    now = asyncio.get_running_loop().time
+    began, said = now(), ""
+    while (reason := await _silence(url, max(timeout - (now() - began), 1.0))) is not None:
+        if now() - began + _AGAIN >= timeout:
             raise Unavailable(f"the database does not answer within {timeout:g} s: {reason}")
         if reason != said:
             _say(f"waiting for the database: {reason}\n", sys.stderr)
             said = reason
         await asyncio.sleep(_AGAIN)
-    _say(f"the database answers after {time() - began:.1f} s")
+    _say(f"the database answers after {now() - began:.1f} s")
 
 
 async def _silence(url: str, timeout: float) -> str | None:
@@ -134,6 +152,33 @@ async def _copy(own: Path, to: str) -> None:
     objects, certificates = counts["objects"], counts["certificates"]
     _say(f"copied and verified {sum(counts.values())} rows: {objects} objects, {certificates} certificates")
     _say(f"now start every controller with EDGEWARD_DATABASE set and with this {own.parent / 'seal.key'}")
+
+
+async def _back_up(url: str, state_dir: Path, path: Path) -> None:
+    database = open_database(url)
+    try:
+        made = await back_up(database, state_dir, path, time.time(), _progress)
+    finally:
+        await database.close()
+    what = ", ".join(("the database", *made.files))
+    _say(f"{path}: revision {made.head.revision}, {sum(made.rows.values())} rows; {what}")
+    if made.missing:
+        _say(
+            f"not in it: the key that opens it (id {', '.join(sorted(made.missing))}), which controllers are"
+            " given by EDGEWARD_SEAL_KEY_FILE or alike; keep that, too\n",
+            sys.stderr,
+        )
+    elif "seal.key" in made.files:
+        _say("whoever has this file can read every secret in it: keep it where nobody else comes")
+
+
+async def _restore(path: Path, url: str | None, state_dir: Path) -> None:
+    if url is None:
+        head = await restore_file(path, state_dir, _progress)
+    else:
+        head = await restore_database(path, url, state_dir, _progress)
+    when = datetime.fromtimestamp(head.created, UTC).isoformat(timespec="seconds")
+    _say(f"restored revision {head.revision} as of {when}; now start the controllers")
 
 
 def _existing(path: Path) -> Path:

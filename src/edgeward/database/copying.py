@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Table, delete, func, insert, select, text
+from sqlalchemy import Table, delete, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -16,7 +16,7 @@ from edgeward.database.migrations import migrate
 from edgeward.database.opening import reach
 from edgeward.errors import Conflict, Unavailable
 
-_BATCH: Final = 1000
+BATCH: Final = 1000
 _OF_RUNS: Final = frozenset({"controllers", "leases", "seal_holders"})
 """What belongs to controllers that run; there are none."""
 TABLES: Final[Sequence[Table]] = [
@@ -40,11 +40,11 @@ async def copy(source: AsyncEngine, target: AsyncEngine, progress: Progress) -> 
         async with source.connect() as old, target.connect() as new:
             await _alone(old)
             await new.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-            await _empty(new)
+            await empty(new)
             counts = {}
             for table in TABLES:
                 counts[table.name] = await _copied(table, old, new, progress)
-            await _go_on_numbering(new)
+            await go_on_numbering(new, schema.metadata.tables)
             for table in TABLES:
                 await _verify(table, old, new, counts[table.name])
             await new.commit()
@@ -65,11 +65,12 @@ async def _alone(old: AsyncConnection) -> None:
         raise Conflict("the store is in use; stop its controller (edgeward up) first") from error
 
 
-async def _empty(new: AsyncConnection) -> None:
+async def empty(new: AsyncConnection) -> None:
     """Take the target for us, too; raises Conflict where there is anything in it."""
     revision = (await new.execute(select(schema.counter.c.revision).with_for_update())).scalar_one()
-    held = [table.name for table in schema.metadata.sorted_tables if table.name != "counter"]
-    full = [name for name in held if await _count(new, schema.metadata.tables[name])]
+    there = set(await new.run_sync(lambda connection: inspect(connection).get_table_names()))
+    held = [table for table in schema.metadata.sorted_tables if table.name in there - {"counter"}]
+    full = [table.name for table in held if await count(new, table)]
     if revision or full:
         what = f"it is at revision {revision}" if revision else f"there are {', '.join(full)}"
         raise Conflict(f"the target is not empty: {what}; give it a database of its own")
@@ -77,17 +78,17 @@ async def _empty(new: AsyncConnection) -> None:
 
 
 async def _copied(table: Table, old: AsyncConnection, new: AsyncConnection, progress: Progress) -> int:
-    total, done = await _count(old, table), 0
-    async for rows in _rows(table, old):
-        await new.execute(insert(table), [dict(row) for row in rows])
-        done += len(rows)
+    total, done = await count(old, table), 0
+    async for some in rows(table, old):
+        await new.execute(insert(table), [dict(row) for row in some])
+        done += len(some)
         progress(table.name, done, total)
     return done
 
 
 async def _verify(table: Table, old: AsyncConnection, new: AsyncConnection, copied: int) -> None:
     """Compare what was written with what was to be copied, row by row, by its content."""
-    before, after = await _digest(table, old), await _digest(table, new)
+    before, after = await digest(table, old), await digest(table, new)
     if before != after or before[0] != copied:
         raise Unavailable(
             f"the copy of {table.name} is not what was copied ({before[0]} rows, then {after[0]});"
@@ -95,30 +96,46 @@ async def _verify(table: Table, old: AsyncConnection, new: AsyncConnection, copi
         )
 
 
-async def _digest(table: Table, connection: AsyncConnection) -> tuple[int, str]:
-    count, content = 0, hashlib.sha256()
-    async for rows in _rows(table, connection):
-        count += len(rows)
-        for row in rows:
-            content.update(json.dumps([_plain(value) for value in row.values()]).encode() + b"\n")
-    return count, content.hexdigest()
+class Content:
+    """What rows say, whichever database they stand in; fed with them in the order of their keys."""
+
+    def __init__(self) -> None:
+        self.count, self._digest = 0, hashlib.sha256()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        self.count += 1
+        self._digest.update(json.dumps([_plain(value) for value in row.values()]).encode() + b"\n")
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+
+async def digest(table: Table, connection: AsyncConnection) -> tuple[int, str]:
+    """Give how many rows a table has, and the digest of what they say."""
+    content = Content()
+    async for some in rows(table, connection):
+        for row in some:
+            content.add(row)
+    return content.count, content.digest
 
 
 def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, (bytes, memoryview)) else value
 
 
-async def _rows(table: Table, connection: AsyncConnection) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+async def rows(table: Table, connection: AsyncConnection) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+    """Give all rows in the order of their keys, so many at once."""
     query = select(table).order_by(*table.primary_key.columns)
-    async with connection.stream(query, execution_options={"yield_per": _BATCH}) as found:
-        async for rows in found.mappings().partitions(_BATCH):
-            yield rows  # type: ignore[misc]  # RowMapping is a Mapping of its own kind
+    async with connection.stream(query, execution_options={"yield_per": BATCH}) as found:
+        async for some in found.mappings().partitions(BATCH):
+            yield some  # type: ignore[misc]  # RowMapping is a Mapping of its own kind
 
 
-async def _go_on_numbering(new: AsyncConnection) -> None:
-    """Have the rows to come numbered after those that were copied."""
+async def go_on_numbering(new: AsyncConnection, tables: Mapping[str, Table]) -> None:
+    """Have the rows to come numbered after those that were copied; SQLite does so by itself."""
     for table in TABLES:
-        if table.c[0].name == "id" and table.name != "counter" and _numbered(table):
+        if new.dialect.name != "sqlite" and table.name in tables and _numbered(table):
             last = (await new.execute(select(func.max(table.c.id)))).scalar()
             if last is not None:
                 sequence = text("SELECT setval(pg_get_serial_sequence(:name, 'id'), :last)")
@@ -126,8 +143,8 @@ async def _go_on_numbering(new: AsyncConnection) -> None:
 
 
 def _numbered(table: Table) -> bool:
-    return table.c.id.autoincrement is True
+    return table.c[0].name == "id" and table.c.id.autoincrement is True
 
 
-async def _count(connection: AsyncConnection, table: Table) -> int:
+async def count(connection: AsyncConnection, table: Table) -> int:
     return int((await connection.execute(select(func.count()).select_from(table))).scalar_one())

@@ -80,7 +80,7 @@ async def copied(source, target, progress=lambda *_: None):
 
 
 async def test_everything_is_copied_as_it_is_and_goes_on_from_there(tmp_path, target, monkeypatch):
-    monkeypatch.setattr(copying, "_BATCH", 7)
+    monkeypatch.setattr(copying, "BATCH", 7)
     source = await stored(tmp_path, 30)
     told = []
     counts = await copied(source, target, lambda *said: told.append(said))

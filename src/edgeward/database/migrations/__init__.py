@@ -41,8 +41,8 @@ class Migrated:
     after: str
 
 
-async def migrate(engine: AsyncEngine) -> Migrated:
-    """Bring the schema up to date, all steps or none.
+async def migrate(engine: AsyncEngine, target: str = LATEST) -> Migrated:
+    """Bring the schema up to date, or to an earlier revision where it is older still, all steps or none.
 
     Raises Unreachable where the database does not answer, Unavailable where it cannot be done.
     """
@@ -55,11 +55,11 @@ async def migrate(engine: AsyncEngine) -> Migrated:
     try:
         async with aclosing(connection), _patience(connection):
             await _begin(connection)
-            before = await connection.run_sync(_upgrade)
+            before = await connection.run_sync(_upgrade, target)
             await connection.commit()
     except (DBAPIError, OSError) as error:
         raise _failed(engine, error) from error
-    return Migrated(before, LATEST)
+    return Migrated(before, max(before or target, target))
 
 
 async def _begin(connection: AsyncConnection) -> None:
@@ -112,9 +112,9 @@ def settings() -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> str | None:
-    before = _revision(connection)
-    if before == LATEST:
+def _upgrade(connection: Connection, target: str) -> str | None:
+    before = revision_of(connection)
+    if before is not None and target <= before <= LATEST:
         return before
     if before is not None and before > LATEST:
         raise Unavailable(
@@ -127,7 +127,7 @@ def _upgrade(connection: Connection) -> str | None:
     config = settings()
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, target)
     except CommandError as error:
         raise Unavailable(
             f"the database was not written by Edgeward ({error}); give it a database of its own"
@@ -135,7 +135,8 @@ def _upgrade(connection: Connection) -> str | None:
     return before
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """Give the revision of the schema; None where there is none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
