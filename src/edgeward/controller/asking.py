@@ -12,9 +12,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from edgeward.controller.explain.facts import NodeView
-from edgeward.controller.registry import Registry
+from edgeward.controller.registry import Question, Registry
 from edgeward.database.engine import Database
-from edgeward.declaration.feed import Answer, Run
+from edgeward.declaration.feed import Answer, Run, Steer
 from edgeward.errors import EdgewardError
 
 _MOST_WAITING: Final = 200
@@ -40,9 +40,8 @@ class Questions:
         database.on("ask", self._hear_question)
         database.on("answer", self._hear_answer)
 
-    async def ask(self, name: str, question: str | Run, patience: float = _PATIENCE) -> Answer | None:
-        """Ask a node about a name, or to run an action; None where it is not connected or does not answer in
-        time."""
+    async def ask(self, name: str, question: Question, patience: float = _PATIENCE) -> Answer | None:
+        """Ask a node something; None where it is not connected or does not answer in time."""
         node = self._registry.find(name)
         if node is None or node.stream is not None or node.elsewhere is None:
             return await self._registry.ask(name, question, patience)
@@ -86,10 +85,10 @@ class Questions:
         while True:
             asked = await self._to_run.get()
             with suppress(ValidationError):
-                run = Run.model_validate_json(asked["run"])
-                group.create_task(self._answer_one(asked, run, RUN_PATIENCE))
+                kind, text = (Run, asked["run"]) if "run" in asked else (Steer, asked["steer"])
+                group.create_task(self._answer_one(asked, kind.model_validate_json(text), RUN_PATIENCE))
 
-    async def _answer_one(self, asked: Mapping[str, str], question: str | Run, patience: float) -> None:
+    async def _answer_one(self, asked: Mapping[str, str], question: Question, patience: float) -> None:
         answer = await self._registry.ask(asked.get("node", ""), question, patience)
         if answer is not None:
             with suppress(EdgewardError):
@@ -100,7 +99,7 @@ class Questions:
         node = self._registry.find(asked.get("node", ""))
         if node is not None and node.stream is not None:
             with suppress(asyncio.QueueFull):
-                (self._to_run if "run" in asked else self._asked).put_nowait(asked)
+                (self._to_run if "run" in asked or "steer" in asked else self._asked).put_nowait(asked)
 
     def _hear_answer(self, text: str) -> None:
         with suppress(ValidationError):
@@ -110,8 +109,10 @@ class Questions:
                 waiting.set_result(answer)
 
 
-def _said(question: str | Run) -> Mapping[str, str]:
-    return {"run": question.model_dump_json()} if isinstance(question, Run) else {"name": question}
+def _said(question: Question) -> Mapping[str, str]:
+    if isinstance(question, str):
+        return {"name": question}
+    return {"run" if isinstance(question, Run) else "steer": question.model_dump_json()}
 
 
 def _fitting(answer: Answer, number: str) -> str:

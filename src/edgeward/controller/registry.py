@@ -11,12 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from edgeward.declaration.feed import Answer, Ask, Report, Run
+from edgeward.declaration.feed import Answer, Ask, Report, Run, Steer
 from edgeward.placement import NAME
 
 SILENCE: Final = 15.0
 _STORE_EVERY: Final = 5.0
 _MOST_QUESTIONS: Final = 200
+
+Question = str | Run | Steer
+"""A name to say about what is known of it, an action to run, or what to do with a tunnel."""
 
 
 class Stream:
@@ -24,7 +27,7 @@ class Stream:
 
     def __init__(self, token_id: str) -> None:
         self.token_id = token_id
-        self.questions: asyncio.Queue[Ask | Run] = asyncio.Queue(_MOST_QUESTIONS)
+        self.questions: asyncio.Queue[Ask | Run | Steer] = asyncio.Queue(_MOST_QUESTIONS)
         self.ended = asyncio.Event()
         self.gateways = asyncio.Event()
         """Set when the node may have other gateways than before though nothing was declared."""
@@ -142,16 +145,16 @@ class Registry:
         node.stored = now
         return True
 
-    async def ask(self, name: str, question: str | Run, timeout: float = 2.0) -> Answer | None:
-        """Ask a node about a name, or to run an action; None where it is away or does not answer in time."""
+    async def ask(self, name: str, question: Question, timeout: float = 2.0) -> Answer | None:
+        """Ask a node something; None where it is away or does not answer in time."""
         node = self._nodes.get(name)
         if node is None or node.stream is None or len(node.answers) >= _MOST_QUESTIONS:
             return None
         number = secrets.token_hex(8)
         asked = (
-            question.model_copy(update={"id": number})
-            if isinstance(question, Run)
-            else Ask(id=number, name=question)
+            Ask(id=number, name=question)
+            if isinstance(question, str)
+            else question.model_copy(update={"id": number})
         )
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         node.answers[asked.id] = answer

@@ -122,15 +122,32 @@ class Gateways(Said):
     more: bool = False
 
 
+class Steer(Said):
+    """What to do with a tunnel of this node; it posts an Answer with the same id: ``run`` has ``outcome``,
+    ``reason`` where it failed, and the connection's ``state`` afterwards."""
+
+    type: Literal["steer"] = "steer"
+    id: str
+    gateway: str
+    connection: str
+    what: Literal["look", "initiate", "terminate", "verbosity"]
+    level: int = 1
+    """Of ``verbosity``: -1 (nothing) to 4 (everything)."""
+    by: str = ""
+    """The name of the token that asked for it."""
+
+
 class Unknown(Said):
     """A message of another version, to be passed over."""
 
     type: str
 
 
-Message = Annotated[Hello | ChangeMessage | Synced | Ping | Ask | Run | Gateways, Field(discriminator="type")]
+Message = Annotated[
+    Hello | ChangeMessage | Synced | Ping | Ask | Run | Gateways | Steer, Field(discriminator="type")
+]
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
-_TYPES: Final = frozenset({"hello", "change", "synced", "ping", "ask", "run", "gateways"})
+_TYPES: Final = frozenset({"hello", "change", "synced", "ping", "ask", "run", "gateways", "steer"})
 
 
 def read(line: bytes) -> Message | Unknown:

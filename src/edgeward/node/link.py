@@ -50,7 +50,7 @@ class Link:
         self,
         controllers: Controllers,
         following: Following,
-        asked: Callable[[feed.Ask | feed.Run], Awaitable[None]],
+        asked: Callable[[feed.Ask | feed.Run | feed.Steer], Awaitable[None]],
         caught_up: CatchingUp,
     ) -> None:
         self._controllers = controllers
@@ -58,7 +58,7 @@ class Link:
         self._asked = asked
         self._caught_up = caught_up
         self._current: Controller | None = None
-        self.followed: Callable[[], None] = lambda: None
+        self.followed: list[Callable[[], None]] = []
         """Called when a feed begins."""
         self._down_until = 0.0
         self._said = float("-inf")
@@ -132,7 +132,7 @@ class Link:
             await self._following.completed(message)
             self._caught_up.synced(message, controller.url)
             controller.works()
-        elif isinstance(message, feed.Ask | feed.Run):
+        elif isinstance(message, feed.Ask | feed.Run | feed.Steer):
             await self._asked(message)
         elif isinstance(message, feed.Hello):
             await self._begin(controller, message)
@@ -146,7 +146,8 @@ class Link:
 
     async def _begin(self, controller: Controller, hello: feed.Hello) -> None:
         controller.protocol = hello.protocol
-        self.followed()
+        for call in self.followed:
+            call()
         await self._following.hello(hello)
         self._caught_up.hello(hello)
         self._controllers.prefer(controller)
@@ -241,10 +242,14 @@ class Link:
         """Tell the controller how this node is; raises Unavailable where it does not take it."""
         await self._post("report", report)
 
+    async def tunnels(self, tunnels: feed.Tunnels) -> None:
+        """Tell the controller how tunnels do; raises the kind of error that says why it is not taken."""
+        await self._post("tunnels", tunnels)
+
     async def answer(self, answer: feed.Answer) -> None:
         await self._post("answers", answer)
 
-    async def _post(self, what: str, said: feed.Report | feed.Answer) -> None:
+    async def _post(self, what: str, said: feed.Report | feed.Answer | feed.Tunnels) -> None:
         controller = self._current
         if controller is None:
             raise Unavailable(_NO_CONTROLLER)

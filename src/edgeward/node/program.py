@@ -40,6 +40,7 @@ from edgeward.node.resolver import Resolver
 from edgeward.node.secrets import Kept
 from edgeward.node.state import State, Touched
 from edgeward.node.tiers import Tiers
+from edgeward.node.tunnels.steering import Steering
 from edgeward.node.web import Web
 from edgeward.redis_tier.place import Place
 from edgeward.xds.server import XdsServer
@@ -90,6 +91,7 @@ class Node:
             self._backends,
             self._envoy,
         )
+        self._steering = Steering(lambda _gateway: None)
         self._reporting.root_log = lambda: self._acting.head
         self._metrics = Metrics(
             self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected
@@ -110,7 +112,7 @@ class Node:
         found = RedisTier(self._redis_door, self._standing, self._link.tier_keys, self._doubted)
         self._answering.ask_before(found.find)
         self._reporting.redis = found
-        self._link.followed = found.want_keys
+        self._link.followed.append(found.want_keys)
         return found
 
     def _standing(self) -> Standing:
@@ -207,9 +209,11 @@ class Node:
         except Unavailable as error:
             log.error("a certificate is not on disk yet", name=kept.name, problem=str(error))
 
-    async def _ask(self, ask: feed.Ask | feed.Run) -> None:
+    async def _ask(self, ask: feed.Ask | feed.Run | feed.Steer) -> None:
         if self._group is not None and isinstance(ask, feed.Run):
             self._group.create_task(self._acting.answer(ask, self._link.answer))
+        elif self._group is not None and isinstance(ask, feed.Steer):
+            self._group.create_task(self._steering.answer(ask, self._link.answer))
         elif self._group is not None and isinstance(ask, feed.Ask):
             self._group.create_task(self._reporting.answer(ask, time.time(), self._link.answer))
 
