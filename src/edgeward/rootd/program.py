@@ -32,7 +32,9 @@ def main() -> int:
         trusted.directory(Path(__file__).resolve().parent)  # code that others can write is theirs, not root's
         faces = [people.uid(name) for name in given.user]
         _limit()
-        table = builtin.table(given.actions, given.socket.parent, faces, given.relay_user, given.vpn_user)
+        table = builtin.table(
+            given.actions, given.socket.parent, faces, given.relay_user, given.vpn_user, given.libreswan
+        )
         log = AuditLog(given.log)
         server = Server(listening(given.socket)[0], table, log)
     except (trusted.Untrusted, people.Unknown, OSError) as error:
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     users = "user (or uid) of node and controller, who ask for the API's users"
     parser.add_argument("--relay-user", default=builtin.RELAY_USER, help="whom relays run as")
     parser.add_argument("--vpn-user", default=builtin.VPN_USER, help="whom IKE daemons run as")
+    parser.add_argument("--libreswan", type=Path, default="/", help="what Libreswan is installed below")
     parser.add_argument("--user", action="append", default=[], help=users)
     return parser
 

@@ -27,15 +27,20 @@ class _Value(NamedTuple):
     type: Type
 
 
-def table(path: Path, place: Path, faces: Sequence[int], relay_user: str, vpn_user: str) -> Table:
+def table(
+    path: Path, place: Path, faces: Sequence[int], relay_user: str, vpn_user: str, libreswan: Path = Path("/")
+) -> Table:
     """Give the table of these and of the operators' actions at a path."""
-    return Table(path, actions(place, faces, relay_user, vpn_user), frozenset(faces))
+    return Table(path, actions(place, faces, relay_user, vpn_user, libreswan), frozenset(faces))
 
 
 def actions(
-    place: Path, faces: Sequence[int], relay_user: str = RELAY_USER, vpn_user: str = VPN_USER
-) -> Mapping[str, Action]:
-    """Give them by name. ``place``: where their records are; ``faces``: who may ask, Envoy's user first."""
+    place: Path, faces: Sequence[int], relay_user: str = RELAY_USER, vpn_user: str = VPN_USER,
+    libreswan: Path = Path("/"),
+) -> Mapping[str, Action]:  # fmt: skip
+    """Give them by name. ``place``: where their records are; ``faces``: who may ask, Envoy's user first;
+    ``libreswan``: what it is installed below.
+    """
     allowed = Allowed(uids=frozenset(faces))
 
     def made(
@@ -56,6 +61,12 @@ def actions(
         made("start-relay", "Carry streams to an address inside a namespace", relay | target, to_start),
         made("stop-relay", "End a relay", relay),
         made("start-charon", "Have strongSwan's daemon run in a namespace", daemon, to_run),
+        made(
+            "start-pluto",
+            "Have Libreswan's daemon run in a namespace",
+            namespace,
+            (str(libreswan), vpn_user, str(next(iter(faces), 0)), str(_group(faces))),
+        ),
         made("stop-daemon", "End the IKE daemon of a namespace", namespace),
         made(
             "apply-nft",

@@ -11,7 +11,7 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from edgeward.rootd import trusted
-from edgeward.rootd.table import charon, daemons, filters, namespaces, relays, tunnels
+from edgeward.rootd.table import charon, daemons, filters, namespaces, pluto, relays, tunnels
 
 
 def _create(_: Path, found: int, name: str) -> str:
@@ -20,8 +20,15 @@ def _create(_: Path, found: int, name: str) -> str:
 
 def _remove(place: Path, found: int, name: str) -> str:
     relays.stop_all(place, name)
-    tunnels.stop(place, found, name)
+    _stop_daemon(place, found, name)
     return namespaces.remove(found, name)
+
+
+def _stop_daemon(place: Path, found: int, name: str) -> str:
+    said = tunnels.stop(place, found, name)
+    if (place / "vpn" / name).is_dir():
+        pluto.forget(tunnels.records(place, name))
+    return said
 
 
 def _apply_nft(_: Path, found: int, name: str, rules: str) -> str:
@@ -36,7 +43,8 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "stop-relay": relays.stop,
     "apply-nft": _apply_nft,
     "start-charon": charon.start,
-    "stop-daemon": tunnels.stop,
+    "start-pluto": pluto.start,
+    "stop-daemon": _stop_daemon,
 }
 
 

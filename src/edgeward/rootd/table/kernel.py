@@ -14,7 +14,8 @@ from pathlib import Path
 NET_BIND_SERVICE, NET_ADMIN = 10, 12
 """capabilities(7)"""
 
-_CLONE_NEWNET = 0x40000000
+_CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
+_MS_BIND, _MS_REC, _MS_SLAVE = 0x1000, 0x4000, 0x80000
 _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 8, 24, 38, 47
 _PR_CAP_AMBIENT_RAISE, _CAPABILITY_VERSION_3 = 2, 0x20080522
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -33,6 +34,15 @@ def leave_network() -> None:
 def enter_network(namespace: int) -> None:
     """Be in the network namespace that this descriptor is open on."""
     _check(_libc.setns(namespace, _CLONE_NEWNET), "the network namespace cannot be entered")
+
+
+def see_below(prefix: Path, path: Path) -> None:
+    """See at a path what is there below a prefix: this process alone, and those it becomes."""
+    refused = f"{prefix} cannot be shown at {path}; a unit of rootd has to allow it: docs/how-to/libreswan.md"
+    _check(_libc.unshare(_CLONE_NEWNS), refused)
+    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), refused)
+    there = os.fsencode(prefix / path.relative_to("/"))
+    _check(_libc.mount(there, os.fsencode(path), None, _MS_BIND, None), refused)
 
 
 def become_powerless(uid: int, gid: int, keep: Collection[int] = ()) -> None:
