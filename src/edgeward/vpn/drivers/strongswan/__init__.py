@@ -1,0 +1,1 @@
+"""strongSwan's charon, asked and heard over vici."""

@@ -1,0 +1,270 @@
+"""The driver: tells one charon what changed and nothing else, and says how its tunnels do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from edgeward.errors import Invalid, NotFound, Problem, Unavailable
+from edgeward.vpn.desired import Certificate, Connection, Psk
+from edgeward.vpn.driver import Effect, State
+from edgeward.vpn.drivers.strongswan import reasons, states, wording
+from edgeward.vpn.drivers.strongswan.asking import BEGIN_SECONDS, Asking
+from edgeward.vpn.drivers.strongswan.keeping import Keeper
+from edgeward.vpn.drivers.strongswan.refusals import refusals
+from edgeward.vpn.drivers.strongswan.sas import IkeSa, listed
+from edgeward.vpn.drivers.strongswan.told import Told
+from edgeward.vpn.drivers.strongswan.vici import NotDone, Talk, Vici
+from edgeward.vpn.drivers.strongswan.watching import Watch
+from edgeward.vpn.effect import effect
+
+_READY_SECONDS: Final = 10.0
+Level = Callable[[int], Awaitable[None]]
+"""Has the daemon's settings say how much it logs; it is asked to read them afterwards."""
+
+
+class StrongSwan:
+    """One charon; see ``opened``."""
+
+    def __init__(self, vici: Vici, level: Level | None) -> None:
+        self._vici = vici
+        self._level = level
+        self._known: dict[str, Connection] = {}
+        self._told = Told()
+        self._traps = False
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._keys: dict[str, str] = {}
+        self._watch = Watch(vici, self._told.ids, self._known)
+        self._asking = Asking(vici, self._watch.log)
+        self._keeper = Keeper(self._again)
+        self._watch.went = self._keeper.went
+        self._states = states.States()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def loaded(self) -> frozenset[str]:
+        here = (one for ids in (await self._listed()).values() for one in ids)
+        return frozenset(here) | {one.id for one in self._known.values() if not one.enabled}
+
+    async def load(self, connection: Connection, before: Connection | None, *, initiate: bool) -> None:
+        """As Driver says. ``initiate``: it is kept up too, as long as it is not terminated."""
+        if found := refusals(connection):
+            raise Invalid(*(Problem(field, why) for field, why in found))
+        was = self._told.name(connection.id)
+        async with self._alone(wording.peers(connection), was):
+            old = before or self._known.get(connection.id)
+            if not connection.enabled:
+                await self._forget(connection.id, was)
+                self._known[connection.id] = connection
+                self._watch.tell([connection.id])
+                return
+            name = await self._tell(connection)
+            self._known[connection.id] = connection
+            await self._carry_out(connection, name, was, effect(old, connection), initiate)
+            if was is not None and was != name:
+                await self._leave(was, connection.id)
+
+    async def unload(self, connection: str) -> None:
+        was = self._told.name(connection)
+        async with self._alone(was):
+            await self._forget(connection, was)
+            self._known.pop(connection, None)
+
+    async def initiate(self, connection: str) -> None:
+        name, known = self._named(connection)
+        self._keeper.want(connection)
+        try:
+            await self._asking.begin(name, wording.children(known))
+        except NotDone as error:
+            found = self._watch.finding(name, known)
+            if found is None:
+                found = reasons.Finding(name, "silent", (), time.time() - BEGIN_SECONDS)
+            raise Unavailable("; ".join(reasons.told(found, known, time.time()))) from error
+
+    async def terminate(self, connection: str) -> None:
+        name, known = self._named(connection)
+        self._keeper.leave(connection)
+        await self._end(name, known)
+        self._watch.forget(name)
+
+    async def states(self) -> Mapping[str, State]:
+        now = time.time()
+        found: dict[str, list[IkeSa]] = {}
+        for sa in await listed(self._vici, now):
+            found.setdefault(sa.name, []).append(sa)
+        given = {}
+        for one in [one for one in self._known.values() if not one.enabled or self._told.name(one.id)]:
+            name = wording.peers(one)
+            finding, mark = self._watch.finding(name, one), self._watch.mark(one.id, now)
+            waits = self._keeper.waits(one.id)
+            given[one.id] = self._states.of(one, found.get(name, ()), finding, waits, mark, now)
+        return given
+
+    async def events(self) -> AsyncIterator[str]:
+        async for each in self._watch.events():
+            yield each
+
+    async def verbosity(self, level: int) -> None:
+        if self._level is not None:
+            await self._level(level)
+        await self._vici.request("reload-settings")
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _open(self, known: Iterable[Connection]) -> None:
+        self._traps = "kernel-libipsec" not in (await self._vici.request("stats")).get("plugins", ())
+        self._known.update((one.id, one) for one in known)
+        for name, ids in (await self._listed()).items():
+            self._told.tell(name, ids)
+        self._tasks = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._keeper.run())]
+        await asyncio.wait_for(self._watch.ready.wait(), _READY_SECONDS)
+
+    async def _listed(self) -> Mapping[str, tuple[str, ...]]:
+        """Give the ids of the connections that charon knows, by the name of their peers."""
+        found = {}
+        async with self._vici.talk() as talk:
+            async for answer in talk.streamed("list-conns", "list-conn"):
+                for name, conn in answer.items():
+                    ids = (wording.connection_of(child) for child in conn.get("children", {}))
+                    found[name] = tuple(dict.fromkeys(ids))
+        return found
+
+    async def _tell(self, connection: Connection, *, without: str = "", name: str = "") -> str:
+        """Tell charon of all connections between the same peers, this one last; gives the name of them."""
+        name = name or wording.peers(connection)
+        others = [one for one in self._told.ids(name) if one not in (connection.id, without)]
+        siblings = [self._known[one] for one in others if one in self._known]
+        try:
+            async with self._vici.talk() as talk:
+                await self._proofs(talk, connection, name)
+                await talk.request("load-conn", wording.spoken([*siblings, connection], traps=self._traps))
+                if isinstance(connection.auth, Psk):
+                    await talk.request("load-shared", wording.shared(connection, connection.auth))
+        except NotDone as error:
+            raise Invalid(f"strongSwan does not take it: {error}") from error
+        self._told.tell(name, (*(one.id for one in siblings), connection.id))
+        return name
+
+    async def _proofs(self, talk: Talk, connection: Connection, name: str) -> None:
+        auth = connection.auth
+        if isinstance(auth, Certificate):
+            for words in wording.certificates(auth):
+                await talk.request("load-cert", words)
+            said = await talk.request("load-key", {"type": "any", "data": auth.key.reveal().encode()})
+            self._keys[name] = said.get("id", "")
+
+    async def _carry_out(
+        self, connection: Connection, name: str, was: str | None, cost: Effect, initiate: bool
+    ) -> None:
+        """Have what is up be as it is told now."""
+        keep = initiate and connection.initiator
+        if keep:
+            self._keeper.want(connection.id)
+        else:
+            self._keeper.leave(connection.id)
+        sas = await listed(self._vici, time.time(), was or name)
+        live = [sa for sa in sas if any(child.carries for child in sa.of(connection.id))]
+        if was is None or cost == "none" or not live:
+            if was is not None and cost in ("ike", "secret"):
+                await self._asking.end_all(sa for sa in sas if sa not in live and not sa.children)
+            if keep and not live:
+                await self._asking.start(name, wording.children(connection))
+            return
+        came = await self._renew(connection, name, cost if was == name else "ike", live, keep=keep)
+        if not came and keep:
+            self._keeper.went([connection.id])
+
+    async def _renew(
+        self, connection: Connection, name: str, cost: Effect, live: list[IkeSa], *, keep: bool
+    ) -> bool:
+        children = wording.children(connection)
+        if cost == "child":
+            return await self._asking.renew_children(name, connection.id, children, live)
+        if not keep:  # the peer comes again
+            await self._asking.end_all(live)
+            return True
+        if cost == "secret":
+            refused = partial(self._watch.refused, name, time.time())
+            return await self._asking.prove_again(live, name, refused)
+        others = {child.connection for sa in live for child in sa.children} & set(self._told.ids(name))
+        all_ = [one for each in others - {connection.id} for one in wording.children(self._known[each])]
+        return await self._asking.renew_peers(name, [*children, *all_], live)
+
+    async def _again(self, connection: str) -> bool | None:
+        """Have one come up that should be and is not; gives whether it is up, None while it comes."""
+        name, known = self._named(connection)
+        sas = await listed(self._vici, time.time(), name)
+        children = [child for sa in sas for child in sa.of(connection)]
+        if any(child.carries for child in children):
+            return True
+        if any(sa.coming for sa in sas) or any(child.coming for child in children):
+            return None
+        await self._asking.start(name, wording.children(known))
+        return False
+
+    async def _end(self, name: str, connection: Connection) -> None:
+        """End the tunnels of one, and the IKE_SA where it is of nobody else."""
+        sas = await listed(self._vici, time.time(), name)
+        shared = any(child.connection != connection.id for sa in sas for child in sa.children)
+        if shared:
+            await self._asking.end({"ike": name, "child": one} for one in wording.children(connection))
+        else:
+            await self._asking.end_all(sas)
+
+    async def _forget(self, connection: str, name: str | None) -> None:
+        self._keeper.leave(connection)
+        self._states.forget(connection)
+        if name is not None:
+            await self._leave(name, connection)
+
+    async def _leave(self, name: str, connection: str) -> None:
+        """Take one away from its peers; nobody can begin it any more before its tunnels end."""
+        rest = [self._known[one] for one in self._told.ids(name) if one != connection and one in self._known]
+        sas = await listed(self._vici, time.time(), name)
+        if rest:
+            await self._tell(rest[-1], without=connection, name=name)
+            children = {child.name for sa in sas for child in sa.of(connection)}
+            await self._asking.end({"ike": name, "child": one} for one in children)
+            return
+        async with self._vici.talk() as talk:
+            gone = [("unload-conn", {"name": name}), ("unload-shared", {"id": name})]
+            if key := self._keys.pop(name, ""):
+                gone.append(("unload-key", {"id": key}))
+            for command, words in gone:
+                with suppress(NotDone):  # it was not there
+                    await talk.request(command, words)
+        self._told.tell(name, ())
+        self._watch.forget(name)
+        await self._asking.end([{"ike": name, "force": "yes"}])
+
+    def _named(self, connection: str) -> tuple[str, Connection]:
+        name, known = self._told.name(connection), self._known.get(connection)
+        if name is None or known is None:
+            raise NotFound(f"there is no connection {connection} here, or it is disabled; load it first")
+        return name, known
+
+    @asynccontextmanager
+    async def _alone(self, *names: str | None) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for name in sorted({name for name in names if name is not None}):
+                await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
+            yield
+
+
+async def opened(path: Path, known: Iterable[Connection] = (), level: Level | None = None) -> StrongSwan:
+    """Give the driver of the charon whose vici is at a path; raises Unavailable. It is to be closed.
+
+    ``known``: its connections as they were last loaded.
+    """
+    driver = StrongSwan(Vici(path), level)
+    await driver._open(known)
+    return driver

@@ -1,0 +1,71 @@
+"""Has what should be up come up again: charon gives up for good where a peer refuses it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from edgeward.errors import EdgewardError
+
+_FIRST: Final = 1.0
+_MOST: Final = 60.0
+_A_LOOK: Final = 5.0
+"""Seconds until one that is on its way is looked at again."""
+
+
+class Keeper:
+    """``again``: has one come up unless it does already; gives whether it is up (None: on its way)."""
+
+    def __init__(self, again: Callable[[str], Awaitable[bool | None]]) -> None:
+        self._again = again
+        self._wanted: set[str] = set()
+        self._due: dict[str, tuple[float, float]] = {}
+        """When it is looked at, and how long to wait then: seconds of the monotonic clock."""
+        self._wake = asyncio.Event()
+
+    def want(self, connection: str) -> None:
+        self._wanted.add(connection)
+        self._due[connection] = time.monotonic() + _A_LOOK, _FIRST
+        self._wake.set()
+
+    def leave(self, connection: str) -> None:
+        self._wanted.discard(connection)
+        self._due.pop(connection, None)
+
+    def went(self, connections: Iterable[str]) -> None:
+        """Look after some that went down; one that is waited for anyway is not hurried."""
+        for one in connections:
+            if one in self._wanted:
+                due, wait = self._due.get(one, (float("inf"), _FIRST))
+                self._due[one] = min(due, time.monotonic() + wait), wait
+        self._wake.set()
+
+    def waits(self, connection: str) -> bool:
+        return connection in self._due
+
+    async def run(self) -> None:
+        while True:
+            now = time.monotonic()
+            for one in [one for one, (due, _) in self._due.items() if due <= now]:
+                await self._look(one)
+            following = min((due for due, _ in self._due.values()), default=None)
+            self._wake.clear()
+            wait = None if following is None else max(0.0, following - time.monotonic())
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def _look(self, one: str) -> None:
+        _, wait = self._due.pop(one)
+        try:
+            up = await self._again(one)
+        except EdgewardError:
+            up = False
+        if up or one not in self._wanted:
+            return
+        seconds = _A_LOOK if up is None else wait
+        longer = wait if up is None else min(_MOST, 2 * wait)
+        self._due[one] = time.monotonic() + seconds, longer
