@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgeward.api.events import Events
     from edgeward.api.explain import Explaining
     from edgeward.api.history import History
+    from edgeward.api.holding import Holding
     from edgeward.api.keys import Keys
     from edgeward.api.orders import Orders
     from edgeward.api.tunnels import Telling
@@ -195,3 +196,4 @@ class UseCases:
     keys: Keys
     accounts: Accounts
     tunnels: Telling
+    holding: Holding

@@ -14,7 +14,7 @@ from edgeward.declaration.feed import Gateways as Message
 from edgeward.errors import Invalid
 from edgeward.log import logger
 from edgeward.parsing import Value
-from edgeward.placement import NAME, Where, holds, where
+from edgeward.placement import Where, holds, where
 from edgeward.sealing import Seal
 from edgeward.vpn import translate
 from edgeward.vpn.desired import Gateway
@@ -63,22 +63,20 @@ class Gateways:
         self._broken: set[str] = set()
         self._seen = -1
         self._busy = asyncio.Lock()
-        self._connected: dict[str, Mapping[str, str]] = {}
-        self.holder: Callable[[str, Sequence[str]], str | None] = _first
-        """Gives which of the nodes that may have a gateway (by its id) has it active."""
+        self._joined: dict[str, Mapping[str, str]] = {}
 
     async def run(self) -> None:
-        """Have feeds look again when nodes come or go, until cancelled."""
+        """Have feeds look again when nodes join or are forgotten, until cancelled."""
         while True:
-            connected = {n.name: n.labels for n in self._registry if self._registry.connected(n)}
-            if connected != self._connected:
-                self._connected = connected
+            joined = {n.name: n.labels for n in self._registry}
+            if joined != self._joined:
+                self._joined = joined
                 if self._made:
                     self.look_again()
             await asyncio.sleep(_LOOK)
 
     def look_again(self) -> None:
-        """Have all feeds look again: which nodes are the active ones may have changed."""
+        """Have all feeds look again: which nodes share a gateway may have changed."""
         for node in self._registry:
             if node.stream is not None:
                 node.stream.gateways.set()
@@ -90,23 +88,20 @@ class Gateways:
         return [made.gateway for made in self._made.values()]
 
     async def of(self, labels: Mapping[str, str]) -> tuple[dict[str, tuple[Made, bool]], frozenset[str]]:
-        """Give the gateways that a node of these labels has, by id, each with whether it is active there; and
-        the ids of those that cannot be made now.
+        """Give the gateways that a node of these labels has, by id, each with whether other nodes have it
+        too; and the ids of those that cannot be made now.
+
+        A node that is not connected may have it active all the same: its lease decides, see holding.py.
         """
         await self._refresh()
-        candidates: dict[Where, list[str]] = {}
+        shared: dict[Where, bool] = {}
         found = {}
         for id_, made in self._made.items():
             if holds(made.nodes, labels):
-                if made.nodes not in candidates:
-                    candidates[made.nodes] = self._candidates(made.nodes)
-                found[id_] = (made, self.holder(id_, candidates[made.nodes]) == labels[NAME])
+                if made.nodes not in shared:
+                    shared[made.nodes] = sum(holds(made.nodes, node.labels) for node in self._registry) > 1
+                found[id_] = (made, shared[made.nodes])
         return found, frozenset(self._broken)
-
-    def _candidates(self, place: Where) -> list[str]:
-        """Give the connected nodes that may have a gateway, by name."""
-        connected = self._registry.connected
-        return [n.name for n in self._registry if connected(n) and holds(place, n.labels)]
 
     async def _refresh(self) -> None:
         async with self._busy:
@@ -152,7 +147,7 @@ class Telling:
         found, broken = await self._gateways.of(self._labels)
         whole = self._told is None and not broken
         told = {} if self._told is None else self._told
-        wanted = {id_: (made.mark, active) for id_, (made, active) in found.items()}
+        wanted = {id_: (made.mark, shared) for id_, (made, shared) in found.items()}
         put = [found[id_] for id_, mark in wanted.items() if told.get(id_) != mark]
         gone = [id_ for id_ in told if id_ not in wanted and id_ not in broken]
         self._told = {**{id_: told[id_] for id_ in told if id_ in broken}, **wanted}
@@ -166,7 +161,7 @@ def _messages(put: Sequence[tuple[Made, bool]], gone: Sequence[str], whole: bool
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         yield Message(
-            put=tuple(_dumped(made.gateway, active) for made, active in part),
+            put=tuple(_dumped(made.gateway, shared) for made, shared in part),
             remove=tuple(gone) if last else (),
             whole=whole and index == 0,
             more=not last,
@@ -186,8 +181,8 @@ def _parts(put: Sequence[tuple[Made, bool]]) -> Iterator[list[tuple[Made, bool]]
         yield part
 
 
-def _dumped(gateway: Gateway, active: bool) -> dict[str, Any]:
-    return {**gateway.model_dump(mode="json"), "active": active}
+def _dumped(gateway: Gateway, shared: bool) -> dict[str, Any]:
+    return {**gateway.model_dump(mode="json"), "active": not shared, "shared": shared}
 
 
 def _marked(of: tuple[Value, ...], drawn: Drawn) -> Made:
@@ -198,7 +193,3 @@ def _marked(of: tuple[Value, ...], drawn: Drawn) -> Made:
 
 def _same(one: Sequence[Value], other: Sequence[Value]) -> bool:
     return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
-
-
-def _first(_gateway: str, nodes: Sequence[str]) -> str | None:
-    return nodes[0] if nodes else None

@@ -24,6 +24,7 @@ from edgeward.api import challenges as challenge_routes
 from edgeward.api import events as event_routes
 from edgeward.api import explain as explain_routes
 from edgeward.api import history as history_routes
+from edgeward.api import holding as holding_routes
 from edgeward.api import keys as key_routes
 from edgeward.api import orders as order_routes
 from edgeward.api import tunnels as tunnel_routes
@@ -55,6 +56,7 @@ from edgeward.controller.files import write_secret
 from edgeward.controller.fleet import Controller, Fleet
 from edgeward.controller.gateways import Gateways
 from edgeward.controller.history import History
+from edgeward.controller.holding import Holding
 from edgeward.controller.keys import Keys
 from edgeward.controller.looking import Looks
 from edgeward.controller.metrics import Metrics
@@ -204,6 +206,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         keys=keys,
         accounts=Accounts(database, fulfiller, state.policy, clock),
         tunnels=tunnels,
+        holding=Holding(database, gateways, tunnels, registry, clock),
     )
     extra = (
         account_routes.router,
@@ -217,6 +220,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         key_routes.router,
         order_routes.router,
         tunnel_routes.router,
+        holding_routes.router,
     )
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)

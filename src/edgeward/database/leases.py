@@ -1,4 +1,4 @@
-"""Work that one controller does at a time: leases in the database, with a token that grows with every holder.
+"""What one controller, or node, does at a time: leases in the database, with a token that each holder grows.
 
 A holder that was slow (paused, cut off) may still believe in its lease when another one has it. So whoever
 writes under a lease asks for it once more in the same transaction: ``held`` locks its row, and the late
@@ -8,7 +8,7 @@ holder's write fails. Times are those of the database's own clock, where it has 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +23,8 @@ from edgeward.errors import Conflict, EdgewardError, Unavailable
 from edgeward.log import logger
 
 SECONDS: Final = 10.0
+NODES: Final = "vpn/"
+"""What the names of leases begin with that nodes hold, not controllers."""
 _FOR_EVER: Final = 1e9
 _LOOK_AGAIN: Final = 2.0
 _YIELD: Final = 1.0
@@ -69,7 +71,8 @@ class Leases:
         """Free what an earlier controller held on a database that only one works on."""
         if not self._database.shared:
             async with self._database.noting() as connection:
-                await connection.execute(update(_leases).values(expires=0.0))
+                ours = ~_leases.c.name.startswith(NODES)
+                await connection.execute(update(_leases).where(ours).values(expires=0.0))
 
     async def take(self, name: str) -> Lease | None:
         """Give the lease, anew or for longer; None where another one holds it."""
@@ -77,6 +80,31 @@ class Leases:
         async with self._database.noting() as connection:
             token = (await connection.execute(self._taking(connection, name))).scalar_one_or_none()
         return None if token is None else Lease(name, self._holder, token, began + self._seconds)
+
+    async def take_all(self, names: Collection[str], *, kept_only: bool) -> frozenset[str]:
+        """Take several at once, anew or for longer; gives those that are held now.
+
+        ``kept_only``: none that another one held last, though its time be over.
+        """
+        async with self._database.reading() as connection:
+            query = select(_leases.c.name, _leases.c.holder, _leases.c.expires > self._now(connection))
+            rows = (await connection.execute(query.where(_leases.c.name.in_(names)))).all()
+        others = {name for name, holder, lives in rows if holder != self._holder and (lives or kept_only)}
+        wanted = sorted(set(names) - others)  # in one order, so that none waits for another one crosswise
+        if not wanted:
+            return frozenset()
+        async with self._database.noting() as connection:
+            tokens = {
+                name: (await connection.execute(self._taking(connection, name))).scalar_one_or_none()
+                for name in wanted
+            }
+        return frozenset(name for name, token in tokens.items() if token is not None)
+
+    async def wrest(self, name: str) -> None:
+        """Take it whoever holds it: the other one hears of it when it asks for longer."""
+        async with self._database.noting() as connection:
+            await connection.execute(update(_leases).where(_leases.c.name == name).values(expires=0.0))
+            await connection.execute(self._taking(connection, name))
 
     async def release(self, lease: Lease) -> None:
         """Let others have it at once; does nothing where they have it already."""

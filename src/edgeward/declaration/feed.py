@@ -228,6 +228,19 @@ class Tunnels(Said):
     """True: it has no others."""
 
 
+class Claim(Said):
+    """The gateways that this node has with others and could carry now; said each second."""
+
+    gateways: tuple[str, ...] = ()
+    """Ids."""
+
+
+class Granted(Said):
+    """Those of them that it has active until it hears otherwise."""
+
+    gateways: tuple[str, ...] = ()
+
+
 class Report(Said):
     """What a node says of itself: on each change, and at least every 10 s."""
 

@@ -184,6 +184,8 @@ class Gateway(Desired):
     driver: DriverName = "strongswan"
     active: bool = True
     """False: everything is loaded and nothing begins, another node is the active one."""
+    shared: bool = False
+    """Other nodes may have it too: active is the one that holds its lease."""
     namespace: str | None = None
     """Somebody else's, which is used as it is: ``qrouter-UUID``. None: one of our own."""
     outside: Outside = Outside()

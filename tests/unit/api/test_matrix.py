@@ -32,6 +32,7 @@ JOIN           =  (401,    403, 403, 403, 403, 403, 403, IN,  403)
 FOLLOW         =  (401,    403, 403, 403, 403, 403, 403, 403, IN)
 ACT            =  (401,    503, 503, 503, 503, 503, 503, 403, 403)  # no node is connected; its rootd decides
 NO_TUNNEL      =  (401,    404, 404, 404, 404, 404, 404, 403, 403)  # none of that name is declared
+NO_TUNNEL_MOVED = (401,    403, 403, 404, 404, 404, 404, 403, 403)
 FOLLOW_RUN     =  (401,    404, 404, 404, 404, 404, 404, 403, 403)
 # fmt: on
 
@@ -151,6 +152,8 @@ ROUTES = {
     ("GET", "/v1/tunnels"): ("/v1/tunnels", None, READ),
     ("GET", "/v1/vpn/{name}/status"): ("/v1/vpn/office/status", None, NO_TUNNEL),
     ("POST", "/v1/nodes/{name}/tunnels"): ("/v1/nodes/n1/tunnels", {}, FOLLOW),
+    ("POST", "/v1/nodes/{name}/gateways"): ("/v1/nodes/n1/gateways", {}, FOLLOW),
+    ("POST", "/v1/vpn/{name}/promote"): ("/v1/vpn/office/promote", {"node": "n1"}, NO_TUNNEL_MOVED),
     ("GET", "/v1/accounts"): ("/v1/accounts", None, GOVERN),
     ("POST", "/v1/accounts/{issuer}/change-key"): ("/v1/accounts/i/change-key", None, REKEY),
     ("GET", "/v1/keys"): ("/v1/keys", None, GOVERN),

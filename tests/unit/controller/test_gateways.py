@@ -138,7 +138,7 @@ async def test_a_change_is_told_at_once_and_a_deletion_too_and_others_are_not_to
     assert paris not in node.held
 
 
-async def test_a_gateway_is_on_the_nodes_that_are_selected_and_active_on_one_of_them(here):
+async def test_a_gateway_is_on_the_nodes_that_are_selected_and_shared_where_these_are_several(here):
     boss = await here.token("boss", "admin")
     await here.apply(boss, vpn=[{**BERLIN, "nodes": {"region": "eu"}}])
     async with Following(here) as following:
@@ -151,10 +151,11 @@ async def test_a_gateway_is_on_the_nodes_that_are_selected_and_active_on_one_of_
         two, three = await following.node("n2"), await following.node("n3")
         await until(lambda: two.held and three.held)
         berlin = gateway_id("default", "vpn", "berlin")
-        await until(lambda: two.held[berlin].active and not three.held[berlin].active)
+        for node in (two, three):
+            await until(lambda of=node: of.held[berlin].shared and not of.held[berlin].active)
         assert not one.held
         await here.http.delete("/v1/nodes/n2", headers=boss)
-        await until(lambda: three.held[berlin].active)
+        await until(lambda: three.held[berlin].active and not three.held[berlin].shared)
 
 
 async def test_many_gateways_come_in_parts_that_are_taken_in_together(here, monkeypatch):
