@@ -42,7 +42,7 @@ def made(path: Path) -> int:
     return directory(path)
 
 
-def file(name: str, within: int, shown: str) -> bytes:
+def file(name: str, within: int, shown: str, most: int = MOST_BYTES) -> bytes:
     """Give what a small file in an open directory says; raises Untrusted."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=within)
@@ -50,9 +50,9 @@ def file(name: str, within: int, shown: str) -> bytes:
         raise Untrusted(f"{shown}: {error.strerror}") from error
     with open(descriptor, "rb") as opened:  # noqa: PTH123 - a descriptor
         check(os.fstat(descriptor), shown, stat.S_IFREG)
-        data = opened.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise Untrusted(f"{shown} has more than {MOST_BYTES} bytes")
+        data = opened.read(most + 1)
+    if len(data) > most:
+        raise Untrusted(f"{shown} has more than {most} bytes")
     return data
 
 

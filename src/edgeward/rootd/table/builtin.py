@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgeward.rootd.table import filters, ports
+from edgeward.rootd.table import filters, guard, network, ports
 from edgeward.rootd.table.actions import Action, Allowed
 from edgeward.rootd.table.placeholders import Type, Wrong, type_of
 from edgeward.rootd.table.reading import Table
@@ -19,6 +19,8 @@ VPN_USER = "edgeward-vpn"
 _HANDS = str(Path(__file__).resolve().with_name("hands.py"))
 _PYTHON = os.path.realpath(sys.executable)
 _SECONDS = 20.0
+_OUTPUT = 65_536
+LENT = "network.toml"
 
 
 class _Value(NamedTuple):
@@ -31,15 +33,17 @@ def table(
     path: Path, place: Path, faces: Sequence[int], relay_user: str, vpn_user: str, libreswan: Path = Path("/")
 ) -> Table:
     """Give the table of these and of the operators' actions at a path."""
-    return Table(path, actions(place, faces, relay_user, vpn_user, libreswan), frozenset(faces))
+    return Table(
+        path, actions(place, faces, relay_user, vpn_user, libreswan, path.parent / LENT), frozenset(faces)
+    )
 
 
 def actions(
     place: Path, faces: Sequence[int], relay_user: str = RELAY_USER, vpn_user: str = VPN_USER,
-    libreswan: Path = Path("/"),
+    libreswan: Path = Path("/"), lent: Path = Path("/etc/edgeward", LENT),
 ) -> Mapping[str, Action]:  # fmt: skip
     """Give them by name. ``place``: where their records are; ``faces``: who may ask, Envoy's user first;
-    ``libreswan``: what it is installed below.
+    ``libreswan``: what it is installed below; ``lent``: the file of what root lends to tunnels.
     """
     allowed = Allowed(uids=frozenset(faces))
 
@@ -49,7 +53,7 @@ def actions(
         words = (_PYTHON, "-I", "-S", _HANDS, name, str(place), *fixed, *(f"{{{value}}}" for value in values))
         types = {key: value.type for key, value in values.items()}
         specs = {key: value.spec for key, value in values.items()}
-        return Action(name, description, words, types, specs, allowed, timeout=_SECONDS)
+        return Action(name, description, words, types, specs, allowed, timeout=_SECONDS, output=_OUTPUT)
 
     namespace, relay = {"namespace": _ID}, {"namespace": _ID, "relay": _ID}
     target = {"address": _HOST, "port": _PORT, "resolver": _RESOLVER}
@@ -73,6 +77,19 @@ def actions(
             "Have these rules, and no others, in our table of a namespace",
             namespace | {"rules": _RULES},
         ),
+        made("adopt-namespace", "Use somebody else's namespace", namespace, (str(lent),)),
+        made(
+            "apply-network",
+            "Connect a namespace in this way: cables, addresses, routes, forwarding",
+            namespace | {"network": _NETWORK},
+            (str(lent),),
+        ),
+        made(
+            "apply-guard",
+            "Have these networks of a namespace be carried by tunnels, or not at all",
+            namespace | {"elsewhere": _ELSEWHERE, "pairs": _PAIRS},
+        ),
+        made("observe-networks", "Say which namespaces there are, and what was made of them", {}),
     )
     port = {"transport": _TRANSPORT, "address": _ADDRESS, "port": _LOW_PORT}
     name, about = "bind-port", "Bind a port below 1024 and hand the socket over"
@@ -107,7 +124,7 @@ def _resolver(value: str | int) -> str:
     return "none" if value == "none" else _ip(value)
 
 
-_ID = _value({"pattern": "[a-z0-9][a-z0-9-]{0,31}"})
+_ID = _value({"pattern": "[a-z0-9][a-z0-9-]{0,47}"})
 _PORT = _value({"integer": [1, 65535]})
 _LEVEL = _value({"integer": [0, 4]})
 _LOW_PORT = _value({"integer": [1, 1023]})
@@ -115,4 +132,7 @@ _TRANSPORT = _value({"enum": ["tcp", "udp"]})
 _ADDRESS = _value({"ip": True})
 _HOST = _Value({"host": "ADDRESS|NAME"}, _host)
 _RULES = _Value({"rules": "VERDICT NETWORK NETWORK; ..."}, filters.rules)
+_NETWORK = _Value({"network": "outside ADDRESS/LENGTH; bridge NAME; next-hop ADDRESS; ..."}, network.typed)
+_ELSEWHERE = _value({"enum": list(guard.ELSEWHERE)})
+_PAIRS = _Value({"pairs": "LOCAL MTU PEER...; ..."}, guard.typed)
 _RESOLVER = _Value({"resolver": "ADDRESS|none"}, _resolver)

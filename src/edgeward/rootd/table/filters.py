@@ -43,14 +43,19 @@ def rules(value: str | int) -> str:
 
 def apply(typed: str) -> str:
     """Replace our table in the network this process is in; raises NotApplied."""
+    have(text(typed))
+    return f"{len([rule for rule in typed.split(';') if rule])} rules are in force"
+
+
+def have(said: str) -> None:
+    """Have nft take a text, all of it or nothing, in the network this process is in; raises NotApplied."""
     trusted.program(_NFT)
     done = subprocess.run(  # noqa: S603 - fixed argv, no shell
-        [_NFT, "-f", "-"], input=text(typed).encode(), env={}, cwd="/", capture_output=True, timeout=_SECONDS,
+        [_NFT, "-f", "-"], input=said.encode(), env={}, cwd="/", capture_output=True, timeout=_SECONDS,
         check=False,
     )  # fmt: skip
     if done.returncode != 0:
         raise NotApplied(done.stderr.decode(errors="replace")[:2000])
-    return f"{len([rule for rule in typed.split(';') if rule])} rules are in force"
 
 
 def text(typed: str) -> str:

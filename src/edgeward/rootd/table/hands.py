@@ -11,7 +11,18 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from edgeward.rootd import trusted
-from edgeward.rootd.table import charon, daemons, filters, namespaces, pluto, relays, tunnels
+from edgeward.rootd.table import (
+    allowed,
+    cables,
+    charon,
+    daemons,
+    filters,
+    gateways,
+    namespaces,
+    pluto,
+    relays,
+    tunnels,
+)  # fmt: skip
 
 
 def _create(_: Path, found: int, name: str) -> str:
@@ -21,6 +32,7 @@ def _create(_: Path, found: int, name: str) -> str:
 def _remove(place: Path, found: int, name: str) -> str:
     relays.stop_all(place, name)
     _stop_daemon(place, found, name)
+    gateways.forget(place, found, name)
     return namespaces.remove(found, name)
 
 
@@ -45,12 +57,16 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "start-charon": charon.start,
     "start-pluto": pluto.start,
     "stop-daemon": _stop_daemon,
+    "adopt-namespace": gateways.adopt,
+    "apply-network": gateways.apply_network,
+    "apply-guard": gateways.apply_guard,
+    "observe-networks": gateways.observe,
 }
 
 
 _FAILURES = (
-    OSError, subprocess.TimeoutExpired, trusted.Untrusted,
-    filters.NotApplied, namespaces.Missing, daemons.NotStarted,
+    OSError, subprocess.TimeoutExpired, trusted.Untrusted, allowed.NotAllowed,
+    cables.NotMade, filters.NotApplied, namespaces.Missing, daemons.NotStarted,
 )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ A namespace that is mounted would go with the mount namespace its service manage
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 
 from edgeward.rootd import trusted
 from edgeward.rootd.table import daemons, kernel
@@ -20,9 +22,14 @@ class Missing(Exception):
 def create(records: int, name: str) -> str:
     if daemons.living(records, name) is not None:
         return f"{name} is there already"
-    trusted.program(_KEEPER[0])
-    daemons.begin(records, name, _KEEPER, dict, _prepare)
+    keep(records, name, kernel.leave_network)
     return f"{name} is made"
+
+
+def keep(records: int, name: str, be_in: Callable[[], None]) -> None:
+    """Have a keeper of this name in the network that ``be_in`` brings it to."""
+    trusted.program(_KEEPER[0])
+    daemons.begin(records, name, _KEEPER, dict, partial(_prepare, be_in))
 
 
 def remove(records: int, name: str) -> str:
@@ -45,6 +52,6 @@ def enter(records: int, name: str) -> None:
         os.close(found[1])
 
 
-def _prepare() -> None:
-    kernel.leave_network()
+def _prepare(be_in: Callable[[], None]) -> None:
+    be_in()
     kernel.become_powerless(0, 0)

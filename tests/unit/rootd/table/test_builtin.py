@@ -18,9 +18,13 @@ ACTIONS = actions(PLACE, [500, 501])
 RIGHT = {
     "namespace": "office", "relay": "web", "address": "192.0.2.1", "port": 80, "resolver": "none",
     "level": 1, "transport": "tcp", "rules": "drop 10.0.0.0/8 10.1.0.0/16",
+    "network": "outside 203.0.113.5/24; bridge br-ex", "elsewhere": "drop", "pairs": "10.1.0.0/24 1400 10.2.0.0/24",
 }  # fmt: skip
 PLAIN = re.compile(r"[a-z0-9][a-z0-9.:-]*|::[0-9a-f:.]*")
 RULES = re.compile(r"((accept|drop|snat-exempt) [0-9a-f.:]+/[0-9]+ [0-9a-f.:]+/[0-9]+(;(?!$)|$))*")
+WORD = r"[a-zA-Z0-9_][a-zA-Z0-9_.:/-]*|::[0-9a-f:./]*"
+CLAUSES = re.compile(rf"(({WORD})( ({WORD}))*(;(?!$)|$))*")
+TEXTS = {"rules": RULES, "network": CLAUSES, "pairs": CLAUSES}
 TEXT = st.text(max_size=30) | st.text(alphabet="-a1./: ;{}$\n\0%@", max_size=12) | st.integers()
 
 
@@ -37,7 +41,7 @@ def check(action: Action, name: str, value: str | int) -> None:
     right = action.rendered(values(action))
     at = action.argv.index(f"{{{name}}}")
     assert words[:at] + words[at + 1 :] == right[:at] + right[at + 1 :]
-    assert (RULES if name == "rules" else PLAIN).fullmatch(words[at]), words[at]
+    assert TEXTS.get(name, PLAIN).fullmatch(words[at]), words[at]
 
 
 @pytest.mark.parametrize(("action", "name"), [(a, n) for a in ACTIONS.values() for n in a.types])

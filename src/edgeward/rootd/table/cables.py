@@ -1,0 +1,297 @@
+"""Has a namespace's network be what it is to be: cables to the host, addresses, routes, forwarding.
+
+Looks first and changes only what differs, so that nothing that runs notices that it was asked again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edgeward.rootd import trusted
+from edgeward.rootd.table import daemons, kernel, namespaces
+from edgeward.rootd.table.guard import OUTSIDE
+from edgeward.rootd.table.network import Network
+
+PREFIX: Final = "ew"
+_IP: Final = "/usr/bin/ip"
+_SECONDS: Final = 10.0
+_HOST_V4, _HOST_V6 = "169.254.1.1", "fe80::1"
+"""The host's end of a cable that no bridge has; on every one of them the same."""
+
+
+class NotMade(Exception):
+    """The message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Cable:
+    host: str
+    within: str
+    bridge: str
+    addresses: tuple[str, ...]
+
+
+def ends(name: str, network: Network, transit: str = "") -> tuple[Cable, ...]:
+    """Give the cables of a namespace; ``transit``: its own address where it shares the host's."""
+    own = network.outside if network.bridge else tuple(_alone(one) for one in network.outside)
+    if network.shared:
+        own = (_alone(transit), _alone(network.shared))
+    outside = [Cable(_host_end(name, OUTSIDE), OUTSIDE, network.bridge, own)] if own else []
+    insides = [
+        Cable(_host_end(name, one.address), _within(one.address), one.bridge, (one.address,))
+        for one in network.inside
+        if one.bridge
+    ]
+    return (*outside, *insides)
+
+
+def apply(records: int, name: str, network: Network, transit: str) -> None:
+    """Make it so; raises NotMade, namespaces.Missing."""
+    trusted.program(_IP)
+    wanted = ends(name, network, transit)
+    for bridge in {cable.bridge for cable in wanted} - {""}:
+        if not Path(f"/sys/class/net/{bridge}/bridge").is_dir():
+            raise NotMade(f"this host has no bridge {bridge}; make it, or name another one")
+    with inside(records, name):
+        there = frozenset(_links())
+    _plug(records, name, wanted, there)
+    for cable in wanted:
+        _host_side(cable, network, transit)
+    with inside(records, name):
+        _forward()
+        _address(wanted, network)
+        _set_up(wanted, network)
+        _route(network)
+
+
+def present() -> frozenset[str]:
+    """Give the ends of cables that the host has."""
+    return frozenset(link for link in _links() if link.startswith(PREFIX))
+
+
+@contextmanager
+def inside(records: int, name: str) -> Iterator[None]:
+    """Be in a namespace for a while, and back where it began after it."""
+    before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        namespaces.enter(records, name)
+        try:
+            yield
+        finally:
+            kernel.enter_network(before)
+    finally:
+        os.close(before)
+
+
+# --- the host's side -------------------------------------------------------------------------
+
+
+def _plug(records: int, name: str, wanted: Sequence[Cable], there: frozenset[str]) -> None:
+    links = _links()
+    mine = {link for link in links if link.startswith(_start(name))}
+    whole = {cable.host for cable in wanted if cable.host in mine and cable.within in there}
+    found = daemons.living(records, name)
+    if found is None:
+        raise namespaces.Missing(f"there is no namespace {name}; create it first")
+    try:
+        _batch(
+            *(f"link del {link}" for link in sorted(mine - whole)),
+            *(
+                f"link add {cable.host} type veth peer name {cable.within} netns {found[0]}"
+                for cable in wanted
+                if cable.host not in whole
+            ),
+            *(line for cable in wanted for line in _plugged(cable, links.get(cable.host, {}))),
+        )
+    finally:
+        os.close(found[1])
+
+
+def _plugged(cable: Cable, link: Mapping[str, Any]) -> list[str]:
+    master = str(link.get("master", ""))
+    if cable.bridge == master:
+        return []
+    return [f"link set {cable.host} {f'master {cable.bridge}' if cable.bridge else 'nomaster'}"]
+
+
+def _host_side(cable: Cable, network: Network, transit: str) -> None:
+    """Have the host take part as far as it does: not at all in what a bridge has, else as the next hop."""
+    up = "down" if network.standby and cable.within == OUTSIDE else "up"
+    if cable.bridge:
+        _say(f"ipv6/conf/{cable.host}/disable_ipv6", "1")
+        _batch(f"link set {cable.host} {up}")
+        return
+    _say(f"ipv4/conf/{cable.host}/rp_filter", "0")
+    _say(f"ipv4/conf/{cable.host}/accept_local", "1" if network.shared else "0")
+    _batch(f"link set {cable.host} {up}")
+    if up == "down":
+        return
+    routed = [transit] if network.shared else [_bare(one) for one in cable.addresses]
+    lines = []
+    for six in {":" in one for one in routed}:
+        if _said(f"ipv{6 if six else 4}/conf/all/forwarding") != "1":
+            kind, key = ("IPv6", "net.ipv6.conf.all.forwarding") if six else ("IPv4", "net.ipv4.ip_forward")
+            raise NotMade(f"this host does not forward {kind}, as it is to between {routed[0]} and the"
+                          f" world; run: sysctl -w {key}=1, and keep it in /etc/sysctl.d")  # fmt: skip
+        here = f"{_HOST_V6}/64" if six else f"{_HOST_V4}/32"
+        lines.append(f"address replace {here} dev {cable.host} {'nodad' if six else 'scope link'}")
+    _batch(*lines, *(f"route replace {_alone(one)} dev {cable.host}" for one in routed))
+
+
+# --- the namespace's side --------------------------------------------------------------------
+
+
+def _forward() -> None:
+    _say("ipv4/ip_forward", "1")
+    _say("ipv6/conf/all/forwarding", "1")
+    for which in ("all", "default"):
+        # what a tunnel brings comes from where no route leads; who checks that is the guard
+        _say(f"ipv4/conf/{which}/rp_filter", "0")
+        _say(f"ipv4/conf/{which}/send_redirects", "0")
+
+
+def _address(wanted: Sequence[Cable], network: Network) -> None:
+    should = {cable.within: set(cable.addresses) for cable in wanted}
+    should["lo"] = {_alone(one.address) for one in network.inside if not one.bridge}
+    lines = []
+    for link, have in _addresses().items():
+        if link in should:
+            lines += [f"address del {one} dev {link}" for one in sorted(have - should[link])]
+            more = sorted(should[link] - have)
+            lines += [f"address add {one} dev {link}{' nodad' if ':' in one else ''}" for one in more]
+    _batch(*lines)
+
+
+def _set_up(wanted: Sequence[Cable], network: Network) -> None:
+    """Plug in what is not yet: its neighbours are told of its addresses then, whoever had them before."""
+    links = _links()
+    lines = []
+    for cable in wanted:
+        _say(f"ipv4/conf/{cable.within}/arp_notify", "1")
+        _say(f"ipv6/conf/{cable.within}/ndisc_notify", "1")
+        is_up = "UP" in links.get(cable.within, {}).get("flags", ())
+        to_be = not (network.standby and cable.within == OUTSIDE)
+        if is_up != to_be:
+            lines.append(f"link set {cable.within} {'up' if to_be else 'down'}")
+    _batch(*lines)
+
+
+def _route(network: Network) -> None:
+    for version, family in (("-4", _is_v4), ("-6", _is_v6)):
+        want = None if network.standby else _default(network, family)
+        found = [
+            (str(one.get("gateway", "")), str(one.get("prefsrc", "")))
+            for one in _json(version, "route", "show", "default")
+            if one.get("dev") == OUTSIDE
+        ]
+        if want is not None and found != [want]:
+            source = f" src {want[1]}" if want[1] else ""
+            _batch(f"route replace default via {want[0]} dev {OUTSIDE} onlink{source}")
+        elif want is None and found:
+            _batch(*(f"route del default via {gateway} dev {OUTSIDE}" for gateway, _ in found))
+
+
+def _default(network: Network, family: Callable[[str], bool]) -> tuple[str, str] | None:
+    """Give (next hop, source) of the way out, None where there is none."""
+    own = [_bare(one) for one in network.outside if family(one)]
+    if network.bridge:
+        hops = [hop for hop in network.next_hops if family(hop)] if own else []
+        return (hops[0], "") if hops else None
+    if network.shared and family(network.shared):
+        own = [network.shared]
+    return (_HOST_V4 if family(_HOST_V4) else _HOST_V6, own[0] if network.shared else "") if own else None
+
+
+def _is_v4(address: str) -> bool:
+    return ":" not in address
+
+
+def _is_v6(address: str) -> bool:
+    return ":" in address
+
+
+# --- what the kernel is asked ----------------------------------------------------------------
+
+
+def _links() -> dict[str, Mapping[str, Any]]:
+    return {str(one["ifname"]): one for one in _json("link", "show")}
+
+
+def _addresses() -> dict[str, set[str]]:
+    """Give those that somebody set: not the loopback's own, nor what the kernel made of a MAC."""
+    found = {}
+    for link in _json("address", "show"):
+        texts = {
+            f"{one['local']}/{one['prefixlen']}"
+            for one in link.get("addr_info", ())
+            if "local" in one and not (one["scope"] in ("host", "link") and link["ifname"] != OUTSIDE and
+                                       (one["local"] in ("127.0.0.1", "::1") or _is_v6(one["local"])))
+        }  # fmt: skip
+        found[str(link["ifname"])] = {one for one in texts if not one.startswith("fe80:")}
+    return found
+
+
+def _json(*words: str) -> list[dict[str, Any]]:
+    return [one for one in json.loads(_run([_IP, "-json", *words], b"") or b"[]") if one]
+
+
+def _batch(*lines: str) -> None:
+    if lines:
+        _run([_IP, "-batch", "-"], "".join(f"{line}\n" for line in lines).encode())
+
+
+def _run(argv: Sequence[str], said: bytes) -> bytes:
+    done = subprocess.run(  # noqa: S603 - fixed argv, no shell
+        argv, input=said, env={}, cwd="/", capture_output=True, timeout=_SECONDS, check=False
+    )
+    if done.returncode != 0:
+        raise NotMade(f"ip: {done.stderr.decode(errors='replace').strip()[:500]}")
+    return done.stdout
+
+
+def _said(key: str) -> str:
+    return Path("/proc/sys/net", key).read_text().strip()
+
+
+def _say(key: str, value: str) -> None:
+    """Set what the kernel goes by, where it is something else."""
+    if _said(key) != value:
+        Path("/proc/sys/net", key).write_text(value)
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+def _start(name: str) -> str:
+    return PREFIX + _short(name, 8)
+
+
+def _host_end(name: str, what: str) -> str:
+    return _start(name) + _short(what, 5)
+
+
+def _within(address: str) -> str:
+    return "in" + _short(address, 8)
+
+
+def _short(text: str, characters: int) -> str:
+    digest = base64.b32encode(hashlib.sha256(text.encode()).digest())
+    return digest[:characters].decode().lower()
+
+
+def _bare(interface: str) -> str:
+    return interface.partition("/")[0]
+
+
+def _alone(interface: str) -> str:
+    bare = _bare(interface)
+    return f"{bare}/128" if _is_v6(bare) else f"{bare}/32"

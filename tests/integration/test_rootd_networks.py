@@ -1,0 +1,280 @@
+"""rootd's actions for the networks of tunnels: cables, addresses, guards, a shared address."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from edgeward import actions
+from tests.integration.rootd_rig import IS_ROOT, Rootd
+
+pytestmark = pytest.mark.skipif(not IS_ROOT, reason="only root connects namespaces")
+HOST = (
+    "sysctl -qw net.ipv4.ip_forward=1",
+    "ip link set lo up",
+    "ip link add br-ex type bridge",
+    "ip addr add 198.18.77.1/24 dev br-ex",
+    "ip link set br-ex up",
+)
+HEAR = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(float(sys.argv[2]))
+s.bind((sys.argv[1], 500))
+print("up", flush=True)
+try:
+    data, sender = s.recvfrom(100)
+    s.sendto(data, sender)
+    print(sender[0])
+except TimeoutError:
+    print("nothing")
+"""
+SAY = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(float(sys.argv[3]))
+if sys.argv[1]:
+    s.bind((sys.argv[1], int(sys.argv[4])))
+try:
+    s.sendto(b"x", (sys.argv[2], 500))
+    print(s.recvfrom(100)[1][0])
+except OSError as error:
+    print("no answer", error)
+"""
+
+
+class Host:
+    """A host, which is a namespace, with a bridge; its rootd; and a namespace of others on it."""
+
+    def __init__(self, rootd: Rootd) -> None:
+        self.rootd = rootd
+        mark = uuid4().hex[:8]
+        self.name, self.bridge, self.theirs = f"host-{mark}", "br-ex", f"qrouter-{mark}"
+        self.one, self.other = f"vpn-{mark}0000", f"vpn-{mark}1111"
+
+    def do(self, action: str, **values: str) -> str:
+        said = self.rootd.ask(action, **values)
+        assert (said["outcome"], said.get("exit")) == ("done", 0), said
+        return str(said["output"])
+
+    def refused(self, action: str, **values: str) -> str:
+        said = self.rootd.ask(action, **values)
+        assert said.get("exit") == 1, said
+        return str(said["output"])
+
+    def lend(self, **what: list[str]) -> None:
+        lines = [f"{key} = {json.dumps(names)}\n" for key, names in what.items()]
+        (self.rootd.actions.parent / "network.toml").write_text("".join(lines))
+
+    def seen(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.do("observe-networks")).get(name, {})
+        return found
+
+    def on_host(self, *argv: str) -> str:
+        return ran("ip", "netns", "exec", self.name, *argv)
+
+    def inside(self, name: str, *argv: str, check: bool = True) -> str:
+        return ran(*self.within(name), *argv, check=check)
+
+    def within(self, name: str) -> list[str]:
+        keeper = (Path(self.rootd.socket).parent / "namespaces" / name).read_text().split()[0]
+        return ["nsenter", f"--net=/proc/{keeper}/ns/net"]
+
+    def connect(self, name: str, network: str, elsewhere: str = "drop", pairs: str = "") -> None:
+        self.do("create-namespace", namespace=name)
+        self.do("apply-guard", namespace=name, elsewhere=elsewhere, pairs=pairs)
+        self.do("apply-network", namespace=name, network=network)
+
+
+def ran(*argv: str, check: bool = True) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0 or not check, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def host(state_dir: Path) -> Iterator[Host]:
+    made = Host(Rootd(state_dir))
+    ran("ip", "netns", "add", made.name)
+    try:
+        for words in HOST:
+            made.on_host(*words.split())
+        with made.rootd.serving(before=("ip", "netns", "exec", made.name)):
+            try:
+                yield made
+            finally:
+                for path in made.rootd.place.glob("run/namespaces/*"):
+                    with suppress(actions.Unanswered):
+                        made.rootd.ask("remove-namespace", namespace=path.name)
+    finally:
+        ran("ip", "netns", "del", made.name)
+        ran("ip", "netns", "del", made.theirs, check=False)
+
+
+def test_a_cable_into_a_lent_bridge_carries_what_is_sent(host: Host) -> None:
+    host.lend(bridges=[host.bridge])
+    network = f"outside 198.18.77.5/24; outside 2001:db8:77::5/64; bridge {host.bridge}; next-hop 198.18.77.1; inside 10.1.0.1/24"
+    host.connect(host.one, network)
+
+    assert reached(host, host.one) == "198.18.77.5"
+    assert "10.1.0.1/32" in host.inside(host.one, "ip", "addr", "show", "dev", "lo")
+    assert "default via 198.18.77.1 dev outside" in host.inside(host.one, "ip", "route")
+    assert host.inside(host.one, "cat", "/proc/sys/net/ipv4/ip_forward").strip() == "1"
+    assert host.seen(host.one)["network"] and host.seen(host.one)["guard"]
+
+
+def test_asking_again_changes_nothing_and_asking_for_less_takes_it_away(host: Host) -> None:
+    host.lend(bridges=[host.bridge])
+    network = (
+        f"outside 198.18.77.5/24; bridge {host.bridge}; inside 10.1.0.1/24 {host.bridge}; inside 10.2.0.1/24"
+    )
+    host.connect(host.one, network)
+    before = host.inside(host.one, "ip", "-json", "addr"), host.seen(host.one)
+
+    host.do("apply-network", namespace=host.one, network=network)
+
+    assert (host.inside(host.one, "ip", "-json", "addr"), host.seen(host.one)) == before
+    host.do("apply-network", namespace=host.one, network=f"outside 198.18.77.6/24; bridge {host.bridge}")
+    after = host.inside(host.one, "ip", "addr")
+    assert "198.18.77.6/24" in after
+    assert not any(gone in after for gone in ("198.18.77.5", "10.1.0.1", "10.2.0.1"))
+    assert len(json.loads(host.inside(host.one, "ip", "-json", "link"))) == 2  # loopback and the outside
+
+
+def test_a_bridge_or_namespace_that_root_does_not_lend_is_refused(host: Host) -> None:
+    host.do("create-namespace", namespace=host.one)
+    network = f"outside 198.18.77.5/24; bridge {host.bridge}"
+
+    said = host.refused("apply-network", namespace=host.one, network=network)
+
+    assert f'network.toml: bridges = ["{host.bridge}"]' in said
+    assert "is not lent" in host.refused("adopt-namespace", namespace=host.theirs)
+    host.lend(bridges=["other-*"], namespaces=["qrouter-*"])
+    assert "is not lent" in host.refused("apply-network", namespace=host.one, network=network)
+    assert "there is no namespace" in host.refused("adopt-namespace", namespace=host.theirs)
+    assert host.seen(host.one) == {"network": "", "guard": "", "stale": False}
+
+
+def test_what_is_on_standby_is_silent_until_it_is_not(host: Host) -> None:
+    host.lend(bridges=[host.bridge])
+    network = f"outside 198.18.77.5/24; bridge {host.bridge}; next-hop 198.18.77.1"
+    host.connect(host.one, f"{network}; standby")
+
+    assert reached(host, host.one, seconds=0.3) == "nothing"
+    host.do("apply-network", namespace=host.one, network=network)
+    assert reached(host, host.one) == "198.18.77.5"
+    assert "default via 198.18.77.1" in host.inside(host.one, "ip", "route")
+    host.do("apply-network", namespace=host.one, network=f"{network}; standby")
+    assert reached(host, host.one, seconds=0.3) == "nothing"
+
+
+def test_the_guard_keeps_what_belongs_in_a_tunnel_from_the_outside(host: Host) -> None:
+    host.lend(bridges=[host.bridge])
+    network = f"outside 198.18.77.5/24; bridge {host.bridge}; next-hop 198.18.77.1; inside 10.1.0.1/24"
+    host.connect(host.one, network, pairs="10.1.0.0/24 1400 198.18.77.0/30")
+
+    assert reached(host, host.one, source="10.1.0.1", seconds=0.3) == "nothing"
+    assert reached(host, host.one, seconds=0.3) == "nothing"  # from any other address neither
+
+    host.do("apply-guard", namespace=host.one, elsewhere="drop", pairs="")
+    assert reached(host, host.one) == "198.18.77.5"  # the control
+
+
+def test_somebody_elses_namespace_is_used_as_it_is_and_left_behind(host: Host) -> None:
+    host.lend(namespaces=["qrouter-*"])
+    ran("ip", "netns", "add", host.theirs)
+    host.do("adopt-namespace", namespace=host.theirs)
+    host.do("apply-guard", namespace=host.theirs, elsewhere="leave", pairs="10.1.0.0/24 1400 10.2.0.0/24")
+
+    said = host.refused("apply-network", namespace=host.theirs, network="inside 10.1.0.1/24")
+    assert "somebody else's" in said
+    assert "10.2.0.0/24" in ran("ip", "netns", "exec", host.theirs, "nft", "list", "ruleset")
+    host.do("remove-namespace", namespace=host.theirs)
+    assert ran("ip", "netns", "exec", host.theirs, "nft", "list", "ruleset") == ""
+
+
+def test_a_namespace_that_its_owner_makes_anew_is_seen_to_be_stale(host: Host) -> None:
+    host.lend(namespaces=["qrouter-*"])
+    ran("ip", "netns", "add", host.theirs)
+    host.do("adopt-namespace", namespace=host.theirs)
+    assert host.seen(host.theirs)["stale"] is False
+
+    ran("ip", "netns", "del", host.theirs)
+    ran("ip", "netns", "add", host.theirs)
+
+    assert host.seen(host.theirs)["stale"] is True
+    host.do("adopt-namespace", namespace=host.theirs)
+    assert host.seen(host.theirs)["stale"] is False
+
+
+def test_what_was_made_of_a_namespace_is_gone_with_its_keeper_and_no_record_says_else(host: Host) -> None:
+    host.lend(bridges=[host.bridge])
+    network = f"outside 198.18.77.5/24; bridge {host.bridge}"
+    host.connect(host.one, network)
+    host.do("remove-namespace", namespace=host.one)
+    assert host.seen(host.one) == {}
+
+    host.do("create-namespace", namespace=host.one)
+    assert host.seen(host.one) == {"network": "", "guard": "", "stale": False}
+    host.connect(host.one, network)
+    assert reached(host, host.one) == "198.18.77.5"
+
+
+def test_two_namespaces_share_an_address_by_their_peers(host: Host) -> None:
+    ran("ip", "netns", "add", host.theirs)
+    plug_in_peers(host)
+    host.connect(host.one, "shared 198.18.77.1; peer 198.18.77.21")
+    host.connect(host.other, "shared 198.18.77.1; peer 198.18.77.22")
+
+    for name, peer in ((host.one, "198.18.77.21"), (host.other, "198.18.77.22")):
+        with hearing(host.within(name), "198.18.77.1") as heard:
+            assert said(["ip", "netns", "exec", host.theirs], peer, "198.18.77.1", port=500) == "198.18.77.1"
+            assert heard() == peer
+    refused = host.refused(
+        "apply-network", namespace=host.other, network="shared 198.18.77.1; peer 198.18.77.21"
+    )
+    assert f"belongs to {host.one} already" in refused
+    for name in (host.one, host.other):
+        host.do("remove-namespace", namespace=name)
+    assert "map" not in host.on_host("nft", "list", "ruleset")
+
+
+def plug_in_peers(host: Host) -> None:
+    host.on_host("ip", "link", "add", "peers", "type", "veth", "peer", "name", "eth0")
+    host.on_host("ip", "link", "set", "eth0", "netns", host.theirs)
+    host.on_host("ip", "link", "set", "peers", "master", host.bridge, "up")
+    within = ("ip", "-n", host.theirs)
+    for last in (21, 22):
+        ran(*within, "addr", "add", f"198.18.77.{last}/24", "dev", "eth0")
+    ran(*within, "link", "set", "eth0", "up")
+
+
+@contextmanager
+def hearing(within: list[str], address: str, seconds: float = 5) -> Iterator[Callable[[], str]]:
+    """Have somebody listen, and answer; gives who was heard."""
+    argv = [*within, "python3", "-c", HEAR, address, str(seconds)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        out = process.stdout
+        assert out is not None
+        assert out.readline() == "up\n"
+        yield lambda: out.readline().strip()
+        process.kill()
+
+
+def said(within: list[str], source: str, target: str, seconds: float = 5, port: int = 0) -> str:
+    """Say something; gives who answered."""
+    return ran(*within, "python3", "-c", SAY, source, target, str(seconds), str(port)).strip()
+
+
+def reached(host: Host, name: str, target: str = "198.18.77.1", source: str = "", seconds: float = 5) -> str:
+    """Say something from within to the host; gives from whom it came there, or nothing."""
+    with hearing(["ip", "netns", "exec", host.name], target, seconds) as heard:
+        said(host.within(name), source, target, seconds)
+        return heard()
