@@ -78,12 +78,14 @@ class StrongSwan:
         name, known = self._named(connection)
         self._keeper.want(connection)
         try:
-            await self._asking.begin(name, wording.children(known))
+            await self._asking.begin(name, await self._missing(name, known))
         except NotDone as error:
-            found = self._watch.finding(name, known)
+            found, now = self._watch.finding(name, known), time.time()
+            if found is None and "not established after" in str(error):
+                found = reasons.Finding(name, "silent", (), now - BEGIN_SECONDS)
             if found is None:
-                found = reasons.Finding(name, "silent", (), time.time() - BEGIN_SECONDS)
-            raise Unavailable("; ".join(reasons.told(found, known, time.time()))) from error
+                raise Unavailable(f"strongSwan says: {error}; see its log") from error
+            raise Unavailable("; ".join(reasons.told(found, known, now))) from error
 
     async def terminate(self, connection: str) -> None:
         name, known = self._named(connection)
@@ -204,12 +206,19 @@ class StrongSwan:
         name, known = self._named(connection)
         sas = await listed(self._vici, time.time(), name)
         children = [child for sa in sas for child in sa.of(connection)]
-        if any(child.carries for child in children):
+        missing = set(wording.children(known)) - {child.name for child in children if child.carries}
+        if not missing:
             return True
         if any(sa.coming for sa in sas) or any(child.coming for child in children):
             return None
-        await self._asking.start(name, wording.children(known))
+        await self._asking.start(name, sorted(missing))
         return False
+
+    async def _missing(self, name: str, connection: Connection) -> list[str]:
+        """Give the children that do not carry anything yet: a second one would be refused."""
+        sas = await listed(self._vici, time.time(), name)
+        carried = {child.name for sa in sas for child in sa.children if child.carries}
+        return [child for child in wording.children(connection) if child not in carried]
 
     async def _end(self, name: str, connection: Connection) -> None:
         """End the tunnels of one, and the IKE_SA where it is of nobody else."""

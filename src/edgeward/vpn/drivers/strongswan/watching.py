@@ -11,36 +11,9 @@ from edgeward.errors import Unavailable
 from edgeward.vpn.desired import Connection
 from edgeward.vpn.drivers.strongswan import reasons
 from edgeward.vpn.drivers.strongswan.vici import Answer, Vici
+from edgeward.vpn.listening import Listeners
 
 _KINDS: Final = ("ike-updown", "child-updown", "ike-rekey", "child-rekey", "ike-update", "log")
-
-
-class Listener:
-    """One who follows: ids that may be in another state, each once however often it happened."""
-
-    def __init__(self) -> None:
-        self._changed: dict[str, None] = {}
-        self._wake = asyncio.Event()
-        self._ended = False
-
-    def tell(self, ids: Iterable[str]) -> None:
-        self._changed.update(dict.fromkeys(ids))
-        self._wake.set()
-
-    def end(self) -> None:
-        self._ended = True
-        self._wake.set()
-
-    async def each(self) -> AsyncIterator[str]:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._changed:
-                each = next(iter(self._changed))
-                del self._changed[each]
-                yield each
-            if self._ended:
-                return
 
 
 class Watch:
@@ -55,7 +28,8 @@ class Watch:
         self._reader = reasons.Reader()
         self._findings: dict[str, reasons.Finding] = {}
         self._marks: dict[str, float] = {}
-        self._listeners: list[Listener] = []
+        self._listeners = Listeners()
+        self._ended = False
         self.ready = asyncio.Event()
         self.went: Callable[[Iterable[str]], None] = lambda ids: None
         """Called with the ids of what went down."""
@@ -71,20 +45,17 @@ class Watch:
             pass
         finally:
             self.ready.set()
-            for listener in self._listeners:
-                listener.end()
-            self._listeners = []
+            self._ended = True
+            self._listeners.end()
 
     async def events(self) -> AsyncIterator[str]:
-        listener = Listener()
-        self._listeners.append(listener)
-        async for each in listener.each():
+        if self._ended:
+            return
+        async for each in self._listeners.each():
             yield each
 
     def tell(self, ids: Iterable[str]) -> None:
-        told = tuple(ids)
-        for listener in self._listeners:
-            listener.tell(told)
+        self._listeners.tell(ids)
 
     def log(self, message: Answer) -> None:
         """Take a line of charon's log: an event, or what an ``initiate`` says."""
