@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from edgeward.gateway.model import Behind, Service
+from edgeward.node.tunnels.telling import Doing, Doings
 from edgeward.vpn.desired import Gateway
 from edgeward.vpn.driver import State
 
@@ -52,17 +53,29 @@ class Relay(NamedTuple):
         return f"{self.namespace}/{self.name}.sock"
 
 
-def sites(gateways: Iterable[Gateway], states: Mapping[str, State], standing: Mapping[str, str]) -> Sites:
-    """Give the sites of these gateways. ``states``: of connections, by id; ``standing``: why a gateway as a
-    whole carries nothing, by its id."""
+def sites(gateways: Iterable[Gateway], doings: Doings) -> Sites:
+    """Give the sites of these gateways, by how they do on this node."""
     found = {}
     for gateway in gateways:
+        doing = doings.get(gateway.id)
+        standing = _standing(doing)
         for connection in gateway.connections:
             project, _, name = connection.name.partition("/")
-            trouble = standing.get(gateway.id) or _trouble(states.get(connection.id))
+            state = None if doing is None else doing.states.get(connection.id)
+            trouble = standing or _trouble(state)
             namespace = gateway.namespace or f"vpn-{gateway.id}"
             found[project, name] = Site(namespace, connection.dns or NO_RESOLVER, trouble)
     return found
+
+
+def _standing(doing: Doing | None) -> str:
+    if doing is None:
+        return "is not set up here yet"
+    if doing.phase == "standby":
+        return "stands by: another node has it active"
+    if doing.phase == "down":
+        return f"is down: {doing.reason}" if doing.reason else "is down: its daemon does not run"
+    return ""
 
 
 def relay(site: Site, behind: Behind) -> Relay | None:

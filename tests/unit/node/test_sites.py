@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.gateway.model import Behind, Service
 from edgeward.node.sites import NO_RESOLVER, Relay, Site, problem, relay, sites, wanted
+from edgeward.node.tunnels.telling import Doing
 from edgeward.parsing import parse
 from edgeward.vpn.desired import Connection, Gateway, Ike, Ipsec, Proposal, Psk
-from edgeward.vpn.driver import State
+from edgeward.vpn.driver import Phase, State
 
 UP = Site("vpn-0123456789ab", NO_RESOLVER)
 ONE = "11111111-1111-1111-1111-111111111111"
@@ -39,22 +41,34 @@ def service(*backends: str, project: str = "default") -> Service:
     return parse(Service, {"name": "shop", "project": project, "backends": list(backends)})
 
 
-def test_a_site_is_up_once_its_connection_is_active_and_says_why_it_is_not() -> None:
-    shown = gateway("acme/berlin", dns="192.168.4.2")
-    down = State(connection=ONE, phase="down", since=0, reason="the peer does not answer")
+def doing(phase: Phase | None = "active", reason: str = "", daemon: str = "running") -> dict[str, Doing]:
+    states = {} if phase is None else {ONE: State(connection=ONE, phase=phase, since=0, reason=reason)}
+    return {"0123456789ab": Doing(daemon, 0, "it did not start" if daemon == "down" else "", states)}
 
-    assert sites([shown], {ONE: State(connection=ONE, phase="active", since=0)}, {}) == {
-        ("acme", "berlin"): Site("vpn-0123456789ab", "192.168.4.2")
-    }
-    assert sites([shown], {ONE: down}, {})["acme", "berlin"].trouble == "is down: the peer does not answer"
-    assert sites([shown], {}, {})["acme", "berlin"].trouble == "is not loaded yet"
-    standing = {"0123456789ab": "stands by"}
-    active = {ONE: State(connection=ONE, phase="active", since=0)}
-    assert sites([shown], active, standing)["acme", "berlin"].trouble == "stands by"
+
+def test_a_site_is_up_once_its_connection_is_active() -> None:
+    shown = gateway("acme/berlin", dns="192.168.4.2")
+
+    assert sites([shown], doing()) == {("acme", "berlin"): Site("vpn-0123456789ab", "192.168.4.2")}
+
+
+@pytest.mark.parametrize(
+    ("doings", "trouble"),
+    [
+        ({}, "is not set up here yet"),
+        (doing(None), "is not loaded yet"),
+        (doing("down", "the peer does not answer"), "is down: the peer does not answer"),
+        (doing("connecting"), "is being built"),
+        (doing("active", daemon="standby"), "stands by: another node has it active"),
+        (doing(None, daemon="down"), "is down: it did not start"),
+    ],
+)
+def test_a_site_that_is_not_up_says_why(doings: dict[str, Doing], trouble: str) -> None:
+    assert sites([gateway("acme/berlin")], doings)["acme", "berlin"].trouble == trouble
 
 
 def test_a_site_in_somebody_elses_namespace_is_reached_there() -> None:
-    assert sites([gateway("a/b", namespace="qrouter-1")], {}, {})["a", "b"].namespace == "qrouter-1"
+    assert sites([gateway("a/b", namespace="qrouter-1")], {})["a", "b"].namespace == "qrouter-1"
 
 
 def test_an_address_needs_no_resolver_and_a_name_needs_the_sites_own() -> None:
