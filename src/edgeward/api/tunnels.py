@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 
 from edgeward.access.model import Principal
 from edgeward.api.bodies import body_of, described
 from edgeward.api.nodes import NodeName
 from edgeward.api.pages import Text
-from edgeward.api.principal import Cases, FollowingNode, Reader
+from edgeward.api.principal import Cases, Changer, FollowingNode, Reader
 from edgeward.declaration.feed import Tunnels
 
 router = APIRouter(prefix="/v1", tags=["tunnels"])
 
+What = Literal["initiate", "terminate", "verbosity"]
+Fresh = Annotated[bool, Query(description="ask its node: also what it carried up to this moment")]
 TunnelName = Annotated[str, Path(min_length=1, max_length=260, description="its name, or its id")]
 
 
@@ -26,6 +28,20 @@ class Telling(Protocol):
     async def listed(self, who: Principal, project: str | None) -> Sequence[Mapping[str, Any]]: ...
 
     async def found(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]: ...
+
+
+class Steering(Protocol):
+    async def looked(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]: ...
+
+    async def done(
+        self, who: Principal, name: str, project: str | None, what: What, level: int = 1
+    ) -> Mapping[str, Any]:
+        """Give ``node``, ``commands`` and the ``tunnel`` as it is then; raises Unavailable."""
+        ...
+
+    async def past(
+        self, who: Principal, name: str, project: str | None, last: int
+    ) -> Sequence[Mapping[str, Any]]: ...
 
 
 @router.post("/nodes/{name}/tunnels", status_code=204, openapi_extra=described(Tunnels))
@@ -44,7 +60,47 @@ async def listed(cases: Cases, who: Reader, project: Text = None) -> JSONRespons
 
 
 @router.get("/vpn/{name}/status")
-async def status(cases: Cases, who: Reader, name: TunnelName, project: Text = None) -> JSONResponse:
+async def status(
+    cases: Cases, who: Reader, name: TunnelName, project: Text = None, fresh: Fresh = False
+) -> JSONResponse:
     """Say how one connection does: phase and since when, why it is not up and what to do, its keys, its
     algorithms, and what it carried."""
-    return JSONResponse(dict(await cases.tunnels.found(who, name, project)))
+    found = cases.steering.looked if fresh else cases.tunnels.found
+    return JSONResponse(dict(await found(who, name, project)))
+
+
+@router.get("/vpn/{name}/log")
+async def log(
+    cases: Cases,
+    who: Reader,
+    name: TunnelName,
+    project: Text = None,
+    last: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> JSONResponse:
+    """Say what happened to one connection, the oldest first: its phases and what people did with it."""
+    return JSONResponse({"items": list(await cases.steering.past(who, name, project, last)), "next": None})
+
+
+@router.post("/vpn/{name}/initiate")
+async def initiate(cases: Cases, who: Changer, name: TunnelName, project: Text = None) -> JSONResponse:
+    """Have a connection come up now; answers once it is up, or with the reason why it does not."""
+    return JSONResponse(dict(await cases.steering.done(who, name, project, "initiate")))
+
+
+@router.post("/vpn/{name}/terminate")
+async def terminate(cases: Cases, who: Changer, name: TunnelName, project: Text = None) -> JSONResponse:
+    """End a connection's tunnels; it stays declared, and comes up again when it is needed or initiated."""
+    return JSONResponse(dict(await cases.steering.done(who, name, project, "terminate")))
+
+
+@router.post("/vpn/{name}/debug")
+async def debug(
+    cases: Cases,
+    who: Changer,
+    name: TunnelName,
+    project: Text = None,
+    level: Annotated[int, Query(ge=-1, le=4)] = 2,
+) -> JSONResponse:
+    """Have the daemon of a connection's gateway write more, or less, into its log; gives the ``commands``
+    that look inside it on its node."""
+    return JSONResponse(dict(await cases.steering.done(who, name, project, "verbosity", level)))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgeward.api.holding import Holding
     from edgeward.api.keys import Keys
     from edgeward.api.orders import Orders
-    from edgeward.api.tunnels import Telling
+    from edgeward.api.tunnels import Steering, Telling
 
 
 @dataclass(frozen=True)
@@ -197,3 +197,4 @@ class UseCases:
     accounts: Accounts
     tunnels: Telling
     holding: Holding
+    steering: Steering

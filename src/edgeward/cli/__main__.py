@@ -21,6 +21,7 @@ _COMMANDS = (
     "install",
     "accounts",
     "database",
+    "vpn",
     "relay",
     "actions",
     "doctor",

@@ -63,6 +63,10 @@ class Client:
         headers = None if match is None else {"If-Match": f'"{match}"'}
         return self._asked("POST", path, None, body, timeout, headers).json()
 
+    def act(self, path: str, parameters: Parameters, timeout: float) -> Any:
+        """Post without a body, and give what came of it within ``timeout`` seconds."""
+        return self._asked("POST", path, parameters, timeout=timeout).json()
+
     def followed(self, path: str, body: object, timeout: float) -> Iterator[Mapping[str, Any]]:
         """Post, and give the answer's lines as they come; ``timeout`` is the longest silence in seconds.
 

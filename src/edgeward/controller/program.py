@@ -67,6 +67,7 @@ from edgeward.controller.registry import Registry
 from edgeward.controller.seeing import Seeing
 from edgeward.controller.serving import Serving, tls_context
 from edgeward.controller.state import State
+from edgeward.controller.steering import Steering
 from edgeward.controller.telling import Telling
 from edgeward.controller.tier import Tier
 from edgeward.controller.tokens import Tokens
@@ -207,6 +208,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         accounts=Accounts(database, fulfiller, state.policy, clock),
         tunnels=tunnels,
         holding=Holding(database, gateways, tunnels, registry, clock),
+        steering=Steering(database, tunnels, questions.ask, clock),
     )
     extra = (
         account_routes.router,

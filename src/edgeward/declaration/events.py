@@ -107,6 +107,14 @@ async def after(connection: AsyncConnection, position: int, wanted: Wanted, limi
     return [Event(row.id, row.type, json.loads(row.data)) for row in rows]
 
 
+async def about(connection: AsyncConnection, kind: str, subject: str, last: int) -> list[Event]:
+    """Give the newest events of a type whose data has this ``id``, the oldest first."""
+    mark = json.dumps({"id": subject}, separators=(",", ":"))[1:-1]
+    query = select(_table).where(_table.c.type == kind, _table.c.data.contains(mark, autoescape=True))
+    rows = (await connection.execute(query.order_by(_table.c.id.desc()).limit(last))).all()
+    return [Event(row.id, row.type, json.loads(row.data)) for row in reversed(rows)]
+
+
 async def place_before(connection: AsyncConnection, count: int, wanted: Wanted) -> int:
     """Give the position behind which the newest ``count`` events are."""
     query = _wanted(select(_table.c.id), wanted).order_by(_table.c.id.desc()).offset(count).limit(1)

@@ -123,12 +123,17 @@ class Gateways(Said):
 
 
 class Steer(Said):
-    """What to do with a tunnel of this node; it posts an Answer with the same id: ``run`` has ``outcome``,
-    ``reason`` where it failed, and the connection's ``state`` afterwards."""
+    """What to do with a tunnel of this node; it posts an Answer with the same id.
+
+    Its ``run`` has ``outcome``, ``reason`` where it failed, the connection's ``state`` afterwards, and after
+    ``verbosity`` the ``commands`` that look inside its daemon.
+    """
 
     type: Literal["steer"] = "steer"
     id: str
     gateway: str
+    namespace: str
+    driver: str
     connection: str
     what: Literal["look", "initiate", "terminate", "verbosity"]
     level: int = 1

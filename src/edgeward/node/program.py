@@ -91,7 +91,7 @@ class Node:
             self._backends,
             self._envoy,
         )
-        self._steering = Steering(lambda _gateway: None)
+        self._steering = Steering(lambda _gateway: None, Path(config.rootd_socket).parent)
         self._reporting.root_log = lambda: self._acting.head
         self._metrics = Metrics(
             self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected

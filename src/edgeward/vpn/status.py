@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from edgeward.vpn.desired import Connection, Gateway
-from edgeward.vpn.driver import Keyed
+from edgeward.vpn.driver import Keyed, State
 from edgeward.vpn.heard import STANDBY, Daemon, Held
 
 Phase = Literal["active", "connecting", "down", "disabled", "error", "waiting"]
@@ -91,6 +91,22 @@ def status(
         said.reauthenticates_at,
         said.children,
         daemon,
+    )
+
+
+def seen(how: Status, state: State, now: float) -> Status:
+    """Give how a connection does that its node looked at this moment."""
+    return replace(
+        how,
+        phase=state.phase,
+        since=state.since,
+        reason=state.reason,
+        remedy=state.remedy,
+        heard=now,
+        peer_address=state.peer_address or how.peer_address,
+        algorithms=state.algorithms,
+        reauthenticates_at=state.reauthenticates_at,
+        children=state.children,
     )
 
 

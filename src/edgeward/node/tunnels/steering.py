@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 from edgeward.declaration.feed import Answer, Steer
 from edgeward.errors import EdgewardError, NotFound
 from edgeward.log import logger
+from edgeward.node.tunnels import native
 from edgeward.vpn.driver import Driver
 
 log = logger(__name__)
@@ -17,10 +19,12 @@ _SECONDS: Final = 40.0
 
 
 class Steering:
-    """``drivers`` gives the daemon of a gateway by its id, None where it does not run here."""
+    """``drivers`` gives the daemon of a gateway by its id, None where it does not run here; ``place`` is
+    rootd's directory."""
 
-    def __init__(self, drivers: Callable[[str], Driver | None]) -> None:
+    def __init__(self, drivers: Callable[[str], Driver | None], place: Path) -> None:
         self._drivers = drivers
+        self._place = place
 
     async def answer(self, steer: Steer, send: Callable[[Answer], Awaitable[None]]) -> None:
         """Do it, and say what came of it; where nobody can be told, status tells."""
@@ -47,5 +51,7 @@ class Steering:
             await driver.terminate(steer.connection)
         elif steer.what == "verbosity":
             await driver.verbosity(steer.level)
+            found = native.commands(steer.driver, self._place, steer.namespace)
+            return {"outcome": "done", "commands": found}
         state = (await driver.states()).get(steer.connection)
         return {"outcome": "done", "state": None if state is None else state.model_dump(mode="json")}

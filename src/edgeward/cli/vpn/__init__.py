@@ -1,0 +1,20 @@
+"""Commands about tunnels."""
+
+from __future__ import annotations
+
+import typer
+
+from edgeward.cli.options import group
+from edgeward.cli.vpn.steering import debug, initiate, terminate
+from edgeward.cli.vpn.telling import explain, log, status
+
+
+def register(app: typer.Typer) -> None:
+    group(app, "vpn", "Tunnels: how they do, and what their other sides need.", {
+        "status": status,
+        "explain": explain,
+        "log": log,
+        "initiate": initiate,
+        "terminate": terminate,
+        "debug": debug,
+    })  # fmt: skip

@@ -1,0 +1,68 @@
+"""Commands that do something with a tunnel: initiate, terminate, debug."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Final
+
+import typer
+
+from edgeward.cli import show
+from edgeward.cli.connect import Api, connect
+from edgeward.cli.options import StateDir
+from edgeward.cli.vpn.telling import Name, Project, show_one
+
+_PATIENCE: Final = 60.0
+
+
+def initiate(
+    name: Name,
+    project: Project = None,
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Have a tunnel come up now, and wait for it."""
+    _done(name, "initiate", {"project": project}, output, api, state_dir)
+
+
+def terminate(
+    name: Name,
+    project: Project = None,
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """End a tunnel; it stays declared, and comes up again when it is needed or initiated."""
+    _done(name, "terminate", {"project": project}, output, api, state_dir)
+
+
+def debug(
+    name: Name,
+    level: Annotated[int, typer.Option(min=-1, max=4, help="From nothing to everything; 1 is usual.")] = 2,
+    project: Project = None,
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Have the daemon of a tunnel's gateway log more, or less; print the commands that look inside it.
+
+    The other daemons of the node go on as they are.
+    """
+    _done(name, "debug", {"project": project, "level": level}, output, api, state_dir)
+
+
+def _done(name: str, what: str, where: dict[str, Any], output: show.Format, api: Any, state_dir: Any) -> None:
+    from edgeward.cli.client import segment
+
+    with connect(api, state_dir) as client:
+        path = f"/v1/vpn/{segment(name)}/{what}"
+        came = client.act(path, where, _PATIENCE)
+    if output is not show.Format.table:
+        show.data(came, output)
+        return
+    show_one(came["tunnel"], time.time())
+    if came["commands"]:
+        show.line(f"\nas root on node {came['node']}:")
+    for command in came["commands"]:
+        show.line(f"  {command}")

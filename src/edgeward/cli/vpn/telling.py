@@ -1,0 +1,158 @@
+"""Commands that say how tunnels do: status, explain, log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from edgeward.cli import show
+from edgeward.cli.connect import Api, connect
+from edgeward.cli.options import StateDir
+
+Data = Mapping[str, Any]
+Name = Annotated[str, typer.Argument(help="Its name, or its id.")]
+Project = Annotated[str | None, typer.Option("--project", help="Where several have the name.")]
+_STYLES: Final = {"active": "green", "down": "bold red", "error": "bold red"}
+_LOOK_SECONDS: Final = 15.0
+
+
+def status(
+    name: Annotated[str, typer.Argument(help="One tunnel, by name or id; else all of them.")] = "",
+    project: Project = None,
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Say how tunnels do: every declared one, up or not; of one also its keys and what it carried."""
+    from edgeward.cli.client import segment
+
+    with connect(api, state_dir) as client:
+        if name:
+            where = {"project": project, "fresh": True}
+            found = client.get(f"/v1/vpn/{segment(name)}/status", where, timeout=_LOOK_SECONDS)
+        else:
+            found = client.get("/v1/tunnels", {"project": project}, timeout=_LOOK_SECONDS)["items"]
+    if output is not show.Format.table:
+        show.data(found, output)
+    elif name:
+        show_one(found, time.time())
+    else:
+        columns = ["tunnel", "phase", "since", "peer", "networks", "node", "why"]
+        show.table(columns, _rows(found, time.time()), empty="no tunnel is declared")
+
+
+def explain(
+    name: Name,
+    project: Project = None,
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Walk a tunnel's way, up to the first step that is broken: why, and what to do."""
+    from edgeward.cli import explained
+
+    explained.explain(f"vpn/{name}", None, None, project, output, api, state_dir)
+
+
+def log(
+    name: Name,
+    last: Annotated[int, typer.Option(min=1, max=1000, help="How many lines at most.")] = 50,
+    project: Project = None,
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Say what happened to a tunnel: its phases with their reasons, and what people did with it."""
+    from edgeward.cli.client import segment
+
+    with connect(api, state_dir) as client:
+        where = {"project": project, "last": last}
+        items = client.get(f"/v1/vpn/{segment(name)}/log", where)["items"]
+    if output is not show.Format.table:
+        show.data(items, output)
+        return
+    if not items:
+        show.line("nothing was heard of it yet")
+    for item in items:
+        sign, text = _sentence(item)
+        at = datetime.fromtimestamp(item["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        show.signed([(sign, f"{at}  {show.shown(text)}")])
+
+
+def show_one(found: Data, now: float) -> None:
+    phase = str(found["phase"])
+    since = f", {show.moment(found['since'], now)}" if found["since"] else ""
+    out = show.console()
+    out.print(
+        Text(f"{found['project']}/{found['name']} is {phase}{since}", style=_STYLES.get(phase, "yellow"))
+    )
+    if found["reason"]:
+        out.print(Text(show.shown(found["reason"])), soft_wrap=True)
+    if found["remedy"]:
+        out.print(Text(f"remedy: {show.shown(found['remedy'])}"), soft_wrap=True)
+    out.print()
+    show.table(["what", "how"], [(what, how) for what, how in _facts(found, now) if how])
+    if found["children"]:
+        out.print()
+        columns = ["keys of", "algorithms", "since", "renewed", "came", "went", "SPI in", "SPI out"]
+        show.table(columns, _keys(found["children"], now))
+
+
+def _facts(found: Data, now: float) -> Iterator[tuple[str, str]]:
+    gateway, networks = found["gateway"], found["networks"]
+    yield "networks", f"{show.shown(networks['local'])} to {show.shown(networks['peer'])}"
+    yield "peer", f"{found['peer']['address']} as {found['peer']['id']}"
+    yield "here", f"{found['local']['address']} as {found['local']['id']}"
+    if found["node"]:
+        away = "" if found["node_connected"] else ", which is not connected"
+        yield "node", f"{found['node']}{away}, heard of {show.moment(found['heard'], now)}"
+    daemon = f", {gateway['phase']} since {show.moment(gateway['since'], now)}" if gateway["phase"] else ""
+    yield "gateway", f"{gateway['name']} ({gateway['id']}), {gateway['driver']}{daemon}"
+    yield "algorithms", found["algorithms"]
+    if found["reauthenticates_at"]:
+        yield "authentication", f"anew {show.moment(found['reauthenticates_at'], now)}"
+    yield "id", found["id"]
+
+
+def _keys(children: Sequence[Data], now: float) -> Iterator[list[object]]:
+    for child in children:
+        yield [
+            f"{show.shown(child['local'])} to {show.shown(child['peer'])}",
+            child["algorithms"],
+            show.moment(child["since"] or None, now),
+            show.moment(child["rekeys_at"], now),
+            f"{child['bytes_in']:,} bytes, {child['packets_in']:,} packets",
+            f"{child['bytes_out']:,} bytes, {child['packets_out']:,} packets",
+            child["spi_in"],
+            child["spi_out"],
+        ]
+
+
+def _rows(items: Sequence[Data], now: float) -> Iterator[list[object]]:
+    for one in items:
+        phase = str(one["phase"])
+        networks = one["networks"]
+        yield [
+            f"{one['project']}/{one['name']}",
+            Text(phase, style=_STYLES.get(phase, "yellow")),
+            show.moment(one["since"], now),
+            one["peer"]["address"],
+            f"{show.shown(networks['local'])} to {show.shown(networks['peer'])}",
+            one["node"],
+            one["reason"],
+        ]
+
+
+def _sentence(item: Data) -> tuple[str, str]:
+    if item["what"] != "phase":
+        did = {"initiate": "began it", "terminate": "ended it", "verbosity": "had its daemon log otherwise"}
+        return "~", f"{item['who']} {did.get(item['what'], item['what'])}"
+    sign = {"active": "+", "down": "-", "error": "-"}.get(item["phase"], " ")
+    why = f": {item['reason']}" if item["reason"] else ""
+    remedy = f" ({item['remedy']})" if item["remedy"] else ""
+    return sign, f"{item['phase']} on node {item['node']}{why}{remedy}"
