@@ -16,7 +16,7 @@ _INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", re.ASCII)
 _SHAPE: Final = "outside 203.0.113.5/24; bridge br-ex; next-hop 203.0.113.1; inside 10.1.0.1/24 br-lan"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Inside:
     """An address of the own side, plugged into a bridge of the host, or on loopback where there is none."""
 
@@ -66,8 +66,8 @@ def _text(network: Network) -> str:
         *([f"bridge {network.bridge}"] if network.bridge else []),
         *(f"next-hop {address}" for address in network.next_hops),
         *([f"shared {network.shared}"] if network.shared else []),
-        *(f"peer {address}" for address in sorted(network.peers)),
-        *(f"inside {one.address} {one.bridge}".rstrip() for one in sorted(network.inside, key=str)),
+        *(f"peer {address}" for address in sorted(set(network.peers))),
+        *(f"inside {one.address} {one.bridge}".rstrip() for one in sorted(set(network.inside))),
         *(["standby"] if network.standby else []),
     ]
     return ";".join(clauses)
