@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +14,7 @@ from edgeward.vpn.driver import State
 from tests.integration.vpn_drivers import (
     AES128,
     GCM,
+    Charons,
     Ends,
     both,
     changed,
@@ -30,7 +30,7 @@ from tests.integration.vpn_rig import IS_ROOT, has_charon
 
 
 @pytest.fixture(scope="module")
-def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path] | None]:
+def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Charons | None]:
     """Two charons for all tests of this module; each leaves them as it found them."""
     if not (IS_ROOT and has_charon()):
         yield None
@@ -40,14 +40,14 @@ def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
 
 
 @pytest.fixture(params=["memory", "strongswan"])
-async def ends(request: pytest.FixtureRequest, daemons: tuple[Path, Path] | None) -> AsyncIterator[Ends]:
+async def ends(request: pytest.FixtureRequest, daemons: Charons | None) -> AsyncIterator[Ends]:
     async with AsyncExitStack() as stack:
         if request.param == "memory":
             yield await stack.enter_async_context(memory_ends())
         elif daemons is None:
             pytest.skip("only root makes network namespaces, and charon-systemd is to be there")
         else:
-            yield await stack.enter_async_context(strongswan_ends(*daemons))
+            yield await stack.enter_async_context(strongswan_ends(daemons))
 
 
 def spis(found: State) -> set[tuple[str, str]]:

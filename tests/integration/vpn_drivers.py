@@ -13,7 +13,7 @@ from edgeward.vpn.desired import Connection, Ike, Ipsec, Proposal, Psk
 from edgeward.vpn.driver import Driver, State
 from edgeward.vpn.drivers.memory import Internet, Memory
 from edgeward.vpn.drivers.strongswan.driver import opened
-from tests.integration.vpn_rig import wide_area
+from tests.integration.vpn_rig import Site, ping, wide_area
 
 HERE, THERE = "198.51.1.2", "198.51.2.2"
 AES128 = Proposal(encryption="aes-128", integrity="sha256", groups=("group19",))
@@ -101,26 +101,40 @@ async def memory_ends() -> AsyncIterator[Ends]:
     yield Ends(Memory(here), Memory(there), reopened)
 
 
+@dataclass
+class Charons:
+    """Two charons with a router between them."""
+
+    here: Path
+    there: Path
+    """Of their vicis."""
+    site: Site
+    """The nearer one's."""
+
+    def ping(self) -> int:
+        """Give how many pings of one are lost through the first tunnel."""
+        return ping(self.site, "10.1.0.1", "10.2.0.1", count=1)
+
+
 @contextmanager
-def charons(place: Path) -> Iterator[tuple[Path, Path]]:
-    """Two charons with a router between them; gives the paths of their vicis."""
+def charons(place: Path) -> Iterator[Charons]:
     with wide_area(place) as wan:
         here, there = wan.site(1), wan.site(2)
         for number in range(2, 6):
             here.ip(f"addr add 10.1.{number}.1/32 dev lo")
             there.ip(f"addr add 10.2.{number}.1/32 dev lo")
         with here.charon() as one, there.charon() as other:
-            yield one.socket, other.socket
+            yield Charons(one.socket, other.socket, here)
 
 
 @asynccontextmanager
-async def strongswan_ends(here: Path, there: Path) -> AsyncIterator[Ends]:
+async def strongswan_ends(pair: Charons) -> AsyncIterator[Ends]:
     """Drivers of two charons, which know nothing at the beginning and at the end."""
-    mine, theirs = await opened(here), await opened(there)
+    mine, theirs = await opened(pair.here), await opened(pair.there)
     more: list[Driver] = []
 
     async def reopened(known: list[Connection]) -> Driver:
-        more.append(await opened(here, known))
+        more.append(await opened(pair.here, known))
         return more[-1]
 
     try:

@@ -76,6 +76,8 @@ charon-systemd {{
     install_virtual_ip = no
     ikesa_table_size = 256
     ikesa_table_segments = 8
+    # of a connection that says so itself; as the one that begins, it needs no permission
+    i_dont_care_about_security_and_use_aggressive_mode_psk = yes
     # many tunnels may come from one peer at once
     cookie_threshold = 100
     block_threshold = 500

@@ -152,7 +152,7 @@ class StrongSwan:
                 if isinstance(connection.auth, Psk):
                     await talk.request("load-shared", wording.shared(connection, connection.auth))
         except NotDone as error:
-            raise Invalid(f"strongSwan does not take it: {error}") from error
+            raise Invalid(_not_taken(connection, str(error))) from error
         self._told.tell(name, (*(one.id for one in siblings), connection.id))
         return name
 
@@ -267,6 +267,15 @@ class StrongSwan:
             for name in sorted({name for name in names if name is not None}):
                 await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
             yield
+
+
+def _not_taken(connection: Connection, words: str) -> Problem:
+    more = [group for one in connection.ike.proposals for group in one.groups[1:]]
+    if "proposals" in words and more:
+        return Problem(
+            "ike.groups", f"the strongSwan of this node does not know {more[0]}; it takes 6.0 or later"
+        )
+    return Problem("", f"strongSwan does not take it: {words}")
 
 
 async def opened(path: Path, known: Iterable[Connection] = (), level: Level | None = None) -> StrongSwan:

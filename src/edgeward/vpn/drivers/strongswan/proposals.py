@@ -50,6 +50,8 @@ def refusals(connection: Connection) -> Iterator[tuple[str, str]]:
         if one.groups[1:]:
             yield "ike.groups", "IKEv1 has one key exchange; leave the others out, or take IKEv2"
     for one in connection.ipsec.proposals:
+        if one.encryption == "chacha20poly1305":
+            yield "ipsec.encryption", "IKEv1 has no chacha20poly1305; take aes-256-gcm-16, or IKEv2"
         if one.encryption not in AEADS and one.integrity == "aes-cmac":
             yield "ipsec.integrity", "IKEv1 has no aes-cmac; take sha256, or IKEv2"
 

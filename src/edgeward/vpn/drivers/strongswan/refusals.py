@@ -16,7 +16,8 @@ _PEER: Final = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}", re.ASCII)
 
 def refusals(connection: Connection) -> tuple[tuple[str, str], ...]:
     """Give (field, sentence with the remedy) for each; none: charon takes it."""
-    return tuple(dict.fromkeys((*_of_peers(connection), *proposals.refusals(connection))))
+    found = (*_of_peers(connection), *_of_mode(connection), *proposals.refusals(connection))
+    return tuple(dict.fromkeys(found))
 
 
 def _of_peers(connection: Connection) -> Iterator[tuple[str, str]]:
@@ -33,3 +34,12 @@ def _of_peers(connection: Connection) -> Iterator[tuple[str, str]]:
         yield "secret", f"strongSwan takes secrets of 1 to {_LONGEST_SECRET} bytes; give another one"
     if not _PEER.fullmatch(connection.peer_address):
         yield "peer_address", "it is no address and no name; write one as 203.0.113.9 or vpn.example.com"
+
+
+def _of_mode(connection: Connection) -> Iterator[tuple[str, str]]:
+    networks = (*connection.local_networks, *connection.peer_networks)
+    if connection.ipsec.mode == "transport" and not all(one.endswith(("/32", "/128")) for one in networks):
+        yield (
+            "ipsec.mode",
+            "transport is for what two hosts say to each other, not their networks; take tunnel",
+        )
