@@ -40,7 +40,7 @@ bench: $(STAMP) tools
 	$(BIN)/python -m benchmarks $(ARGS)
 
 reference: $(STAMP)
-	$(BIN)/python docs/generate_reference.py
+	$(BIN)/python -m docs.generate_reference
 
 lock: $(STAMP)
 	$(LOCK) --upgrade --output-file requirements.lock pyproject.toml

@@ -1,4 +1,4 @@
-"""Writes docs/reference/configuration.md from the models: it cannot say anything else than the program."""
+"""Writes the pages of docs/reference from the code: they cannot say anything else than the programs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import ast
 import inspect
 import itertools
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from docs.reference_api import errors, operations
+from docs.reference_cli import commands
+from docs.reference_metrics import figures
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value
 from edgeward.sealing import Sealed
 
-TARGET = Path(__file__).parent / "reference" / "configuration.md"
+REFERENCE = Path(__file__).parent / "reference"
+MARK = "<!-- All below is written by docs/generate_reference.py (`make reference`); change the code. -->\n"
 SINGLE = ("listen", "cache", "budgets", "alarms", "openresty")
 COMMON = {
     "name": "1 to 100 letters, digits, dots, hyphens and underscores.",
@@ -143,5 +148,23 @@ def _models_in(annotation: Any) -> list[type[Value]]:
     return [m for argument in getattr(annotation, "__args__", ()) for m in _models_in(argument)]
 
 
+def below(name: str, made: Callable[[], str]) -> Callable[[], str]:
+    """Give a page whose beginning people write, up to the mark."""
+
+    def page() -> str:
+        return (REFERENCE / name).read_text().partition(MARK)[0] + MARK + "\n" + made()
+
+    return page
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "configuration.md": reference,
+    "cli.md": commands,
+    "api.md": below("api.md", operations),
+    "metrics.md": below("metrics.md", figures),
+    "errors.md": errors,
+}
+
 if __name__ == "__main__":
-    TARGET.write_text(reference())
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page())

@@ -459,3 +459,19 @@ def test_who_leaves_during_an_apply_has_changed_all_or_nothing(here):
             time.sleep(0.3)
             count = client.get("/v1/status").json()["objects"]["domains"]
             assert count in (2, 5002), f"after {reads} lines"
+
+
+def test_every_figure_stands_in_the_reference(state_dir):
+    import re
+
+    from docs.generate_reference import REFERENCE
+
+    controller = Controller(state_dir)
+    controller.declare()
+    with controller.start(), controller.client() as client:
+        client.get("/v1/status")
+        said = client.get("/metrics").text
+    listed = set(re.findall(r"`(edgeward_\w+)", (REFERENCE / "metrics.md").read_text()))
+    told = {line.split()[2] for line in said.splitlines() if line.startswith("# TYPE")}
+
+    assert {name for name in told if not name.endswith("_created")} <= listed

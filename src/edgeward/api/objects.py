@@ -47,6 +47,7 @@ def _many(kind: Kind) -> APIRouter:
 
     @router.get("", name=f"list {kind.name}")
     async def listed(cases: Cases, who: Reader, where: Filtering, page: Paging) -> JSONResponse:
+        """List objects of this kind, by name."""
         found = await cases.declarations.listed(who, kind.name, where, page.limit, words(page, 2))
         full = len(found) == page.limit
         following = cursor(found[-1].key.name, found[-1].key.project) if full else None
@@ -56,6 +57,7 @@ def _many(kind: Kind) -> APIRouter:
     async def found(
         cases: Cases, who: Reader, name: ObjectName, expected: Expected, project: Text = None
     ) -> Response:
+        """Give one object, with its ETag."""
         stored = await cases.declarations.found(who, kind.name, name, project)
         return _answer(stored, kind, unchanged=stored.revision in (expected.unless or ()))
 
@@ -75,6 +77,7 @@ def _many(kind: Kind) -> APIRouter:
         project: Text = None,
         take_over: TakeOver = False,
     ) -> Response:
+        """Declare an object, or change the one that is there; it is checked like a file."""
         key = Key(kind.name, project or _own_project(who), name)
         value = await json_body(request)
         stored, made = await cases.declarations.put(who, key, value, expected, take_over)
@@ -89,6 +92,7 @@ def _many(kind: Kind) -> APIRouter:
         project: Text = None,
         take_over: TakeOver = False,
     ) -> Response:
+        """Delete an object that nothing else names."""
         await cases.declarations.deleted(who, kind.name, name, project, expected, take_over)
         return Response(status_code=204)
 
@@ -102,6 +106,7 @@ def _single(kind: Kind) -> APIRouter:
 
     @router.get("", name=f"get {kind.name}")
     async def found(cases: Cases, who: Reader, expected: Expected) -> Response:
+        """Give what is declared, with its ETag."""
         stored = await cases.declarations.found(who, kind.name, kind.name, DEFAULT_PROJECT)
         return _answer(stored, kind, unchanged=stored.revision in (expected.unless or ()))
 
@@ -115,12 +120,14 @@ def _single(kind: Kind) -> APIRouter:
     async def put(
         request: Request, cases: Cases, who: Who, expected: Expected, take_over: TakeOver = False
     ) -> Response:
+        """Declare this, in place of what is there."""
         value = await json_body(request)
         stored, made = await cases.declarations.put(who, key, value, expected, take_over)
         return _answer(stored, kind, 201 if made else 200)
 
     @router.delete("", name=f"delete {kind.name}", dependencies=changer, status_code=204)
     async def deleted(cases: Cases, who: Who, expected: Expected, take_over: TakeOver = False) -> Response:
+        """Go back to the defaults."""
         await cases.declarations.deleted(who, kind.name, kind.name, DEFAULT_PROJECT, expected, take_over)
         return Response(status_code=204)
 

@@ -19,7 +19,7 @@ from edgeward.parsing import join
 
 _log = logger("edgeward.api")
 
-_STATUS: tuple[tuple[type[EdgewardError], int, str], ...] = (
+KINDS: tuple[tuple[type[EdgewardError], int, str], ...] = (
     (Unauthenticated, 401, "Log in"),
     (Throttled, 429, "Too many failed log-ins"),
     (Outdated, 412, "Changed in the meantime"),
@@ -63,18 +63,20 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """Give one problem document; ``errors`` name what is wrong field by field."""
-    slug = title.lower().replace(" ", "-")
-    content: dict[str, Any] = {"type": f"urn:edgeward:problem:{slug}", "title": title, "status": status}
+    content: dict[str, Any] = {"type": type_of(title), "title": title, "status": status}
     content["detail"] = detail or title
     content["errors"] = [_entry(e) for e in errors]
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
 
+def type_of(title: str) -> str:
+    """Give the URN that stands for a title."""
+    return f"urn:edgeward:problem:{title.lower().replace(' ', '-')}"
+
+
 def answer_to(error: EdgewardError) -> JSONResponse:
     """Give the problem document of an error of ours."""
-    status, title = next(
-        ((s, t) for kind, s, t in _STATUS if isinstance(error, kind)), (500, "Internal error")
-    )
+    status, title = next(((s, t) for kind, s, t in KINDS if isinstance(error, kind)), (500, "Internal error"))
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"

@@ -184,7 +184,7 @@ class Seeing:
             for key, number in counted.items():
                 found[key[index]] += number
             numbers(f"edgeward_orders_by_{field}", f"Orders of certificates, by {field}", field, dict(found))
-        help_text = f"Certificates not renewed in time, {alarms.MOST} at most"
+        help_text = "Certificates not renewed in time, as far as they are counted"
         self._metrics.number("edgeward_certificates_late", help_text, len(late))
 
     def _node_figures(self) -> None:

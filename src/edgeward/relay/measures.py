@@ -113,7 +113,7 @@ class State(NamedTuple):
 
     def _histogram(self, lines: _Lines) -> None:
         name, so_far = "connect_seconds", 0
-        lines.head(name, "histogram", "Time until the backend answered")
+        lines.head("connect_seconds", "histogram", "Time until the backend answered")
         for bound, count in zip((*CONNECT_SECONDS, "+Inf"), self.measures.connect_times, strict=True):
             so_far += count
             lines.add(f"{name}_bucket", so_far, f'le="{bound}"')

@@ -193,3 +193,16 @@ def test_whatever_a_file_says_it_is_translated_or_refused(services, routes, upst
     except Invalid:
         return
     assert check(from_data(made.document, "f", KINDS).objects) is not None
+
+
+def test_what_tools_say_of_the_file_itself_is_passed_over_and_the_rest_is_named():
+    data = {
+        "_format_version": "3.0",
+        "_konnect": {"control_plane_name": "x"},
+        "consumers": [{"username": "bob"}],
+        "custom": {"a": 1},
+    }
+    assert translate(data, NOW).notes == [
+        "consumers are not taken over (1 of them)",
+        "custom are not taken over",
+    ]

@@ -18,7 +18,8 @@ from edgeward.domain_name import patterns_of
 from edgeward.errors import Invalid
 
 _KNOWN: Final = frozenset({"services", "routes", "upstreams", "targets", "certificates", "snis", "plugins"})
-_SILENT: Final = frozenset({"_format_version", "_transform", "_info", "_comment", "_plugin_configs", "tags"})
+_OF_THE_FILE: Final = "_"
+"""Begins what Kong's tools say of the file itself, as ``_info`` and ``_konnect``."""
 
 
 @dataclass
@@ -49,8 +50,9 @@ def translate(data: object, now: float) -> Translated:
 
 def _translated(data: Mapping[str, Any], now: float) -> Translated:
     made = Translated()
-    for section in sorted(set(data) - _KNOWN - _SILENT):
-        made.notes.add(f"{section} are not taken over ({len(items(data, section))} of them)")
+    for section in sorted(name for name in set(data) - _KNOWN if not str(name).startswith(_OF_THE_FILE)):
+        number = f" ({len(data[section])} of them)" if isinstance(data[section], list) else ""
+        made.notes.add(f"{section} are not taken over{number}")
     upstreams = _upstreams(data)
     general = list(items(data, "plugins"))
     for service in items(data, "services"):
