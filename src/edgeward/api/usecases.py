@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgeward.api.holding import Holding
     from edgeward.api.keys import Keys
     from edgeward.api.orders import Orders
+    from edgeward.api.sites import Sites
     from edgeward.api.tunnels import Steering, Telling
 
 
@@ -198,3 +199,4 @@ class UseCases:
     tunnels: Telling
     holding: Holding
     steering: Steering
+    sites: Sites

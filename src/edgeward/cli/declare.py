@@ -46,7 +46,7 @@ def validate(file: File) -> None:
     document = _read(file, Carried())
     problems = kinds.check(document.objects)
     if problems:
-        raise _placed(problems, document)
+        raise placed(problems, document)
     counts: dict[str, int] = {}
     declared: Declared
     for declared in document.objects:
@@ -187,24 +187,32 @@ def _source(file: str) -> str:
     return "file:-" if file == "-" else f"file:{Path(file).absolute().name}"
 
 
+def request(file: str) -> tuple[Document, dict[str, Any]]:
+    """Give a file as it is read, and as it is sent to be applied; raises Invalid."""
+    from edgeward.declaration.secrets import Carried
+
+    return _request(file, Carried(), _bytes(file))
+
+
+def _request(file: str, door: Carried, text: bytes) -> tuple[Document, dict[str, Any]]:
+    from edgeward.declaration.document import written
+    from edgeward.kinds import KINDS
+
+    document = _read(file, door, text)
+    content = written(((d.key, d.value) for d in document.objects), KINDS, door.written)
+    return document, {"source": _source(file), "document": content}
+
+
 def _applied(client: Client, file: str, *, keep: bool, take_over: bool, dry_run: bool) -> Mapping[str, Any]:
     """Send the document with its references already read: a server never reads a client's files."""
-    from edgeward.declaration.document import written
     from edgeward.declaration.secrets import Carried
-    from edgeward.kinds import KINDS
 
     door = Carried()
     text = _bytes(file)
     with show.steps(large=len(text) > _LARGE_BYTES) as told:
         told("reading", 0, 0)
-        document = _read(file, door, text)
-        body = {
-            "source": _source(file),
-            "document": written(((d.key, d.value) for d in document.objects), KINDS, door.written),
-            "keep": keep,
-            "take_over": take_over,
-            "dry_run": dry_run,
-        }
+        document, body = _request(file, door, text)
+        body |= {"keep": keep, "take_over": take_over, "dry_run": dry_run}
         told("sending", 0, 0)
         try:
             changes: list[Mapping[str, Any]] = []
@@ -216,11 +224,11 @@ def _applied(client: Client, file: str, *, keep: bool, take_over: bool, dry_run:
                 if step := line.get("progress"):
                     told(str(step["step"]), int(step["done"]), int(step["of"]))
         except Invalid as error:
-            raise _placed(error.problems, document) from error
+            raise placed(error.problems, document) from error
     raise Unavailable("the controller ended before it said what came of it; run this again, it does no harm")
 
 
-def _placed(problems: Sequence[Problem], document: Document) -> Invalid:
+def placed(problems: Sequence[Problem], document: Document) -> Invalid:
     """Give problems their line in the file, by the object they are about."""
     lines = {str(declared.key): declared.line for declared in document.objects}
     return Invalid(

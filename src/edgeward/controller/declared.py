@@ -191,6 +191,17 @@ class Declarations:
         await self._state.take(changes, _values(wanted), request.source, revision)
         return Applied(revision, _shown(changes))
 
+    async def foreseen(
+        self, who: Principal, request: ApplyRequest
+    ) -> tuple[Sequence[Change], Mapping[Key, Value]]:
+        """Give what applying a document would change, and the values it declares; nothing is changed."""
+        wanted = await asyncio.to_thread(_read, request.document, self.door)
+        await asyncio.to_thread(_allow_all, who, wanted)
+        async with self._database.reading() as connection:
+            changes, wanted = await self._planned(connection, who, request, wanted)
+            await self._check(who, changes, wanted)
+        return changes, _values(wanted)
+
     async def _planned(
         self, connection: AsyncConnection, who: Principal, request: ApplyRequest, wanted: document.Document
     ) -> tuple[tuple[Change, ...], document.Document]:

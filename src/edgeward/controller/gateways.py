@@ -11,7 +11,9 @@ from typing import Any, Final, NamedTuple
 from edgeward.controller.registry import Registry
 from edgeward.controller.state import State
 from edgeward.declaration.feed import Gateways as Message
+from edgeward.declaration.model import Key
 from edgeward.errors import Invalid
+from edgeward.kinds import OF_TUNNELS
 from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.placement import Where, holds, where
@@ -86,6 +88,16 @@ class Gateways:
         if self._state.tunnels_version != self._seen:
             self._take(self._state.tunnels_version, *self._make(self._values()))
         return [made.gateway for made in self._made.values()]
+
+    def foreseen(self, changes: Mapping[Key, Value | None]) -> list[Gateway]:
+        """Give all gateways as they would be after these changes."""
+        values = {key: stored.value for key, stored in self._state.tunnelled.items()}
+        for key, value in changes.items():
+            if value is None:
+                values.pop(key, None)
+            elif key.kind in OF_TUNNELS:
+                values[key] = value
+        return [made.gateway for made in self._make(list(values.values()))[0].values()]
 
     async def of(self, labels: Mapping[str, str]) -> tuple[dict[str, tuple[Made, bool]], frozenset[str]]:
         """Give the gateways that a node of these labels has, by id, each with whether other nodes have it

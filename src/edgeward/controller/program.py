@@ -27,6 +27,7 @@ from edgeward.api import history as history_routes
 from edgeward.api import holding as holding_routes
 from edgeward.api import keys as key_routes
 from edgeward.api import orders as order_routes
+from edgeward.api import sites as site_routes
 from edgeward.api import tunnels as tunnel_routes
 from edgeward.api.app import create_app
 from edgeward.api.usecases import UseCases
@@ -66,6 +67,7 @@ from edgeward.controller.orders import Orders
 from edgeward.controller.registry import Registry
 from edgeward.controller.seeing import Seeing
 from edgeward.controller.serving import Serving, tls_context
+from edgeward.controller.sites import Sites
 from edgeward.controller.state import State
 from edgeward.controller.steering import Steering
 from edgeward.controller.telling import Telling
@@ -209,6 +211,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         tunnels=tunnels,
         holding=Holding(database, gateways, tunnels, registry, clock),
         steering=Steering(database, tunnels, questions.ask, clock),
+        sites=Sites(declarations, gateways, tunnels),
     )
     extra = (
         account_routes.router,
@@ -223,6 +226,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         order_routes.router,
         tunnel_routes.router,
         holding_routes.router,
+        site_routes.router,
     )
     app = create_app(cases, KINDS, metrics.observe, extra)
     serving = Serving(app, tls)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from edgeward.cli.options import group
+from edgeward.cli.vpn.peer_config import peer_config
+from edgeward.cli.vpn.plan import plan
 from edgeward.cli.vpn.steering import debug, initiate, terminate
 from edgeward.cli.vpn.telling import explain, log, status
 
@@ -17,4 +19,6 @@ def register(app: typer.Typer) -> None:
         "initiate": initiate,
         "terminate": terminate,
         "debug": debug,
+        "peer-config": peer_config,
+        "plan": plan,
     })  # fmt: skip

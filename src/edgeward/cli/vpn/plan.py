@@ -1,0 +1,41 @@
+"""``edgeward vpn plan``: what applying a file would do to live tunnels."""
+
+from __future__ import annotations
+
+import typer
+
+from edgeward.cli import declare, show
+from edgeward.cli.connect import Api, connect
+from edgeward.cli.options import StateDir
+from edgeward.errors import Invalid
+
+_SIGNS = {"new": "+", "gone": "-"}
+_SHOWN = 100
+
+
+def plan(
+    file: declare.File,
+    keep: declare.Keep = False,
+    take_over: declare.TakeOver = False,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Say what applying this file would do to live tunnels; exit code 3 when it would touch any."""
+    document, body = declare.request(file)
+    with connect(api, state_dir) as client:
+        try:
+            found = client.post("/v1/vpn/plan", {**body, "keep": keep, "take_over": take_over})
+        except Invalid as error:
+            raise declare.placed(error.problems, document) from error
+    touched = found["connections"]
+    lines = []
+    for one in touched[:_SHOWN]:
+        now = f", {one['phase']} now" if one.get("phase") else ""
+        name = f"{one['project']}/{one['name']}"
+        lines.append((_SIGNS.get(one["what"], "~"), f"{show.shown(name)}{now}: {one['says']}"))
+    show.signed(lines)
+    if len(touched) > _SHOWN:
+        show.line(f"  and {len(touched) - _SHOWN} more")
+    show.line(show.shown(found["summary"]))
+    if touched:
+        raise typer.Exit(declare.WOULD_CHANGE)
