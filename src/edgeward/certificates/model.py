@@ -245,14 +245,17 @@ class Budgets(Value):
 
 
 class Alarms(Value):
-    """Who is told of certificates that are not renewed in time; one object, named ``alarms``.
+    """Who is told of certificates that are not renewed in time and of tunnels that stay down; one object,
+    named ``alarms``.
 
     A certificate is late when half of the time for its renewal has gone: with a sixth of its life left, a
-    quarter where that is below ten days. It is told of at once, and each day until it is renewed.
+    quarter where that is below ten days. It is told of at once, and each day until it is renewed. A tunnel
+    is told of when it is down for ten seconds, and when it is up again.
     """
 
     webhook: str | None = Field(default=None, pattern=r"^https?://[^\s/]+(/[^\s]*)?$", max_length=1000)
-    """URL they are sent to: a POST of JSON with ``alarm``, ``count`` and ``certificates``."""
+    """URL they are sent to: a POST of JSON with ``alarm`` (``certificates_late``, ``tunnels``), ``count``,
+    and ``certificates`` or ``tunnels``."""
     authorization: Sealed | None = None
     """What is sent with it as the header ``Authorization``."""
 

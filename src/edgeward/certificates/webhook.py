@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -26,6 +26,10 @@ class Webhook:
 
     async def tell(self, declared: Alarms, late: Sequence[Late]) -> None:
         """Raises Unavailable where it does not answer, or not with success."""
+        await self.post(declared, body(late))
+
+    async def post(self, declared: Alarms, said: Mapping[str, object]) -> None:
+        """Send one alarm; raises Unavailable where it does not answer, or not with success."""
         if declared.webhook is None:
             return
         headers = {}
@@ -34,7 +38,7 @@ class Webhook:
         try:
             async with asyncio.timeout(2 * _SECONDS):
                 async with httpx.AsyncClient(timeout=_SECONDS, trust_env=False) as client:
-                    answer = await client.post(declared.webhook, json=body(late), headers=headers)
+                    answer = await client.post(declared.webhook, json=said, headers=headers)
         except TimeoutError as error:
             raise Unavailable("the webhook of alarms does not answer in time") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:

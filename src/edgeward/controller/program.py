@@ -40,7 +40,7 @@ from edgeward.certificates.permission import Permission
 from edgeward.certificates.planner import Planner
 from edgeward.certificates.preflight import Preflight
 from edgeward.certificates.webhook import Webhook
-from edgeward.controller import entry, starting, sweeping, tunnel_figures
+from edgeward.controller import entry, starting, sweeping, tunnel_alarms, tunnel_figures
 from edgeward.controller.accounts import Accounts
 from edgeward.controller.actions import Actions
 from edgeward.controller.asking import Questions
@@ -110,6 +110,7 @@ class Parts:
     planner: Planner
     fulfiller: AcmeFulfiller
     alarm: Callable[[Lease], Awaitable[None]]
+    tunnel_alarm: Callable[[Lease], Awaitable[None]]
     file: WatchedFile | None
     cases: UseCases
     app: FastAPI
@@ -253,6 +254,9 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         planner=planner,
         fulfiller=fulfiller,
         alarm=lambda lease: alarms.run(issuance, state.alarms, webhook.tell, lease),
+        tunnel_alarm=lambda lease: tunnel_alarms.run(
+            database, tunnels, state.alarms, webhook.post, clock, lease
+        ),
         file=file,
         cases=cases,
         app=app,
@@ -318,6 +322,7 @@ async def _serve(parts: Parts) -> None:
             parts.leases.work("renewal", lambda lease: renew.run(parts.issuance, lease)),
             parts.leases.work(orders.LEASE, parts.planner.run),
             parts.leases.work("alarms", parts.alarm),
+            parts.leases.work("tunnel alarms", parts.tunnel_alarm),
             parts.leases.work("sweeping", lambda lease: sweeping.run(parts.database, parts.leases, lease)),
             parts.keys.run(),
             parts.leases.work("keys", parts.keys.work),

@@ -62,6 +62,15 @@ async def daemons(connection: AsyncConnection, gateway: str | None = None) -> li
     return [Daemon(r.gateway, r.node, r.phase, r.since, r.reason, r.at) for r in rows]
 
 
+async def untold(connection: AsyncConnection, before: float) -> dict[str, Held]:
+    """Give the connections that are up and were told to be down, or are down since before this and were not
+    told to be."""
+    own = _connections.c
+    again = (own.phase == "active") & own.told.not_in(["", "active"])
+    down = own.phase.not_in(["active", "disabled"]) & own.told.in_(["", "active"]) & (own.since < before)
+    return _held(await _rows(connection, select(_connections).where(again | down).limit(_AT_ONCE)))
+
+
 async def tell(writing: Writing, told: Mapping[str, str]) -> None:
     """Note which phase of a connection the webhook was told."""
     for name, phase in told.items():

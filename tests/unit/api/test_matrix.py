@@ -31,7 +31,6 @@ REKEY          =  (401,    403, 403, 403, 403, 404, 403, 403, 403)  # that issue
 JOIN           =  (401,    403, 403, 403, 403, 403, 403, IN,  403)
 FOLLOW         =  (401,    403, 403, 403, 403, 403, 403, 403, IN)
 ACT            =  (401,    503, 503, 503, 503, 503, 503, 403, 403)  # no node is connected; its rootd decides
-NO_TUNNEL_CHANGE = (401,   403, 403, 404, 404, 404, 404, 403, 403)
 NO_TUNNEL      =  (401,    404, 404, 404, 404, 404, 404, 403, 403)  # none of that name is declared
 NO_TUNNEL_MOVED = (401,    403, 403, 404, 404, 404, 404, 403, 403)
 FOLLOW_RUN     =  (401,    404, 404, 404, 404, 404, 404, 403, 403)
@@ -153,9 +152,9 @@ ROUTES = {
     ("GET", "/v1/tunnels"): ("/v1/tunnels", None, READ),
     ("GET", "/v1/vpn/{name}/status"): ("/v1/vpn/office/status", None, NO_TUNNEL),
     ("GET", "/v1/vpn/{name}/log"): ("/v1/vpn/nowhere/log", None, NO_TUNNEL),
-    ("POST", "/v1/vpn/{name}/initiate"): ("/v1/vpn/nowhere/initiate", None, NO_TUNNEL_CHANGE),
-    ("POST", "/v1/vpn/{name}/terminate"): ("/v1/vpn/nowhere/terminate", None, NO_TUNNEL_CHANGE),
-    ("POST", "/v1/vpn/{name}/debug"): ("/v1/vpn/nowhere/debug", None, NO_TUNNEL_CHANGE),
+    ("POST", "/v1/vpn/{name}/initiate"): ("/v1/vpn/nowhere/initiate", None, NO_TUNNEL_MOVED),
+    ("POST", "/v1/vpn/{name}/terminate"): ("/v1/vpn/nowhere/terminate", None, NO_TUNNEL_MOVED),
+    ("POST", "/v1/vpn/{name}/debug"): ("/v1/vpn/nowhere/debug", None, NO_TUNNEL_MOVED),
     ("POST", "/v1/nodes/{name}/tunnels"): ("/v1/nodes/n1/tunnels", {}, FOLLOW),
     ("POST", "/v1/nodes/{name}/gateways"): ("/v1/nodes/n1/gateways", {}, FOLLOW),
     ("GET", "/v1/vpn/{name}/peer-config"): ("/v1/vpn/office/peer-config", None, NO_TUNNEL),
