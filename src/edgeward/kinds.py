@@ -19,7 +19,7 @@ from edgeward.gateway.model import Listen, OpenResty, Route, Service, TcpRoute
 from edgeward.gateway.resolve import permitted
 from edgeward.parsing import Value
 from edgeward.placement import disjoint, shown, where
-from edgeward.vpn import agreement
+from edgeward.vpn import agreement, validation
 from edgeward.vpn.openstack import holding
 from edgeward.vpn.openstack import identity as openstack
 from edgeward.vpn.openstack.networks import Network, Router, Subnet
@@ -431,7 +431,7 @@ class World:
     def _of_site(self, key: Key, site: Site) -> Iterator[Problem]:
         router = (site.project, site.gateway)
         if router not in self._agreed:
-            self._agreed[router] = agreement.of_router(self._together(router))
+            self._agreed[router] = validation.of_router(self._together(router))
         found = list(self._agreed[router].get(site.name, ()))
         routers = {(k.project, self._site(k).gateway) for k in self._peers[site.peer]} - {router}
         if routers and agreement.shares_address(site.peer, beside := self._together(router)):

@@ -140,12 +140,12 @@ COMPATIBLE: Final = Profile(
     ),
     ipsec=IpsecProfile(
         proposals=(
-            _offer("aes-256-gcm-16", None, "group20"),
+            _offer("aes-256-gcm-16", None, "group14"),
             _offer("aes-256", "sha256", "group14"),
             _offer("aes-128", "sha256", "group14"),
             _offer("aes-128", "sha1", "group14"),
         )
     ),
 )
-"""IKEv2, and what devices of the last fifteen years can do."""
+"""IKEv2, and what devices of the last fifteen years can do; ESP with one group, as Libreswan takes it."""
 NAMED: Final = {"modern": MODERN, "compatible": COMPATIBLE}

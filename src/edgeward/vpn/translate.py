@@ -48,13 +48,18 @@ def drawn(router: Router, sites: Sequence[Site], reveal: Reveal) -> Drawn:
     gateway = desired.Gateway(
         id=router.id,
         name=str(router),
-        driver=next((site.driver for site in sites if site.driver is not None), "strongswan"),
+        driver=driver_of(sites),
         namespace=next((site.namespace for site in sites if site.namespace is not None), None),
         outside=desired.Outside(addresses=said.address, next_hops=said.next_hop, bridge=said.bridge),
         inside=_inside(sites),
         connections=tuple(connection(site, said, reveal) for site in sites),
     )
     return Drawn(gateway, agreement.nodes_of(sites))
+
+
+def driver_of(sites: Iterable[Site]) -> desired.DriverName:
+    """Give the daemon that carries the sites of a router."""
+    return next((site.driver for site in sites if site.driver is not None), "strongswan")
 
 
 def connection(site: Site, outside: Outside, reveal: Reveal) -> desired.Connection:

@@ -110,6 +110,26 @@ def test_two_routers_that_share_an_address_do_not_share_a_peer():
     assert "another project" in two.message
 
 
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"driver": "libreswan", "local_id": "a, b = {c}"}, "local_id"),
+        ({"driver": "libreswan", "remote_id": "a, b = {c}"}, "remote_id"),
+        ({"driver": "libreswan", "profile": {"ike": {**IKE, "lifetime": 90000}, "ipsec": ESP}}, "profile.ike.lifetime"),
+        ({"profile": {"ike": {**IKE, "version": 1}, "ipsec": {"proposals": [{"encryption": "aes-128", "integrity": "aes-cmac"}]}}},
+         "profile.ipsec.integrity"),
+    ],
+)  # fmt: skip
+def test_what_the_driver_cannot_do_is_told_by_the_field_of_the_site(said, field):
+    assert found(site(**said)) == [("vpn/default/berlin", field)]
+
+
+@pytest.mark.parametrize("driver", ["strongswan", "libreswan", "memory"])
+@pytest.mark.parametrize("profile", ["modern", "compatible"])
+def test_every_driver_takes_the_profiles_that_have_names(driver, profile):
+    assert found(site(driver=driver, profile=profile)) == []
+
+
 def test_what_a_change_puts_right_is_right_for_the_others_too():
     world = World()
     keys = [Key("vpn", "default", name) for name in ("one", "two")]

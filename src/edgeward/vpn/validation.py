@@ -1,0 +1,44 @@
+"""All that is known of the sites of a router before anything is tried: between them, and of their driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from edgeward.secret import Secret
+from edgeward.vpn import agreement
+from edgeward.vpn.agreement import Problem
+from edgeward.vpn.desired import Connection
+from edgeward.vpn.drivers.libreswan.refusals import refusals as libreswan
+from edgeward.vpn.drivers.strongswan.refusals import refusals as strongswan
+from edgeward.vpn.site import Site
+from edgeward.vpn.translate import connection, driver_of
+
+Refusals = Callable[[Connection], Sequence[Problem]]
+REFUSALS: Final[Mapping[str, Refusals]] = {
+    "strongswan": strongswan,
+    "libreswan": libreswan,
+    "memory": lambda _connection: (),
+}
+_FIELDS: Final = {"peer_id": "remote_id", "peer_address": "peer", "peer_networks": "remote_networks"}
+
+
+def of_router(sites: Iterable[Site]) -> dict[str, list[Problem]]:
+    """Give what does not hold for the sites of one router, by their names."""
+    sites = agreement.ordered(sites)
+    found = agreement.of_router(sites)
+    outside, refusals = agreement.outside_of(sites), REFUSALS[driver_of(sites)]
+    for site in sites:
+        if not found[site.name]:  # what is not sound in itself has no connection yet
+            made = connection(site, outside, lambda _sealed: Secret("not looked at"))
+            found[site.name] = list(_in_words(site, refusals(made)))
+    return found
+
+
+def _in_words(site: Site, refused: Iterable[Problem]) -> Iterator[Problem]:
+    for field, message in refused:
+        top, _, _ = field.partition(".")
+        if top in ("ike", "ipsec"):
+            yield "profile" if isinstance(site.profile, str) else f"profile.{field}", message
+        else:
+            yield _FIELDS.get(field, field), message
