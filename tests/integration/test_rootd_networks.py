@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from edgeward import actions
+from tests.integration.processes import running, until
 from tests.integration.rootd_rig import IS_ROOT, Rootd
 
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="only root connects namespaces")
@@ -47,6 +49,23 @@ try:
     print(s.recvfrom(100)[1][0])
 except OSError as error:
     print("no answer", error)
+"""
+
+
+LISTEN = """
+import socket, sys, time
+s = socket.create_server((sys.argv[1], 8080))
+print("up", flush=True)
+time.sleep(60)
+"""
+CONNECT = """
+import encodings.idna, os, pwd, socket, sys  # before it may read nothing any more
+os.setuid(pwd.getpwnam(sys.argv[2]).pw_uid)
+try:
+    socket.create_connection((sys.argv[1], 8080), timeout=5)
+    print("connected")
+except OSError as error:
+    print(type(error).__name__)
 """
 
 
@@ -106,7 +125,7 @@ def host(state_dir: Path) -> Iterator[Host]:
     try:
         for words in HOST:
             made.on_host(*words.split())
-        with made.rootd.serving(before=("ip", "netns", "exec", made.name)):
+        with made.rootd.serving("--relay-user", "games", before=("ip", "netns", "exec", made.name)):
             try:
                 yield made
             finally:
@@ -278,3 +297,19 @@ def reached(host: Host, name: str, target: str = "198.18.77.1", source: str = ""
     with hearing(["ip", "netns", "exec", host.name], target, seconds) as heard:
         said(host.within(name), source, target, seconds)
         return heard()
+
+
+def test_a_relay_reaches_nothing_but_through_tunnels_wherever_a_customers_dns_sends_it(host: Host) -> None:
+    host.lend(bridges=[host.bridge])
+    network = f"outside 198.18.77.5/24; bridge {host.bridge}; next-hop 198.18.77.1"
+    host.connect(host.one, network, pairs="10.1.0.0/24 1400 10.2.0.0/24")
+    argv = ["ip", "netns", "exec", host.name, sys.executable, "-c", LISTEN, "198.18.77.1"]
+    with running(argv) as listening:
+        until(lambda: "up" in listening.output(), what="the host's server")
+
+        said = [
+            host.inside(host.one, sys.executable, "-c", CONNECT, "198.18.77.1", user)
+            for user in ("root", "games")
+        ]
+
+    assert [one.strip() for one in said] == ["connected", "ConnectionRefusedError"]

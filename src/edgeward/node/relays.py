@@ -27,7 +27,7 @@ _UNKNOWN_SECONDS: Final = 10.0
 _AT_ONCE: Final = 4
 _LONGEST_PATH: Final = 107
 """unix(7): ``sun_path`` takes 108 bytes with its end."""
-_OURS: Final = re.compile(r"(vpn-[0-9a-f]{12})/([0-9a-f]{16})\.sock")
+_OURS: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,47})/([0-9a-f]{16})\.sock")
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Asks rootd; raises Unanswered."""
@@ -217,7 +217,7 @@ def _named(namespace: str, name: str) -> dict[str, str | int]:
 
 
 def _sockets(place: Path) -> set[tuple[str, str]]:
-    found = (_OURS.fullmatch(f"{path.parent.name}/{path.name}") for path in place.glob("vpn-*/*.sock"))
+    found = (_OURS.fullmatch(f"{path.parent.name}/{path.name}") for path in place.glob("*/*.sock"))
     return {(match[1], match[2]) for match in found if match is not None}
 
 

@@ -88,6 +88,7 @@ def actions(
             "apply-guard",
             "Have these networks of a namespace be carried by tunnels, or not at all",
             namespace | {"elsewhere": _ELSEWHERE, "pairs": _PAIRS},
+            (relay_user,),
         ),
         made("observe-networks", "Say which namespaces there are, and what was made of them", {}),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -75,13 +76,21 @@ def apply_network(place: Path, records: int, file: str, name: str, text: str) ->
     return f"{name} is connected"
 
 
-def apply_guard(place: Path, records: int, name: str, elsewhere: str, pairs: str) -> str:
+def apply_guard(place: Path, records: int, relays: str, name: str, elsewhere: str, pairs: str) -> str:
     """Have these pairs of networks, and no others, be carried by tunnels or not at all."""
     with cables.inside(records, name):
-        filters.have(guard.text(elsewhere, guard.read(pairs)))
+        filters.have(guard.text(elsewhere, guard.read(pairs), _uid(relays)))
     said = f"{elsewhere} {pairs}"
     _write(place, records, name, lambda record: replace(record, guard=said))
     return f"{name} is guarded"
+
+
+def _uid(user: str) -> int | None:
+    """Give whom relays run as; None where there is no such user, and so no relay."""
+    try:
+        return int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
 
 
 def forget(place: Path, records: int, name: str) -> None:

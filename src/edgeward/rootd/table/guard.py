@@ -81,11 +81,15 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         raise Wrong("names networks as 10.0.0.0/24 or fd00::/64, without bits beyond their length") from error
 
 
-def text(elsewhere: str, pairs: Sequence[Pairs]) -> str:
-    """Give what nft reads: one transaction, which ends the table that is there and makes it anew."""
+def text(elsewhere: str, pairs: Sequence[Pairs], relays: int | None = None) -> str:
+    """Give what nft reads: one transaction, which ends the table that is there and makes it anew.
+
+    ``relays``: the user of relays, who reaches nothing but through tunnels: a customer's DNS server says
+    where they go.
+    """
     chains = (
         _chain("forward", "type filter hook forward priority filter - 5", _forward(elsewhere, pairs)),
-        _chain("output", "type filter hook output priority filter - 5", _output(elsewhere, pairs)),
+        _chain("output", "type filter hook output priority filter - 5", _output(elsewhere, pairs, relays)),
         _chain("input", "type filter hook input priority filter - 5", _input(pairs)),
         _chain("exempt", "type nat hook postrouting priority srcnat - 10", _exempt(elsewhere, pairs)),
     )
@@ -108,11 +112,12 @@ def _forward(elsewhere: str, pairs: Sequence[Pairs]) -> list[str]:
     ]
 
 
-def _output(elsewhere: str, pairs: Sequence[Pairs]) -> list[str]:
+def _output(elsewhere: str, pairs: Sequence[Pairs], relays: int | None) -> list[str]:
     """Give rules for what begins in the namespace: relays learn at once that the tunnel is down. They have
     any source address then, so that in one of ours the target alone decides."""
     own = [f'oifname "{OUTSIDE}" {one.family} daddr {_set(one.peers)}' for one in pairs]
     ends = [_ours_to_theirs(one) for one in pairs] if elsewhere == "leave" else own
+    users = [] if relays is None else [f"meta skuid {relays}"]
     return [
         f'oifname {{ "{_TUNNEL}", "lo" }} accept',
         "rt ipsec exists accept",
@@ -120,7 +125,7 @@ def _output(elsewhere: str, pairs: Sequence[Pairs]) -> list[str]:
         "meta l4proto { esp, ah } accept",
         *(
             rule
-            for end in ends
+            for end in (*users, *ends)
             for rule in (f"{end} meta l4proto tcp reject with tcp reset", f"{end} reject")
         ),
     ]
