@@ -30,6 +30,9 @@ from edgeward.api import orders as order_routes
 from edgeward.api import sites as site_routes
 from edgeward.api import tunnels as tunnel_routes
 from edgeward.api.app import create_app
+from edgeward.api.openstack import routes as openstack_routes
+from edgeward.api.openstack.app import OpenStackApp
+from edgeward.api.openstack.facade import Facade
 from edgeward.api.usecases import UseCases
 from edgeward.certificates import alarms, eager, orders, renew, tickets
 from edgeward.certificates.acme.fulfiller import AcmeFulfiller
@@ -63,6 +66,7 @@ from edgeward.controller.looking import Looks
 from edgeward.controller.metrics import Metrics
 from edgeward.controller.nodes import Nodes
 from edgeward.controller.openresty.joined import OpenRestyParts
+from edgeward.controller.openstack import Loopback, OpenStack
 from edgeward.controller.orders import Orders
 from edgeward.controller.registry import Registry
 from edgeward.controller.seeing import Seeing
@@ -119,6 +123,7 @@ class Parts:
     telling: Telling
     serving: Serving
     openresty: OpenRestyParts
+    openstack: Loopback
     changed: asyncio.Event
     """Set after every change of what is declared."""
 
@@ -230,6 +235,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         site_routes.router,
     )
     app = create_app(cases, KINDS, metrics.observe, extra)
+    facade = Facade(OpenStack(database, state, declarations, seal))
+    openstack_routes.add(app, OpenStackApp(facade, access.authenticate))
     serving = Serving(app, tls)
     seeing.serving = lambda: serving.addresses
     openresty = OpenRestyParts(database, seal, state, obtainer, clock, metrics.observe)
@@ -265,6 +272,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         telling=Telling(database, registry, state, clock),
         serving=serving,
         openresty=openresty,
+        openstack=Loopback(facade, state),
         changed=changed,
     )
 
@@ -337,6 +345,7 @@ async def _serve(parts: Parts) -> None:
             parts.gateways.run(),
             parts.certified.run(lambda: _reopen(parts)),
             parts.openresty.run(parts.leases),
+            parts.openstack.run(),
             _keep_open(parts),
             _reload(parts, again),
             _watchdog(),
@@ -370,6 +379,7 @@ async def _keep_open(parts: Parts) -> None:
             parts.changed.clear()
             wake.set()
             parts.openresty.changed()
+            parts.openstack.changed()
             if _addresses_texts(_addresses(parts)) != set(parts.serving.addresses):
                 await _reopen(parts)
 

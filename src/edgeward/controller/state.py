@@ -66,6 +66,11 @@ class State:
         self._changed = changed
 
     @property
+    def world(self) -> World:
+        """Everything declared, and, while large changes are looked at, what they would make of it."""
+        return self._world
+
+    @property
     def revision(self) -> int:
         return self._position.revision
 

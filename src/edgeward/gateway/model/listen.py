@@ -101,6 +101,9 @@ class Listen(Value):
     """Addresses for HTTPS, as ``IP:PORT``, ``[IPv6]:PORT`` or ``:PORT``; one or a list."""
     api: Addresses = ("127.0.0.1:2443",)
     """Addresses of the controller's API."""
+    openstack: Addresses = ()
+    """Loopback addresses of OpenStack's API for programs that log in nowhere (``auth_type none``): each
+    program of this host is an admin there. The API has it too, with tokens."""
     metrics: Addresses = ()
     """Plain HTTP addresses for the node's own Prometheus metrics; none by default."""
     public: tuple[Network, ...] = Field(default=(), max_length=1000)
@@ -123,7 +126,10 @@ class Listen(Value):
 
     @model_validator(mode="after")
     def _no_address_twice(self) -> Self:
-        _once([*self.http, *self.https, *self.api, *self.metrics], "")
+        _once([*self.http, *self.https, *self.api, *self.metrics, *self.openstack], "")
+        for text in self.openstack:
+            if not ipaddress.ip_address(Address.parse(text).host).is_loopback:
+                raise ValueError(f"openstack: {text} is not on loopback; write 127.0.0.1 or [::1]")
         for name in self.nodes:
             here = self.of_node(name)
             _once([*here.http, *here.https, *here.metrics], f" for node {name}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from edgeward.parsing import Value
 from edgeward.vpn.openstack import rules
 from edgeward.vpn.openstack.identity import id_of
-from edgeward.vpn.openstack.networks import Network, Router, Subnet
+from edgeward.vpn.openstack.networks import Fixed, Network, Router, Subnet
 from edgeward.vpn.openstack.rules import Wrong
 from edgeward.vpn.openstack.services import EndpointGroup, SiteConnection, VpnService
 from edgeward.vpn.openstack.view import Ref, View, is_external, network_of, one, references
@@ -70,7 +70,7 @@ def problems(view: View, ref: Ref, value: Value) -> Iterator[tuple[str, str]]:
     if absent:
         return
     if isinstance(value, Router):
-        yield from _of_router(view, project, value)
+        yield from _of_router(view, ref, value)
     wrong = _wrong(view, project, value)
     if wrong is not None:
         plain = wrong.message[1:2].islower()
@@ -102,7 +102,8 @@ def _wrong(view: View, project: str, value: Value) -> Wrong | None:
     return wrong or rules.of_peer(view, project, value, address, shown)
 
 
-def _of_router(view: View, project: str, router: Router) -> Iterator[tuple[str, str]]:
+def _of_router(view: View, ref: Ref, router: Router) -> Iterator[tuple[str, str]]:
+    project = ref[1]
     if router.gateway is not None:
         network = network_of(view, project, router.gateway.network)
         if network is None or not is_external(view, network):
@@ -115,9 +116,21 @@ def _of_router(view: View, project: str, router: Router) -> Iterator[tuple[str, 
                 yield f"{where}.subnet", f"'{fixed.subnet}' is no subnet of '{router.gateway.network}'"
             elif ipaddress.ip_address(fixed.address) not in ipaddress.ip_network(subnet.cidr):
                 yield f"{where}.address", f"{fixed.address} is not in {subnet.cidr}"
+            elif (other := _holder(view, network, ref, fixed)) is not None:
+                yield f"{where}.address", f"the router '{other[2]}' has {fixed.address} already"
     for index, fixed in enumerate(router.interfaces):
         subnet = one(view, Subnet, "subnets", project, fixed.subnet)
         if subnet is None:
             continue
         if ipaddress.ip_address(fixed.address) not in ipaddress.ip_network(subnet.cidr):
             yield f"interfaces[{index}].address", f"{fixed.address} is not in {subnet.cidr}"
+
+
+def _holder(view: View, network: Ref, ref: Ref, fixed: Fixed) -> Ref | None:
+    """Give another router that has an address on the outside."""
+    for other in view.meaning(network):
+        router = view.declared(other)
+        gateway = router.gateway if isinstance(router, Router) else None
+        if other != ref and gateway is not None and fixed in gateway.addresses:
+            return other
+    return None
