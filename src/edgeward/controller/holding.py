@@ -59,11 +59,12 @@ class Holding:
         names = [f"{NODES}{gateway}" for gateway in set(claim.gateways) if gateway in allowed]
         recent = self._monotonic() - self._well_since < _GRACE_SECONDS
         try:
-            held = await self._leases(who.node).take_all(names, kept_only=recent)
+            taking = await self._leases(who.node).take_all(names, kept_only=recent)
         except EdgewardError:
             self._well_since = self._monotonic()
             raise
-        return Granted(gateways=tuple(sorted(name.removeprefix(NODES) for name in held)))
+        held = sorted(name.removeprefix(NODES) for name in taking.held)
+        return Granted(gateways=tuple(held), free_in=taking.free_in)
 
     async def promoted(self, who: Principal, name: str, node: str, project: str | None) -> Mapping[str, Any]:
         """Have a node take over the gateway of a connection; raises Invalid, NotFound or Conflict."""

@@ -8,10 +8,10 @@ holder's write fails. Times are those of the database's own clock, where it has 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Double, case, cast, extract, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -45,6 +45,13 @@ class Lease:
     holder: str
     token: int
     ends: float
+
+
+class Taking(NamedTuple):
+    """What came of taking several. ``free_in``: after how many seconds the first of others' may be free."""
+
+    held: frozenset[str]
+    free_in: float | None
 
 
 class Leases:
@@ -81,22 +88,26 @@ class Leases:
             token = (await connection.execute(self._taking(connection, name))).scalar_one_or_none()
         return None if token is None else Lease(name, self._holder, token, began + self._seconds)
 
-    async def take_all(self, names: Collection[str], *, kept_only: bool) -> frozenset[str]:
-        """Take several at once, anew or for longer; gives those that are held now.
+    async def take_all(self, names: Collection[str], *, kept_only: bool) -> Taking:
+        """Take several at once, anew or for longer.
 
         ``kept_only``: none that another one held last, though its time be over.
         """
         async with self._database.reading() as connection:
-            query = select(_leases.c.name, _leases.c.holder, _leases.c.expires > self._now(connection))
-            rows = (await connection.execute(query.where(_leases.c.name.in_(names)))).all()
-        others = {name for name, holder, lives in rows if holder != self._holder and (lives or kept_only)}
-        wanted = sorted(set(names) - others)  # in one order, so that none waits for another one crosswise
-        if not wanted:
-            return frozenset()
+            left = _leases.c.expires - self._now(connection)
+            query = select(_leases.c.name, _leases.c.holder, left).where(_leases.c.name.in_(names))
+            rows = (await connection.execute(query)).all()
+        others = {name: left for name, holder, left in rows if holder != self._holder}
+        barred = {name for name, left in others.items() if left > 0 or kept_only}
+        wanted = sorted(set(names) - barred)  # in one order, so that none waits for another one crosswise
+        held = await self._take_these(wanted) if wanted else frozenset()
+        return Taking(held, min((max(0.0, left) for left in others.values()), default=None))
+
+    async def _take_these(self, names: Sequence[str]) -> frozenset[str]:
         async with self._database.noting() as connection:
             tokens = {
                 name: (await connection.execute(self._taking(connection, name))).scalar_one_or_none()
-                for name in wanted
+                for name in names
             }
         return frozenset(name for name, token in tokens.items() if token is not None)
 

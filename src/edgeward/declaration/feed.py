@@ -244,6 +244,8 @@ class Granted(Said):
     """Those of them that it has active until it hears otherwise."""
 
     gateways: tuple[str, ...] = ()
+    free_in: float | None = None
+    """After how many seconds one of the others may be free, if its node does not ask for it again."""
 
 
 class Report(Said):

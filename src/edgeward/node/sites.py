@@ -68,6 +68,18 @@ def sites(gateways: Iterable[Gateway], doings: Doings) -> Sites:
     return found
 
 
+def settled(gateways: Iterable[Gateway], doings: Doings) -> bool:
+    """Tell whether it is known of all of them how they do: at a node's start it is not, and their tunnels may
+    be up."""
+    return all(_is_known(gateway, doings.get(gateway.id)) for gateway in gateways)
+
+
+def _is_known(gateway: Gateway, doing: Doing | None) -> bool:
+    if doing is None or doing.phase in ("down", "standby"):
+        return doing is not None
+    return all(one.id in doing.states for one in gateway.connections)
+
+
 def _standing(doing: Doing | None) -> str:
     if doing is None:
         return "is not set up here yet"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.gateway.model import Behind, Service
-from edgeward.node.sites import NO_RESOLVER, Relay, Site, problem, relay, sites, wanted
+from edgeward.node.sites import NO_RESOLVER, Relay, Site, problem, relay, settled, sites, wanted
 from edgeward.node.tunnels.telling import Doing
 from edgeward.parsing import parse
 from edgeward.vpn.desired import Connection, Gateway, Ike, Ipsec, Proposal, Psk
@@ -65,6 +65,23 @@ def test_a_site_is_up_once_its_connection_is_active() -> None:
 )
 def test_a_site_that_is_not_up_says_why(doings: dict[str, Doing], trouble: str) -> None:
     assert sites([gateway("acme/berlin")], doings)["acme", "berlin"].trouble == trouble
+
+
+@pytest.mark.parametrize(
+    ("doings", "known"),
+    [
+        ({}, False),
+        (doing(None, daemon="starting"), False),
+        (doing(None), False),
+        (doing("down"), True),
+        (doing(None, daemon="down"), True),
+        (doing(None, daemon="standby"), True),
+    ],
+)
+def test_before_it_was_looked_how_tunnels_do_nobody_says_they_are_down(
+    doings: dict[str, Doing], known: bool
+) -> None:
+    assert settled([gateway("acme/berlin")], doings) is known
 
 
 def test_a_site_in_somebody_elses_namespace_is_reached_there() -> None:

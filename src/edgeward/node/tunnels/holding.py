@@ -21,7 +21,7 @@ from edgeward.vpn.desired import Gateway
 
 log = logger(__name__)
 _HOLDING_SECONDS: Final = 1.0
-_WAITING_SECONDS: Final = 0.4
+_WAITING_SECONDS, _LEAST_SECONDS = 0.4, 0.05
 _ASK_SECONDS: Final = 1.5
 _LEASE_SECONDS: Final = 5.0
 """As controllers give them; from when it was asked for."""
@@ -46,6 +46,7 @@ class Holding:
         self._up: frozenset[str] = frozenset()
         self._held = _read(kept)
         self._certain_until = float("-inf")
+        self._free_at: float | None = None
         self._due = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
 
@@ -86,7 +87,7 @@ class Holding:
                 await self._look(wanted)
             elif self._held and self._known:
                 self._take(frozenset(), "it cannot be carried here")
-            pause = _WAITING_SECONDS if wanted - self._held else _HOLDING_SECONDS
+            pause = self._until_free() if wanted - self._held else _HOLDING_SECONDS
             self._due.clear()
             if not wanted:
                 await self._due.wait()
@@ -96,14 +97,13 @@ class Holding:
     async def _look(self, wanted: frozenset[str]) -> None:
         began = self._clock()
         try:
-            granted = frozenset(
-                (await self._ask(Claim(gateways=tuple(sorted(wanted))), _ASK_SECONDS)).gateways
-            )
+            said = await self._ask(Claim(gateways=tuple(sorted(wanted))), _ASK_SECONDS)
         except EdgewardError as error:
             log.debug("nobody can tell which gateways are this node's", problem=str(error))
             return
         self._certain_until = began + _LEASE_SECONDS
-        self._take(granted & wanted, "another node has it, or it cannot be carried here")
+        self._free_at = None if said.free_in is None else self._clock() + said.free_in
+        self._take(wanted.intersection(said.gateways), "another node has it, or it cannot be carried here")
 
     def _take(self, held: frozenset[str], why: str) -> None:
         if held == self._held:
@@ -115,6 +115,12 @@ class Holding:
         self._held = held
         _write(self._kept, held)
         self.changed()
+
+    def _until_free(self) -> float:
+        """Give the pause after which to ask again for one that another node has: the end of its lease is not
+        missed."""
+        left = _WAITING_SECONDS if self._free_at is None else self._free_at - self._clock()
+        return min(max(left, _LEAST_SECONDS), _WAITING_SECONDS)
 
     def _waiting(self) -> bool:
         return bool(self._shared - self._held)
