@@ -1,4 +1,4 @@
-"""Why something works or does not, over HTTP: names, nodes, actions, tunnels."""
+"""Why something works or does not, over HTTP: names, nodes, actions, relays, tunnels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from edgeward.api.nodes import NodeName
 from edgeward.api.pages import Text
 from edgeward.api.principal import Cases, Reader, Surveyor
 from edgeward.api.tunnels import TunnelName
+from edgeward.errors import Invalid, Problem
+from edgeward.gateway.model import Backend, Behind
+from edgeward.parsing import parse
 
 router = APIRouter(prefix="/v1/explain", tags=["explain"])
 
@@ -36,6 +39,8 @@ class Explaining(Protocol):
     async def of_action(
         self, who: Principal, caller: Caller, name: str, node: str | None
     ) -> Mapping[str, Any]: ...
+
+    async def of_relay(self, who: Principal, place: Behind, project: str | None) -> Mapping[str, Any]: ...
 
     async def of_tunnel(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]: ...
 
@@ -66,6 +71,27 @@ async def of_action(
 ) -> JSONResponse:
     """Say whether you could have root of a node run an action; it is not run."""
     return JSONResponse(dict(await cases.explain.of_action(who, caller(request), name, node)))
+
+
+@router.get("/relays/{site}/{place}")
+async def of_relay(
+    cases: Cases,
+    who: Reader,
+    site: TunnelName,
+    place: Annotated[str, Path(max_length=300, description="HOST:PORT")],
+    project: Text = None,
+) -> JSONResponse:
+    """Say whether a relay leads to a place behind a site: which services need it, the tunnel, its daemon."""
+    return JSONResponse(dict(await cases.explain.of_relay(who, _behind(site, place), project)))
+
+
+def _behind(site: str, place: str) -> Behind:
+    try:
+        backend = parse(Backend, {"url": f"tcp://{place}", "via": site})
+    except Invalid:
+        raise Invalid(Problem("place", "write a place behind a site as HOST:PORT")) from None
+    assert backend.behind is not None
+    return backend.behind
 
 
 @router.get("/vpn/{name}")

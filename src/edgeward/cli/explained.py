@@ -22,6 +22,7 @@ _KINDS: Final = {
     **dict.fromkeys(("node", "nodes"), "nodes"),
     **dict.fromkeys(("action", "actions"), "actions"),
     **dict.fromkeys(("vpn", "tunnel", "connection"), "vpn"),
+    **dict.fromkeys(("relay", "relays"), "relays"),
     **dict.fromkeys(("domain", "domains"), ""),
 }
 _PATIENCE: Final = 15.0
@@ -46,12 +47,12 @@ def explain(
         typer.Argument(
             metavar="NAME|URL|KIND/NAME",
             help="A domain name or URL, - for visitors who name none (no SNI), node/NAME, action/NAME,"
-            " or vpn/NAME.",
+            " relay/SITE/HOST:PORT, or vpn/NAME.",
         ),
     ],
     path: Annotated[str | None, typer.Option(help="The path asked for, with a domain name.")] = None,
     node: Annotated[str | None, typer.Option("--node", help="Of an action: the node.")] = None,
-    project: Annotated[str | None, typer.Option("--project", help="Of a tunnel: its project.")] = None,
+    project: Annotated[str | None, typer.Option("--project", help="Of a tunnel or relay.")] = None,
     output: show.Output = show.Format.table,
     api: Api = None,
     state_dir: StateDir = None,
@@ -76,13 +77,23 @@ def question_about(subject: str, path: str | None, node: str | None, project: st
     if not slash:
         return Question(f"/v1/explain/{segment(subject)}", {"path": path or "/"})
     if kind not in _KINDS or not name:
-        raise Invalid(f"'{subject}' is no domain name or URL; write node/, action/ or vpn/NAME of others")
+        raise Invalid(f"'{subject}' is no domain name or URL; write node/, action/, relay/ or vpn/NAME")
     if kind.startswith("domain"):
         return Question(f"/v1/explain/{segment(name.rpartition('/')[2])}", {"path": path or "/"})
     if _KINDS[kind] == "vpn" and "/" in name:
         project, _, name = name.partition("/")
+    if _KINDS[kind] == "relays":
+        return _of_relay(name, project)
     where = {"nodes": {}, "actions": {"node": node}, "vpn": {"project": project}}[_KINDS[kind]]
     return Question(f"/v1/explain/{_KINDS[kind]}/{segment(name)}", where)
+
+
+def _of_relay(name: str, project: str | None) -> Question:
+    site, slash, place = name.rpartition("/")
+    if not slash:
+        raise Invalid("write a relay as relay/SITE/HOST:PORT")
+    path = f"/v1/explain/relays/{segment(site)}/{segment(place)}"
+    return Question(path, {"project": project})
 
 
 def _of_url(url: str, path: str | None) -> Question:

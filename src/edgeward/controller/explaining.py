@@ -12,7 +12,7 @@ from edgeward.certificates import orders, store
 from edgeward.certificates.model import Domain, Summary
 from edgeward.certificates.orders import Queued
 from edgeward.certificates.policy import certificate_for
-from edgeward.controller.explain.facts import Facts, NodeView, choice_of
+from edgeward.controller.explain.facts import Facts, NodeView, choice_of, service_of
 from edgeward.controller.explain.gathering import Gathering
 from edgeward.controller.explain.name import explain, refused, visited
 from edgeward.controller.explain.steps import Step
@@ -43,7 +43,9 @@ class Explainer:
         clock: Callable[[], float],
     ) -> None:
         self._database = database
+        self._gathering = gathering
         self.of_node = gathering.of_node
+        self.of_relay = gathering.of_relay
         self.of_action = gathering.of_action
         self.of_tunnel = gathering.of_tunnel
         self.labels: Callable[[], Mapping[str, Mapping[str, str]]] = dict
@@ -85,7 +87,8 @@ class Explainer:
             order=await self._order(canonical, domain) if domain is not None else None,
             nodes=await self._nodes(canonical, visible=domain is not None),
         )
-        return explain(name, replace(facts, changed=await self.changed(_objects(facts))))
+        sites = await self._gathering.sites(_places(facts))
+        return explain(name, replace(facts, sites=sites, changed=await self.changed(_objects(facts))))
 
     async def changed(self, keys: Iterable[Key]) -> Mapping[str, float]:
         """Give when objects were declared as they are, by key: of those that history still knows of."""
@@ -130,6 +133,14 @@ class Explainer:
 
 async def _allowed(_name: str, _domain: Domain) -> None:
     return None
+
+
+def _places(facts: Facts) -> set[tuple[str, str]]:
+    """Give the sites, by project and name, that backends are behind."""
+    service = service_of(facts, choice_of(facts))
+    if service is None:
+        return set()
+    return {(service.project, backend.via) for backend in service.backends if backend.via is not None}
 
 
 def _objects(facts: Facts) -> Iterator[Key]:

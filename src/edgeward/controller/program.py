@@ -185,7 +185,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     events = Events(database, access)
     seeing.selecting = state.selecting
     tunnels = Tunnels(database, registry, clock)
-    gathering = Gathering(database, registry, questions.ask, tunnels, lambda: state.revision, clock)
+    gathering = Gathering(database, registry, questions.ask, tunnels, state, clock)
     explainer = Explainer(database, state, questions.asked, gathering, clock)
     explainer.refusal = permission.refusal
     explainer.labels = lambda: {node.name: node.labels for node in registry}

@@ -148,6 +148,7 @@ ROUTES = {
     ("GET", "/v1/explain/{name}"): ("/v1/explain/shop.example", None, READ),
     ("GET", "/v1/explain/nodes/{name}"): ("/v1/explain/nodes/n1", None, SURVEY),
     ("GET", "/v1/explain/actions/{name}"): ("/v1/explain/actions/x", None, READ),
+    ("GET", "/v1/explain/relays/{site}/{place}"): ("/v1/explain/relays/office/192.0.2.1:80", None, READ),
     ("GET", "/v1/explain/vpn/{name}"): ("/v1/explain/vpn/office", None, NO_TUNNEL),
     ("GET", "/v1/tunnels"): ("/v1/tunnels", None, READ),
     ("GET", "/v1/vpn/{name}/status"): ("/v1/vpn/office/status", None, NO_TUNNEL),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from edgeward.certificates.model import Domain, Summary
 from edgeward.certificates.orders import Queued
+from edgeward.controller.explain.behind import Sites
 from edgeward.declaration.feed import Answer, Report
 from edgeward.gateway.choose import Choice, choose, routes_of_host
 from edgeward.gateway.model import Listen, Route, Service
@@ -53,6 +54,8 @@ class Facts:
     order: Queued | None = None
     """Of its certificate, where it is waited for."""
     nodes: Sequence[NodeView] = ()
+    sites: Sites = field(default_factory=dict)
+    """Those that backends of its service are behind."""
     changed: Mapping[str, float] = field(default_factory=dict)
     """When an object was declared as it is, by key, in Unix seconds."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import func, select
@@ -12,17 +12,25 @@ from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.api.actions import Caller
 from edgeward.controller.actions import LIST_SECONDS, asker
-from edgeward.controller.explain import action, node, tunnel
+from edgeward.controller.allowed import visible
+from edgeward.controller.explain import action, behind, node, tunnel
 from edgeward.controller.explain.action import ActionFacts
+from edgeward.controller.explain.behind import RelayFacts, Sites, SiteView
 from edgeward.controller.explain.facts import NodeView
 from edgeward.controller.explain.node import NodeFacts
 from edgeward.controller.explain.steps import verdict, walked
 from edgeward.controller.registry import Registry
+from edgeward.controller.state import State
 from edgeward.controller.tunnels import Tunnels
 from edgeward.database import schema
 from edgeward.database.engine import Database
+from edgeward.declaration import revisions
 from edgeward.declaration.feed import Answer, Run
+from edgeward.declaration.model import DEFAULT_PROJECT, Key
+from edgeward.gateway.model import Behind, Service
 from edgeward.vpn import store
+from edgeward.vpn.status import Site
+from edgeward.vpn.status import sites as all_sites
 
 _NO_ANSWER: Final = "the node did not answer"
 Ask = Callable[[str, Run, float], Awaitable[Answer | None]]
@@ -30,7 +38,7 @@ Ask = Callable[[str, Run, float], Awaitable[Answer | None]]
 
 
 class Gathering:
-    """``ask`` reaches a node, whichever controller it follows; ``revision`` is what is declared up to now."""
+    """``ask`` reaches a node, whichever controller it follows."""
 
     def __init__(
         self,
@@ -38,14 +46,14 @@ class Gathering:
         registry: Registry,
         ask: Ask,
         tunnels: Tunnels,
-        revision: Callable[[], int],
+        state: State,
         clock: Callable[[], float],
     ) -> None:
         self._database = database
         self._registry = registry
         self._ask = ask
         self._tunnels = tunnels
-        self._revision = revision
+        self._state = state
         self._clock = clock
 
     async def of_node(self, who: Principal, name: str) -> Mapping[str, Any]:
@@ -63,7 +71,7 @@ class Gathering:
             now,
             view,
             known.joined,
-            self._revision(),
+            self._state.revision,
             bool(live),
             daemons,
             None if came is not None and "actions" in came else _why(came),
@@ -87,10 +95,42 @@ class Gathering:
 
     async def of_tunnel(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]:
         site = self._tunnels.site(who, name, project)
+        view = await self._site(site)
+        way = tunnel.way(site, view.how, view.daemons, view.declared)
+        return verdict(site.connection.name, "tunnel", walked(way))
+
+    async def of_relay(self, who: Principal, place: Behind, project: str | None) -> Mapping[str, Any]:
+        require(who, Right.READ)
+        own = visible(who, project) or DEFAULT_PROJECT
+        values = [s.value for s in self._state.stored.values() if s.key.project == own]
+        services = [
+            v for v in values if isinstance(v, Service) and any(b.behind == place for b in v.backends)
+        ]
+        view = (await self.sites({(own, place.site)})).get((own, place.site))
+        nodes = [n for n in self._registry if self._registry.connected(n) and n.report is not None]
+        if view is not None and view.how.node is not None:
+            nodes = [node for node in nodes if node.name == view.how.node] or nodes
+        said = {key: text for node in nodes if node.report for key, text in node.report.backends.items()}
+        facts = RelayFacts(own, place, services, view, said)
+        return verdict(f"{place.site}/{place.host}:{place.port}", "relay", walked(behind.of_relay(facts)))
+
+    async def sites(self, wanted: Collection[tuple[str, str]]) -> Sites:
+        """Give sites by project and name, as far as they are declared."""
+        found = (
+            [s for s in all_sites(self._tunnels.gateways()) if (s.project, s.name) in wanted]
+            if wanted
+            else []
+        )
+        return {(site.project, site.name): await self._site(site) for site in found}
+
+    async def _site(self, site: Site) -> SiteView:
         _, how = (await self._tunnels.states([site]))[site.connection.id]
+        stored = self._state.stored.get(Key("vpn", site.project, site.name))
+        revision = None if stored is None else stored.revision
         async with self._database.reading() as connection:
             daemons = await store.daemons(connection, site.gateway.id)
-        return verdict(site.connection.name, "tunnel", walked(tunnel.way(site, how, daemons, None)))
+            times = await revisions.times(connection, [] if revision is None else [revision])
+        return SiteView(site, how, daemons, None if revision is None else times.get(revision))
 
     def _view(self, name: str) -> NodeView | None:
         found = self._registry.find(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from edgeward.controller.explain.behind import behind
 from edgeward.controller.explain.facts import (
     Facts,
     NodeView,
@@ -81,21 +82,32 @@ def _on(node: NodeView, facts: Facts, choice: Choice | None) -> Iterator[Step]:
 
 def _backends(node: NodeView, facts: Facts, choice: Choice | None) -> Iterator[Step]:
     service = service_of(facts, choice)
-    for key, sentence in said(node).items():
-        if choice is not None and _is(key, choice):
-            yield broken(
-                "backend",
-                key if key.startswith("services/") else f"services/{key}",
-                f"{key} cannot be reached from node {node.name}: {sentence}",
-                "see that its backends run, and that their names resolve on that node",
-            )
-    if service is not None:
-        named = ", ".join(backend.url for backend in service.backends[:3])
-        more = f" and {len(service.backends) - 3} more" if len(service.backends) > 3 else ""
-        if node.answer is None:
-            yield Step("backend", named + more, "unknown", f"node {node.name} did not answer in time")
-        else:
-            yield Step("backend", named + more, detail=f"reached from node {node.name}")
+    if service is None or choice is None:
+        return
+    troubles = {key: text for key, text in said(node).items() if _is(key, choice)}
+    unreached = [_unreached(node, key, text) for key, text in troubles.items()]
+    via = [backend.via is not None for backend in service.backends]
+    if not any(via):
+        yield from unreached
+    named = ", ".join(b.url if b.via is None else f"{b.url} via {b.via}" for b in service.backends[:3])
+    more = f" and {len(via) - 3} more" if len(via) > 3 else ""
+    if node.answer is None:
+        yield Step("backend", named + more, "unknown", f"node {node.name} did not answer in time")
+    else:
+        where = f"behind a site, as node {node.name} has it" if all(via) else f"reached from node {node.name}"
+        yield Step("backend", named + more, detail=where)
+    if all(via) or troubles:  # else one of the others serves
+        yield from behind(service, facts.sites, " ".join(troubles.values()))
+    yield from unreached
+
+
+def _unreached(node: NodeView, key: str, sentence: str) -> Step:
+    return broken(
+        "backend",
+        key if key.startswith("services/") else f"services/{key}",
+        f"{key} cannot be reached from node {node.name}: {sentence}",
+        "see that its backends run, and that their names resolve on that node",
+    )
 
 
 def _keys(facts: Facts, choice: Choice | None) -> set[str]:
