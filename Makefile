@@ -9,7 +9,7 @@ LOCK   := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-un
 PYTEST := $(BIN)/pytest -rs --numprocesses=auto --maxprocesses=4 --dist=loadscope
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all check bench reference lock setup tools clean
+.PHONY: help demo test test-all check bench reference release lock setup tools clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make check          lint, format, types, import rules'
 	@echo 'make bench          speed and memory beside nginx, HAProxy, Caddy and bare Envoy'
 	@echo 'make reference      write docs/ reference pages from the code'
+	@echo 'make release        the package, its bill of materials (CycloneDX) and their sums, in dist/'
 	@echo 'make lock           pin the newest versions of what we depend on'
 
 demo: $(STAMP)
@@ -41,6 +42,13 @@ bench: $(STAMP) tools
 
 reference: $(STAMP)
 	$(BIN)/python -m docs.generate_reference
+
+release: $(STAMP)
+	rm -rf dist build
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	cp requirements.lock dist/
+	$(BIN)/python deploy/release/sbom.py dist
+	cd dist && sha256sum * >SHA256SUMS
 
 lock: $(STAMP)
 	$(LOCK) --upgrade --output-file requirements.lock pyproject.toml
