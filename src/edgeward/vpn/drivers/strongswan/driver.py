@@ -62,9 +62,11 @@ class StrongSwan:
                 self._known[connection.id] = connection
                 self._watch.tell([connection.id])
                 return
+            keep = initiate and connection.initiator
+            (self._keeper.want if keep else self._keeper.leave)(connection.id)
             name = await self._tell(connection)
             self._known[connection.id] = connection
-            await self._carry_out(connection, name, was, effect(old, connection), initiate)
+            await self._carry_out(connection, name, was, effect(old, connection), keep=keep)
             if was is not None and was != name:
                 await self._leave(was, connection.id)
 
@@ -148,7 +150,8 @@ class StrongSwan:
         try:
             async with self._vici.talk() as talk:
                 await self._proofs(talk, connection, name)
-                await talk.request("load-conn", wording.spoken([*siblings, connection], traps=self._traps))
+                traps = self._keeper.wanted if self._traps else None
+                await talk.request("load-conn", wording.spoken([*siblings, connection], traps))
                 if isinstance(connection.auth, Psk):
                     await talk.request("load-shared", wording.shared(connection, connection.auth))
         except NotDone as error:
@@ -165,14 +168,9 @@ class StrongSwan:
             self._keys[name] = said.get("id", "")
 
     async def _carry_out(
-        self, connection: Connection, name: str, was: str | None, cost: Effect, initiate: bool
+        self, connection: Connection, name: str, was: str | None, cost: Effect, *, keep: bool
     ) -> None:
-        """Have what is up be as it is told now."""
-        keep = initiate and connection.initiator
-        if keep:
-            self._keeper.want(connection.id)
-        else:
-            self._keeper.leave(connection.id)
+        """Have what is up be as it is told now. ``keep``: it is to be up."""
         sas = await listed(self._vici, time.time(), was or name)
         live = [sa for sa in sas if any(child.carries for child in sa.of(connection.id))]
         if was is None or cost == "none" or not live:

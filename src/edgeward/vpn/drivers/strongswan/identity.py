@@ -15,22 +15,30 @@ _DISTINGUISHED: Final = re.compile(r"[A-Za-z]{1,32} ?=[ -~]*")
 
 
 def spelled(identity: str) -> str:
-    """Give it with its type; raises Invalid where it is too long.
+    """Give it with its type; raises Invalid where it is too long, or a pattern.
 
     As others read it: an address, ``user@example.com``, ``C=DE, CN=gw`` or a name; ``@name`` is a name too,
     ``@@user@example.com`` a mail address, ``@#4711`` bytes in hexadecimal (ipsec.conf(5)). ``%any``: anybody.
     """
+    if "*" in identity:
+        raise Invalid("a * in an id would stand for many peers; name the one, or write %any for all")
+    if "\0" in identity:
+        raise Invalid("an id with a NUL character ends there for some; leave it out")
     if identity == "%any" or _is_address(identity):
         return identity
     if re.fullmatch(r"@#([0-9a-fA-F]{2})+", identity, re.ASCII):
         return _typed("keyid", bytes.fromhex(identity[2:]))
     if identity.startswith("@@"):
-        return _typed("rfc822", identity[2:].encode())
+        return _typed("rfc822", _bytes(identity[2:]))
     if identity.startswith("@"):
-        return _typed("fqdn", identity[1:].encode())
+        return _typed("fqdn", _bytes(identity[1:]))
     if _DISTINGUISHED.fullmatch(identity):
         return _bounded(identity, len(identity), MOST_BYTES)
-    return _typed("rfc822" if "@" in identity else "fqdn", identity.encode(errors="surrogatepass"))
+    return _typed("rfc822" if "@" in identity else "fqdn", _bytes(identity))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
 
 
 def _typed(kind: str, name: bytes) -> str:

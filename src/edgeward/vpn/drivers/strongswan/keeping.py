@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from edgeward.errors import EdgewardError
@@ -41,6 +41,10 @@ class Keeper:
                 due, wait = self._due.get(one, (float("inf"), _FIRST))
                 self._due[one] = min(due, time.monotonic() + wait), wait
         self._wake.set()
+
+    @property
+    def wanted(self) -> Collection[str]:
+        return self._wanted
 
     def waits(self, connection: str) -> bool:
         return connection in self._due

@@ -14,7 +14,7 @@ from edgeward.vpn.drivers.strongswan import proposals
 Kind = Literal[
     "secret", "refused-us", "ike-refused", "esp-refused", "offered", "networks-refused", "networks",
     "unknown-peer", "version", "silent", "other-id", "untrusted", "key", "address", "kernel", "unreadable",
-    "unreachable", "ended",
+    "unreachable", "constraint", "ended",
 ]  # fmt: skip
 T = TypeVar("T")
 _MOST_REMEMBERED: Final = 10_000
@@ -110,6 +110,7 @@ _FOUND: Final[Sequence[tuple[Kind, re.Pattern[str]]]] = (
     ("other-id", re.compile(r"^received IDr (.*), but require (.*)")),
     ("other-id", re.compile(r"^IDir '(.*)' does not match to '(.*)'")),
     ("untrusted", re.compile(r"^no trusted \S+ public key found for '(.*)'")),
+    ("constraint", re.compile(r"^constraint check failed: (.*)")),
     ("key", re.compile(r"^no private key found for")),
     ("address", re.compile(r"^error installing route with policy")),
     ("kernel", re.compile(r"^unable to install .*in kernel")),
@@ -201,6 +202,10 @@ _SENTENCES: Final[dict[Kind, Sentence]] = {
     "untrusted": lambda d, c, s: (
         f"the certificate of '{d[0]}' comes from no authority that is trusted here",
         "give the authority that signed the peer's certificate, and see whether it is still valid",
+    ),
+    "constraint": lambda d, c, s: (
+        f"what the peer proves is not what is declared: {d[0]}",
+        "compare ids and authorities with the peer's",
     ),
     "key": lambda d, c, s: ("our private key does not fit", "give certificate and key that belong together"),
     "address": lambda d, c, s: (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, Final
 
 from edgeward.vpn.desired import Certificate, Connection, Dpd, Psk
@@ -40,10 +40,10 @@ def connection_of(child: str) -> str:
     return child.partition(".")[0]
 
 
-def spoken(connections: Sequence[Connection], *, traps: bool) -> Words:
+def spoken(connections: Sequence[Connection], traps: Container[str] | None) -> Words:
     """Give the message of load-conn for connections between the same peers; the last says what is of all.
 
-    ``traps``: whether the kernel has traffic start a tunnel; else nothing begins by itself.
+    ``traps``: those that traffic may start; None: the kernel has no traps.
     """
     last = connections[-1]
     local, remote = _auth(last)
@@ -114,9 +114,9 @@ def _watch(dpd: Dpd, version: int) -> Words:
     return {"dpd_delay": str(dpd.interval), "dpd_timeout": str(dpd.timeout) if version == 1 else None}
 
 
-def _children(connection: Connection, traps: bool) -> Iterator[tuple[str, Words]]:
+def _children(connection: Connection, traps: Container[str] | None) -> Iterator[tuple[str, Words]]:
     names, ipsec = children(connection), connection.ipsec
-    trap = "trap" if traps and connection.initiator else "none"
+    trap = "trap" if connection.initiator and connection.id in (traps or ()) else "none"
     common = {
         "esp_proposals": [proposals.esp(one) for one in ipsec.proposals],
         "mode": ipsec.mode,
@@ -124,7 +124,7 @@ def _children(connection: Connection, traps: bool) -> Iterator[tuple[str, Words]
         "rekey_time": str(ipsec.lifetime - max(1, ipsec.lifetime // 10)),
         "start_action": trap,
         "close_action": "none",
-        "dpd_action": _lost(connection, traps),
+        "dpd_action": _lost(connection, traps is not None),
     }
     if ipsec.protocol == "ah":
         del common["esp_proposals"]
