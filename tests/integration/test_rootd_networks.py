@@ -178,7 +178,7 @@ def test_a_bridge_or_namespace_that_root_does_not_lend_is_refused(host: Host) ->
     host.lend(bridges=["other-*"], namespaces=["qrouter-*"])
     assert "is not lent" in host.refused("apply-network", namespace=host.one, network=network)
     assert "there is no namespace" in host.refused("adopt-namespace", namespace=host.theirs)
-    assert host.seen(host.one) == {"network": "", "guard": "", "stale": False}
+    assert host.seen(host.one) == {"network": "", "guard": "", "stale": False, "lent": False}
 
 
 def test_what_is_on_standby_is_silent_until_it_is_not(host: Host) -> None:
@@ -241,7 +241,7 @@ def test_what_was_made_of_a_namespace_is_gone_with_its_keeper_and_no_record_says
     assert host.seen(host.one) == {}
 
     host.do("create-namespace", namespace=host.one)
-    assert host.seen(host.one) == {"network": "", "guard": "", "stale": False}
+    assert host.seen(host.one) == {"network": "", "guard": "", "stale": False, "lent": False}
     host.connect(host.one, network)
     assert reached(host, host.one) == "198.18.77.5"
 

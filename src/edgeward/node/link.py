@@ -60,6 +60,8 @@ class Link:
         self._current: Controller | None = None
         self.followed: list[Callable[[], None]] = []
         """Called when a feed begins."""
+        self.gateways: Callable[[feed.Gateways], None] = lambda message: None
+        """Called with what the controller says of gateways of tunnels."""
         self._down_until = 0.0
         self._said = float("-inf")
         self._roots_at = float("-inf")
@@ -132,6 +134,8 @@ class Link:
             await self._following.completed(message)
             self._caught_up.synced(message, controller.url)
             controller.works()
+        elif isinstance(message, feed.Gateways):
+            self.gateways(message)
         elif isinstance(message, feed.Ask | feed.Run | feed.Steer):
             await self._asked(message)
         elif isinstance(message, feed.Hello):

@@ -16,7 +16,7 @@ from edgeward.declaration import feed
 from edgeward.errors import Conflict, Invalid, Unavailable
 from edgeward.log import logger
 from edgeward.node import identity as identities
-from edgeward.node import redis_tier
+from edgeward.node import redis_tier, sites
 from edgeward.node.acting import Acting
 from edgeward.node.answering import Answering
 from edgeward.node.backends import Backends
@@ -40,7 +40,14 @@ from edgeward.node.resolver import Resolver
 from edgeward.node.secrets import Kept
 from edgeward.node.state import State, Touched
 from edgeward.node.tiers import Tiers
+from edgeward.node.tunnels import kept as tunnels
+from edgeward.node.tunnels.agent import Agent
+from edgeward.node.tunnels.claiming import Claiming
+from edgeward.node.tunnels.daemons import Rootd
+from edgeward.node.tunnels.holding import Holding
+from edgeward.node.tunnels.root import Root
 from edgeward.node.tunnels.steering import Steering
+from edgeward.node.tunnels.telling import Telling
 from edgeward.node.web import Web
 from edgeward.redis_tier.place import Place
 from edgeward.xds.server import XdsServer
@@ -91,7 +98,12 @@ class Node:
             self._backends,
             self._envoy,
         )
-        self._steering = Steering(lambda _gateway: None, Path(config.rootd_socket).parent)
+        self._agent = self._tunnels(config, seal)
+        self._steering = Steering(self._agent.driver, Path(config.rootd_socket).parent)
+        self._telling = Telling(self._agent.doings, self._link.tunnels)
+        self._link.followed.append(self._telling.followed)
+        self._link.gateways = self._agent.take
+        self._agent.changed = self._tunnels_changed
         self._reporting.root_log = lambda: self._acting.head
         self._metrics = Metrics(
             self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected
@@ -114,6 +126,12 @@ class Node:
         self._reporting.redis = found
         self._link.followed.append(found.want_keys)
         return found
+
+    def _tunnels(self, config: Config, seal: sealing.Seal) -> Agent:
+        root = Root(self._acting.asked)
+        holding = Holding(Claiming(self._controllers).claim, config.node_dir / "active.json")
+        kept = tunnels.Kept(config.node_dir / "tunnels.db", seal)
+        return Agent(kept, root, Rootd(root, Path(config.rootd_socket).parent), holding)
 
     def _standing(self) -> Standing:
         """Give how far this node is; it knows nothing for sure where its copy is not whole."""
@@ -161,6 +179,8 @@ class Node:
             self._keep_addresses(),
             self._acting.run(),
             self._relays.run(),
+            self._agent.run(),
+            self._telling.run(),
             _watchdog(),
             *([] if self._redis is None else [self._redis.run()]),
         ]
@@ -188,6 +208,10 @@ class Node:
 
     def _changed(self) -> None:
         self._reporting.changed()
+
+    def _tunnels_changed(self) -> None:
+        self._telling.changed()
+        self._relays.know(sites.sites(self._agent.gateways, self._agent.doings()))
 
     def _unmet(self) -> list[feed.Rejection]:
         since = {t: self._unmet_since.get(t, self._state.revision) for t in self._web.problems.values()}

@@ -118,6 +118,7 @@ def observe(place: Path, records: int) -> str:
             "network": digest(record.network) if whole else "",
             "guard": digest(record.guard) if whole else "",
             "stale": record.lent and not whole,
+            "lent": record.lent,
         }
     return json.dumps(found, separators=(",", ":"))
 

@@ -1,0 +1,48 @@
+"""What tunnels need of root: asked of this host's rootd, by its typed actions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgeward.actions import Unanswered
+from edgeward.errors import Unavailable
+
+Ask = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Asks rootd; raises Unanswered."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What rootd made of one namespace, as digests of what it was asked; blank where that is not there."""
+
+    network: str = ""
+    guard: str = ""
+    stale: bool = False
+    lent: bool = False
+
+
+class Root:
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    async def do(self, action: str, **values: str | int) -> str:
+        """Have it done; gives what was said. Raises Unavailable with the reason where it was not."""
+        try:
+            said = await self._ask({"action": action, "values": values})
+        except Unanswered as error:
+            raise Unavailable(str(error)) from error
+        text = str(said.get("output") or said.get("reason") or said.get("outcome")).strip()
+        if said.get("outcome") != "done" or said.get("exit") != 0:
+            raise Unavailable(text)
+        return text
+
+    async def observed(self) -> Mapping[str, Made]:
+        """Give what there is, by namespace; raises Unavailable."""
+        try:
+            said = json.loads(await self.do("observe-networks"))
+            return {str(name): Made(**one) for name, one in said.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise Unavailable("rootd is of another version: what it says is not understood") from error

@@ -1,0 +1,320 @@
+"""Tends one gateway: finds what is there, plans, carries out, and hears how its tunnels do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final, get_args
+
+from edgeward.errors import EdgewardError, Invalid, Unavailable
+from edgeward.log import logger
+from edgeward.node.tunnels.daemons import Daemons
+from edgeward.node.tunnels.kept import Kept
+from edgeward.node.tunnels.root import Made, Root
+from edgeward.node.tunnels.telling import Doing
+from edgeward.vpn import plan as steps
+from edgeward.vpn.desired import Connection, DriverName, Gateway
+from edgeward.vpn.driver import Driver, State
+from edgeward.vpn.plan import Loaded, Observed, Step, plan
+
+log = logger(__name__)
+_AT_ONCE: Final = 16
+_STEP_SECONDS: Final = 30.0
+_FIRST_RETRY, _MOST_RETRY = 0.3, 10.0
+_GATHER_SECONDS: Final = 0.02
+_FIGURES_SECONDS: Final = 25.0
+Look = Callable[[float], Awaitable[Mapping[str, Made]]]
+"""Gives what rootd made of namespaces, as seen later than a monotonic time; raises Unavailable."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """``gateway`` None: nothing should be; ``refused``: why connections are left out, by id."""
+
+    gateway: Gateway | None
+    namespace: str
+    refused: Mapping[str, State] = field(default_factory=dict)
+
+
+class Tending:
+    """``changed()`` is called when anything there is to be told may be another."""
+
+    def __init__(
+        self, id_: str, root: Root, daemons: Daemons, kept: Kept, look: Look, changed: Callable[[], None],
+        loaded: Mapping[str, Loaded],
+    ) -> None:  # fmt: skip
+        self.id = id_
+        self._root, self._daemons, self._kept, self._look = root, daemons, kept, look
+        self._changed = changed
+        self._loaded = dict(loaded)
+        self._told: set[str] = set()
+        """What the driver was told since it was opened: before, it may not know what it is to keep up."""
+        self._problems: dict[str, tuple[Connection, State]] = {}
+        self._due, self._news = asyncio.Event(), asyncio.Event()
+        self._hearing: asyncio.Task[None] | None = None
+        self._states: Mapping[str, State] = {}
+        self._phase = ("starting", time.time(), "")
+        self._retry = 0.0
+        self._acted = time.monotonic()
+        self.driver: Driver | None = None
+        self._drives: tuple[str, DriverName] | None = None
+        """The namespace of its daemon, and what that is."""
+        self.wanted = Wanted(None, f"vpn-{id_}")
+        self.gone = False
+        """Nothing is wanted, and nothing is there."""
+
+    # --- what is told and asked ---------------------------------------------------------------
+
+    def want(self, wanted: Wanted) -> None:
+        if wanted != self.wanted or self.gone:
+            self.wanted, self.gone = wanted, False
+            self.look()
+
+    def look(self) -> None:
+        """Have it looked whether all is as it should be."""
+        self._due.set()
+
+    def doing(self) -> Doing:
+        phase, since, reason = self._phase
+        told = {**self._states, **{id_: state for id_, (_, state) in self._problems.items()}}
+        return Doing(phase, since, reason, {**told, **self.wanted.refused})
+
+    # --- the work -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Tend it until cancelled; the daemon goes on."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            try:
+                while True:
+                    await self._once()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(self._retry or None):
+                            await self._due.wait()
+            finally:
+                await self._let_go()
+
+    async def _once(self) -> None:
+        self._due.clear()
+        wanted = self.wanted
+        try:
+            observed = await self._observed(wanted)
+            desired = self._without_refused(wanted.gateway)
+            for batch in _batches(plan(desired, observed)):
+                async with asyncio.timeout(_STEP_SECONDS):
+                    came = await asyncio.gather(*map(self._carry_out, batch), return_exceptions=True)
+                if failed := [error for error in came if error is not None]:
+                    raise failed[0]
+            self._retry = 0.0
+            self.gone = wanted.gateway is None and self.wanted is wanted
+            self._is("running" if wanted.gateway is None or wanted.gateway.active else "standby")
+        except (EdgewardError, TimeoutError) as error:
+            why = str(error) or f"a step took longer than {_STEP_SECONDS:g} s"
+            if self._phase[2] != why:
+                log.warning("a gateway is not as it should be", gateway=self.id, problem=why)
+            self._retry = min(max(2 * self._retry, _FIRST_RETRY), _MOST_RETRY)
+            self._is("down" if self.driver is None else self._phase[0], why)
+        if self.driver is not None:
+            self._news.set()
+
+    def _is(self, phase: str, reason: str = "") -> None:
+        if (phase, reason) != (self._phase[0], self._phase[2]):
+            since = self._phase[1] if phase == self._phase[0] else time.time()
+            self._phase = phase, since, reason
+            self._changed()
+
+    async def _observed(self, wanted: Wanted) -> Observed:
+        if self._drives is not None and self._drives[0] != wanted.namespace:
+            await self._let_go()
+        if self.driver is None and wanted.gateway is not None:
+            await self._find(wanted.namespace, wanted.gateway.driver)
+        made = (await self._look(self._acted)).get(wanted.namespace)
+        if made is None:
+            return Observed()
+        seen = Observed(wanted.namespace, made.stale, made.network, made.guard)
+        if self.driver is None or self._drives is None:
+            return seen
+        there = await self.driver.loaded()
+        loaded = {id_: self._as_told(id_, wanted.gateway) for id_ in sorted(there)}
+        return replace(seen, daemon=self._drives[1], loaded=loaded)
+
+    async def _find(self, namespace: str, wanted: DriverName) -> None:
+        """Find the daemon that runs there: it may be another one than is wanted by now."""
+        for kind in (wanted, *(kind for kind in get_args(DriverName) if kind != wanted)):
+            driver = await self._daemons.found(namespace, kind, self._known())
+            if driver is not None:
+                self._opened(driver, namespace, kind)
+                return
+
+    def _known(self) -> list[Connection]:
+        return [one.as_it_was for one in self._loaded.values() if one.as_it_was is not None]
+
+    def _as_told(self, id_: str, gateway: Gateway | None) -> Loaded:
+        """Give how one was loaded. A driver opened anew is told again what it is to keep up."""
+        one = self._loaded.get(id_, Loaded(None))
+        if gateway is not None and gateway.active and id_ not in self._told:
+            return Loaded(one.as_it_was, active=False)
+        return one
+
+    def _without_refused(self, gateway: Gateway | None) -> Gateway | None:
+        """Leave out what the daemon did not take, as long as it is the same."""
+        if gateway is None:
+            self._problems.clear()
+            return None
+        same = {one.id for one in gateway.connections if self._refused(one)}
+        self._problems = {id_: found for id_, found in self._problems.items() if id_ in same}
+        if not same:
+            return gateway
+        before = {id_: self._loaded.get(id_) for id_ in same}
+        kept = [before[one.id].as_it_was if one.id in same else one  # type: ignore[union-attr]
+                for one in gateway.connections if one.id not in same or before[one.id]]  # fmt: skip
+        return gateway.model_copy(update={"connections": tuple(one for one in kept if one is not None)})
+
+    def _refused(self, one: Connection) -> bool:
+        found = self._problems.get(one.id)
+        return found is not None and found[0] == one
+
+    async def _carry_out(self, step: Step) -> None:
+        try:
+            await self._do(step)
+        finally:
+            self._acted = time.monotonic()
+
+    async def _do(self, step: Step) -> None:
+        match step:
+            case steps.Make(namespace, lent):
+                await self._root.do("remove-namespace", namespace=namespace)  # what a dead one left behind
+                await self._root.do("adopt-namespace" if lent else "create-namespace", namespace=namespace)
+            case steps.Guard(namespace, elsewhere, pairs):
+                await self._root.do("apply-guard", namespace=namespace, elsewhere=elsewhere, pairs=pairs)
+            case steps.Connect(namespace, network):
+                await self._root.do("apply-network", namespace=namespace, network=network)
+            case steps.Start(namespace, driver):
+                started = await self._daemons.start(namespace, driver, self._known())
+                self._opened(started, namespace, driver)
+            case steps.Stop(namespace, _):
+                await self._let_go()
+                await self._daemons.stop(namespace)
+                self._forget(self._loaded)
+            case steps.Remove(namespace):
+                await self._let_go()
+                await self._root.do("remove-namespace", namespace=namespace)
+                self._forget(self._loaded)
+            case _:
+                await self._tell(step)
+
+    async def _tell(self, step: Step) -> None:
+        """Have the daemon know what is to be of one connection."""
+        driver = self.driver
+        if driver is None:
+            raise Unavailable("the daemon has ended; it is started again")
+        match step:
+            case steps.Load(one, before, active):
+                try:
+                    await driver.load(one, before, initiate=step.initiate)
+                except Invalid as error:
+                    log.warning("a connection is not taken", connection=one.name, problem=str(error))
+                    self._problems[one.id] = (one, refused(one.id, str(error), "change what it names"))
+                    self._changed()
+                    return
+                self._remember(Loaded(one, active))
+            case steps.Activate(one):
+                await driver.load(one, one, initiate=step.initiate)
+                self._remember(Loaded(one, active=True))
+            case steps.Rest(one):
+                await driver.load(one, one, initiate=False)
+                if one.enabled:
+                    await driver.terminate(one.id)
+                self._remember(Loaded(one, active=False))
+            case steps.Unload(id_):
+                await driver.unload(id_)
+                self._forget([id_])
+
+    def _remember(self, loaded: Loaded) -> None:
+        assert loaded.as_it_was is not None
+        id_ = loaded.as_it_was.id
+        self._told.add(id_)
+        if self._loaded.get(id_) != loaded:
+            self._loaded[id_] = loaded
+            self._kept.remember(self.id, [loaded])
+
+    def _forget(self, ids: Mapping[str, object] | list[str]) -> None:
+        gone = list(ids)
+        for id_ in gone:
+            self._loaded.pop(id_, None)
+        if gone:
+            self._kept.forget(self.id, gone)
+
+    # --- the daemon ---------------------------------------------------------------------------
+
+    def _opened(self, driver: Driver, namespace: str, kind: DriverName) -> None:
+        self.driver, self._drives = driver, (namespace, kind)
+        self._told.clear()
+        self._hearing = asyncio.create_task(self._hear(driver))
+
+    async def _let_go(self) -> None:
+        hearing, driver = self._hearing, self.driver
+        self._hearing, self.driver, self._drives, self._states = None, None, None, {}
+        if hearing is not None:
+            hearing.cancel()
+            with suppress(asyncio.CancelledError):
+                await hearing
+        if driver is not None:
+            await driver.close()
+
+    async def _hear(self, driver: Driver) -> None:
+        """Have it looked again whenever something happens, and begun anew when the daemon ends."""
+        with suppress(Unavailable):
+            async for _ in driver.events():
+                self._news.set()
+        if self.driver is driver:
+            log.warning("the daemon of a gateway has ended", gateway=self.id)
+            self.driver, self._hearing, self._drives, self._states = None, None, None, {}
+            with suppress(EdgewardError):
+                await driver.close()
+            self._is("starting")
+            self._changed()
+            self.look()
+
+    async def _listen(self) -> None:
+        """Take in how the tunnels do: as it changes, and figures now and then."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FIGURES_SECONDS):
+                    await self._news.wait()
+                await asyncio.sleep(_GATHER_SECONDS)
+            self._news.clear()
+            driver = self.driver
+            if driver is None:
+                continue
+            try:
+                states = await driver.states()
+            except EdgewardError as error:
+                log.debug("a daemon does not say how it does", gateway=self.id, problem=str(error))
+                continue
+            if self.driver is driver:
+                self._states = states
+                self._changed()
+
+
+def refused(id_: str, reason: str, remedy: str) -> State:
+    return State(connection=id_, phase="error", since=time.time(), reason=reason, remedy=remedy)
+
+
+def _batches(todo: list[Step]) -> Iterator[list[Step]]:
+    """Give the steps in their order; what is told of different connections goes side by side."""
+    batch: list[Step] = []
+    for step in todo:
+        alike = batch and type(step) is type(batch[0]) and isinstance(step, _SIDE_BY_SIDE)
+        if batch and (not alike or len(batch) >= _AT_ONCE):
+            yield batch
+            batch = []
+        batch.append(step)
+    if batch:
+        yield batch
+
+
+_SIDE_BY_SIDE: Final = (steps.Load, steps.Unload, steps.Activate, steps.Rest)

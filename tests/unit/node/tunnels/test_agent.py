@@ -1,0 +1,299 @@
+"""The agent of tunnels beside a rootd and daemons that are fakes: what it does, and what it leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeward.actions import Unanswered
+from edgeward.declaration import feed
+from edgeward.errors import Invalid, Unavailable
+from edgeward.node.tunnels.agent import Agent
+from edgeward.node.tunnels.holding import Holding
+from edgeward.node.tunnels.kept import Kept
+from edgeward.node.tunnels.root import Root
+from edgeward.sealing import Seal, new_key
+from edgeward.secret import Secret
+from edgeward.vpn.desired import Gateway, Outside, Psk
+from edgeward.vpn.drivers.memory import Daemon, Internet, Memory
+from edgeward.vpn.wiring import digest
+from tests.unit.vpn.values import connection, gateway
+
+ONE = connection()
+TWO = connection(id="00000000-0000-4000-8000-000000000002", peer_networks=("10.3.0.0/24",))
+WHERE = "vpn-0123456789ab"
+KEY = new_key()
+
+
+class Host:
+    """What lives on when the agent dies: rootd's namespaces, and daemons. ``asked``: what rootd was asked."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, dict[str, Any]] = {}
+        self.daemons: dict[str, Daemon] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.loads: list[tuple[str, bool]] = []
+        self.internet = Internet()
+        self.dead = False
+        self.refuses: set[str] = set()
+        self.dies_after: int | None = None
+
+    async def ask(self, request: Any) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        if self.dead:
+            raise Unanswered("there is no rootd on this node; start edgeward rootd there")
+        action, values = request["action"], request.get("values", {})
+        where = values.get("namespace", "")
+        if action == "observe-networks":
+            return {"outcome": "done", "exit": 0, "output": json.dumps(self.made)}
+        self.asked.append((action, where))
+        if action == "create-namespace":
+            self.made[where] = {"network": "", "guard": "", "stale": False, "lent": False}
+        elif action == "remove-namespace":
+            self.made.pop(where, None)
+            self.end(where)
+        elif action == "apply-network":
+            self.made[where]["network"] = digest(values["network"])
+        elif action == "apply-guard":
+            self.made[where]["guard"] = digest(f"{values['elsewhere']} {values['pairs']}")
+        return {"outcome": "done", "exit": 0, "output": "done"}
+
+    def end(self, where: str) -> None:
+        gone = self.daemons.pop(where, None)
+        if gone is not None:
+            gone.listeners.end()
+
+    async def found(self, namespace: str, driver: str, known: object) -> Told | None:
+        daemon = self.daemons.get(namespace)
+        return Told(self, daemon) if daemon is not None and driver == "memory" else None
+
+    async def start(self, namespace: str, driver: str, known: object) -> Told:
+        assert namespace in self.made
+        self.asked.append(("start", namespace))
+        return Told(self, self.daemons.setdefault(namespace, self.internet.daemon()))
+
+    async def stop(self, namespace: str) -> None:
+        self.asked.append(("stop", namespace))
+        self.end(namespace)
+
+
+class Told(Memory):
+    """A driver that writes down what it was told, and refuses what the host says."""
+
+    def __init__(self, host: Host, daemon: Daemon) -> None:
+        super().__init__(daemon)
+        self._host = host
+
+    async def load(self, connection: Any, before: Any, *, initiate: bool) -> None:
+        if connection.name in self._host.refuses:
+            raise Invalid(f"{connection.name} is not taken")
+        self._host.loads.append((connection.id, before is not None))
+        await super().load(connection, before, initiate=initiate)
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+@asynccontextmanager
+async def agent(host: Host, place: Path) -> AsyncIterator[Agent]:
+    """Run an agent until the block ends, as a kill would end it."""
+    root = Root(host.ask)
+
+    async def nobody(*_: object) -> Any:
+        raise Unavailable("nobody can tell")
+
+    made = Agent(Kept(place / "tunnels.db", Seal(KEY)), root, host, Holding(nobody, place / "active.json"))
+    running = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+def says(*gateways: Gateway, whole: bool = True) -> feed.Gateways:
+    return feed.Gateways(put=tuple(one.model_dump(mode="json") for one in gateways), whole=whole)
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+def phases(agent: Agent) -> dict[str, str]:
+    return {id_: state.phase for one in agent.doings().values() for id_, state in one.states.items()}
+
+
+async def test_a_gateway_is_made_guarded_connected_and_told_in_this_order(host: Host, tmp_path: Path) -> None:
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE, TWO)))
+        await until(lambda: len(phases(one)) == 2)
+
+        kinds = [action for action, _ in host.asked]
+        assert kinds == ["remove-namespace", "create-namespace", "apply-guard", "apply-network", "start"]
+        assert sorted(host.loads) == [(ONE.id, False), (TWO.id, False)]
+        assert one.doings()["0123456789ab"].phase == "running"
+
+
+async def test_what_changes_is_told_and_nothing_else(host: Host, tmp_path: Path) -> None:
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE, TWO)))
+        await until(lambda: len(phases(one)) == 2)
+        host.loads.clear()
+        host.asked.clear()
+
+        one.take(says(gateway(ONE, TWO.model_copy(update={"auth": Psk(secret=Secret("another"))}))))
+        await until(lambda: host.loads)
+
+        assert (host.loads, host.asked) == ([(TWO.id, True)], [])
+        one.take(says(gateway(ONE)))
+        await until(lambda: TWO.id not in host.daemons[WHERE].connections)
+        await until(lambda: host.asked)
+        assert (host.loads, host.asked) == ([(TWO.id, True)], [("apply-guard", WHERE)])
+
+
+async def test_an_agent_that_comes_back_finds_everything_and_makes_nothing(
+    host: Host, tmp_path: Path
+) -> None:
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+    host.asked.clear()
+
+    async with agent(host, tmp_path) as one:  # no controller says anything
+        await until(lambda: phases(one))
+        assert one.doings()["0123456789ab"].phase == "running"
+        one.take(says(gateway(ONE)))
+        await asyncio.sleep(0.05)
+
+    assert host.asked == []
+    assert host.loads == [(ONE.id, False), (ONE.id, True)]  # told again what it is to keep up, as it was
+
+
+async def test_what_changed_while_it_was_dead_is_told_with_what_was_before(
+    host: Host, tmp_path: Path
+) -> None:
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+    kept = Kept(tmp_path / "tunnels.db", Seal(KEY))
+    changed = ONE.model_copy(update={"peer_networks": ("10.9.0.0/24",)})
+    kept.keep([gateway(changed)], [])
+    kept.close()
+
+    async with agent(host, tmp_path) as one:
+        await until(lambda: host.daemons[WHERE].connections[ONE.id] == changed)
+
+    assert host.loads[1:] == [(ONE.id, True)]
+
+
+async def test_a_dead_rootd_keeps_nobody_from_seeing_how_tunnels_do(host: Host, tmp_path: Path) -> None:
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+    host.dead = True
+
+    async with agent(host, tmp_path) as one:
+        await until(lambda: phases(one))
+        assert "no rootd" in one.doings()["0123456789ab"].reason
+
+        host.dead = False
+        await until(lambda: one.doings()["0123456789ab"].phase == "running")
+
+
+async def test_a_daemon_that_ends_is_started_and_told_everything_again(host: Host, tmp_path: Path) -> None:
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+        host.loads.clear()
+
+        host.end(WHERE)
+        await until(lambda: host.loads)
+
+        assert host.loads == [(ONE.id, False)]
+
+
+async def test_what_is_declared_no_more_is_removed_also_where_it_was_removed_half(
+    host: Host, tmp_path: Path
+) -> None:
+    host.made["vpn-00000000dead"] = {"network": "x", "guard": "y", "stale": False, "lent": False}
+    host.made["office"] = {"network": "", "guard": "", "stale": False, "lent": False}
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+        one.take(says())
+        await until(lambda: set(host.made) == {"office"})
+        assert one.doings() == {}
+    assert Kept(tmp_path / "tunnels.db", Seal(KEY)).loaded() == {}
+
+
+async def test_a_connection_that_is_not_taken_keeps_no_other_from_coming_up(
+    host: Host, tmp_path: Path
+) -> None:
+    host.refuses.add("default/paris")
+    paris = TWO.model_copy(update={"name": "default/paris"})
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(paris, ONE)))
+        await until(lambda: len(phases(one)) == 2)
+
+        state = one.doings()["0123456789ab"].states[paris.id]
+        assert (state.phase, state.reason) == ("error", "default/paris is not taken")
+        assert set(host.daemons[WHERE].connections) == {ONE.id}
+        one.take(says(gateway(paris.model_copy(update={"name": "default/rome"}), ONE)))
+        await until(lambda: set(host.daemons[WHERE].connections) == {ONE.id, paris.id})
+        await until(lambda: paris.id in phases(one) and host.daemons[WHERE].why)
+
+
+async def test_the_copy_on_disk_shows_no_secret(host: Host, tmp_path: Path) -> None:
+    secret = connection(auth=Psk(secret=Secret("correct horse battery")))
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(secret)))
+        await until(lambda: phases(one))
+
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"correct horse" not in written
+    assert secret.id.encode() in written  # the control
+    for path in tmp_path.glob("tunnels.db*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+async def test_a_damaged_copy_ends_nothing_until_the_controller_says_what_there_is(
+    host: Host, tmp_path: Path
+) -> None:
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+    for path in tmp_path.glob("tunnels.db*"):
+        path.unlink()
+    (tmp_path / "tunnels.db").write_bytes(b"no database" * 100)
+    host.asked.clear()
+
+    async with agent(host, tmp_path) as one:
+        await asyncio.sleep(0.05)
+        assert (set(host.made), host.asked) == ({WHERE}, [])
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+    assert host.asked == []
+
+
+async def test_who_shares_an_address_is_told_apart_by_peers_or_refused(host: Host, tmp_path: Path) -> None:
+    nowhere = {"outside": Outside(), "inside": ()}
+    mine = connection(local_address="0.0.0.0", peer_address="127.0.0.1")
+    theirs = mine.model_copy(update={"id": TWO.id})
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(mine, **nowhere), gateway(theirs, id="ba9876543210", **nowhere)))
+        await until(lambda: len(phases(one)) == 2)
+
+        found = one.doings()["ba9876543210"].states[theirs.id]
+        assert (found.phase, "another gateway that shares" in found.reason) == ("error", True)
+        assert host.daemons[WHERE].connections[mine.id].local_address == "127.0.0.1"
