@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from edgeward.cli.options import group
+from edgeward.cli.vpn.importing import from_openswan
 from edgeward.cli.vpn.peer_config import peer_config
 from edgeward.cli.vpn.plan import plan
 from edgeward.cli.vpn.steering import debug, initiate, terminate
@@ -21,4 +22,5 @@ def register(app: typer.Typer) -> None:
         "debug": debug,
         "peer-config": peer_config,
         "plan": plan,
+        "import": from_openswan,
     })  # fmt: skip

@@ -1,0 +1,1 @@
+"""Reads what Openswan and Libreswan keep: ``ipsec.conf`` and ``ipsec.secrets``."""
