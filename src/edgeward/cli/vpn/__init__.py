@@ -8,7 +8,7 @@ from edgeward.cli.options import group
 from edgeward.cli.vpn.importing import from_openswan
 from edgeward.cli.vpn.peer_config import peer_config
 from edgeward.cli.vpn.plan import plan
-from edgeward.cli.vpn.steering import debug, initiate, terminate
+from edgeward.cli.vpn.steering import debug, initiate, promote, terminate
 from edgeward.cli.vpn.telling import explain, log, status
 
 
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         "initiate": initiate,
         "terminate": terminate,
         "debug": debug,
+        "promote": promote,
         "peer-config": peer_config,
         "plan": plan,
         "import": from_openswan,

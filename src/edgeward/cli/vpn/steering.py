@@ -1,4 +1,4 @@
-"""Commands that do something with a tunnel: initiate, terminate, debug."""
+"""Commands that do something with a tunnel: initiate, terminate, debug, promote."""
 
 from __future__ import annotations
 
@@ -50,6 +50,26 @@ def debug(
     The other daemons of the node go on as they are.
     """
     _done(name, "debug", {"project": project, "level": level}, output, api, state_dir)
+
+
+def promote(
+    name: Name,
+    node: Annotated[str, typer.Option(help="The node that is to have its gateway active from now on.")],
+    project: Project = None,
+    output: show.Output = show.Format.table,
+    api: Api = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Have another node take over the gateway of a tunnel, as keepalived does when it elects one."""
+    from edgeward.cli.client import segment
+
+    with connect(api, state_dir) as client:
+        where = "" if project is None else f"?project={segment(project)}"
+        came = client.post(f"/v1/vpn/{segment(name)}/promote{where}", {"node": node})
+    if output is not show.Format.table:
+        show.data(came, output)
+        return
+    show.line(f"{came['name']} is given to node {came['node']}")
 
 
 def _done(name: str, what: str, where: dict[str, Any], output: show.Format, api: Any, state_dir: Any) -> None:
