@@ -16,6 +16,8 @@ from edgeward.vpn.heard import STANDBY, Daemon, Heard, Held, Moved
 
 _gateways, _connections = schema.vpn_gateways, schema.vpn_connections
 _AT_ONCE: Final = 500
+_ENDED: Final = ("starting", "down")
+"""Phases in which a daemon knows of no connection, though it carried them before."""
 
 
 async def take(
@@ -113,6 +115,10 @@ async def _take_connections(writing: Writing, node: str, heard: Heard, now: floa
     connection = writing.connection
     said = {state.connection: state for state in heard.states}
     before = await states(connection, said)
+    if heard.whole and heard.phase in _ENDED:
+        fallen = await _of_gateway(connection, heard.gateway)
+        before |= fallen
+        said = {name: _fallen(held, heard) for name, held in fallen.items()} | said
     rows = [
         {
             "connection": name,
@@ -131,6 +137,23 @@ async def _take_connections(writing: Writing, node: str, heard: Heard, now: floa
         await connection.execute(insert(_connections), rows[start : start + _AT_ONCE])
     found = ((before[name].state if name in before else None, state) for name, state in said.items())
     return [Moved(was, state, heard.gateway, node) for was, state in found if _news(was, state)]
+
+
+async def _of_gateway(connection: AsyncConnection, gateway: str) -> dict[str, Held]:
+    return _held(await _rows(connection, select(_connections).where(_connections.c.gateway == gateway)))
+
+
+def _fallen(held: Held, heard: Heard) -> State:
+    """Give how a connection does whose daemon has ended: why it was down before still says more."""
+    if held.state.phase not in ("active", "connecting"):
+        return held.state
+    return State(
+        connection=held.state.connection,
+        phase="down",
+        since=heard.since,
+        reason=heard.reason or "the daemon of its gateway has ended",
+        remedy="its node starts the daemon again by itself",
+    )
 
 
 async def _without(connection: AsyncConnection, names: Sequence[str], gateway: str, *, whole: bool) -> None:

@@ -61,6 +61,17 @@ async def test_what_is_not_among_the_whole_of_a_gateway_is_forgotten_and_what_is
     assert await phases(database) == known((2, "down"))
 
 
+async def test_what_a_daemon_carried_that_ended_is_down_and_why_another_was_down_before_is_kept(database):
+    wrong = state(2, "error", reason="pre-shared keys differ")
+    await said(database, "n1", heard(state(1), wrong))
+    moved = await said(database, "n1", heard(phase="starting", since=NOW + 9))
+
+    assert [(m.before.phase, m.now.phase, m.now.since) for m in moved] == [("active", "down", NOW + 9)]
+    assert await phases(database) == known((1, "down"), (2, "error"))
+    await said(database, "n1", heard(state(1)))
+    assert await phases(database) == known((1, "active"))
+
+
 async def test_a_node_that_stands_by_does_not_speak_for_the_one_that_carries(database):
     await said(database, "n1", heard(state()))
     await said(database, "n2", heard(state(phase="down"), phase="standby"))
