@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from edgeward.access.model import Principal
 from edgeward.api.bodies import body_of, described
 from edgeward.api.nodes import NodeName
-from edgeward.api.pages import Text
+from edgeward.api.pages import Paging, Text, cursor, words
 from edgeward.api.principal import Cases, Changer, FollowingNode, Reader
 from edgeward.declaration.feed import Tunnels
 
@@ -25,7 +25,11 @@ TunnelName = Annotated[str, Path(min_length=1, max_length=260, description="its 
 class Telling(Protocol):
     async def told(self, who: Principal, said: Tunnels) -> None: ...
 
-    async def listed(self, who: Principal, project: str | None) -> Sequence[Mapping[str, Any]]: ...
+    async def listed(
+        self, who: Principal, project: str | None, limit: int, after: tuple[str, ...] | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Give at most ``limit`` behind the project, name and id of the last one of the page before."""
+        ...
 
     async def found(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]: ...
 
@@ -54,9 +58,12 @@ async def told(
 
 
 @router.get("/tunnels")
-async def listed(cases: Cases, who: Reader, project: Text = None) -> JSONResponse:
+async def listed(cases: Cases, who: Reader, page: Paging, project: Text = None) -> JSONResponse:
     """List how every declared connection does, whoever declared it in whichever words."""
-    return JSONResponse({"items": list(await cases.tunnels.listed(who, project)), "next": None})
+    items = list(await cases.tunnels.listed(who, project, page.limit, words(page, 3)))
+    last = items[-1] if len(items) == page.limit else None
+    behind = None if last is None else cursor(last["project"], last["name"], last["id"])
+    return JSONResponse({"items": items, "next": behind})
 
 
 @router.get("/vpn/{name}/status")

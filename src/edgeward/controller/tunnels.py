@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -58,12 +59,16 @@ class Tunnels:
 
     # --- for people ------------------------------------------------------------------------
 
-    async def listed(self, who: Principal, project: str | None) -> Sequence[Mapping[str, Any]]:
-        """Give every connection that ``who`` may see, those that are not up too."""
+    async def listed(
+        self, who: Principal, project: str | None, limit: int, after: tuple[str, ...] | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Give connections that ``who`` may see, those that are not up too, by project, name and id."""
         require(who, Right.READ)
         seen = visible(who, project)
-        found = [site for site in sites(self.gateways()) if seen is None or site.project == seen]
-        return [shown(site, how) for site, how in (await self.states(found)).values()]
+        some = [site for site in sites(self.gateways()) if seen is None or site.project == seen]
+        behind = [site for site in some if after is None or _place(site) > after]
+        page = heapq.nsmallest(limit, behind, key=_place)
+        return [shown(site, how) for site, how in (await self.states(page)).values()]
 
     async def found(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]:
         """Give one connection by its name or id; raises NotFound, or Invalid where several are meant."""
@@ -128,6 +133,10 @@ def shown(site: Site, how: Status) -> dict[str, Any]:
         **{key: sum(getattr(child, key) for child in how.children) for key in _COUNTS},
         "children": [child.model_dump(mode="json") for child in how.children],
     }
+
+
+def _place(site: Site) -> tuple[str, ...]:
+    return site.project, site.name, site.connection.id
 
 
 _COUNTS = ("bytes_in", "bytes_out", "packets_in", "packets_out")

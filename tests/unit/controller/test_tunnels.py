@@ -57,6 +57,21 @@ async def test_every_declared_connection_is_listed_with_what_its_node_said(here,
     assert "not for anybody" not in str((office, branch))
 
 
+async def test_many_are_listed_page_by_page_each_once(here, admin, node):
+    many = [connection(n, name=f"p{n % 3}/same", id=f"00000000-0000-0000-0001-{n:012d}") for n in range(25)]
+    here.parts.cases.tunnels.gateways = lambda: [gateway(*many)]
+    found, after = [], None
+    while True:
+        where = {"limit": 10, **({} if after is None else {"after": after})}
+        page = (await here.http.get("/v1/tunnels", params=where, headers=admin)).json()
+        found += [(one["project"], one["id"]) for one in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+
+    assert found == sorted((one.name.partition("/")[0], one.id) for one in many)
+
+
 async def test_one_is_found_by_name_by_id_and_within_a_project(here, admin, node):
     for path in ("office-1/status?project=red", f"{BRANCH.id}/status"):
         assert (await here.http.get(f"/v1/vpn/{path}", headers=admin)).json()["id"] == BRANCH.id

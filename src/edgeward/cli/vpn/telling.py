@@ -36,7 +36,7 @@ def status(
             where = {"project": project, "fresh": True}
             found = client.get(f"/v1/vpn/{segment(name)}/status", where, timeout=_LOOK_SECONDS)
         else:
-            found = client.get("/v1/tunnels", {"project": project}, timeout=_LOOK_SECONDS)["items"]
+            found = list(client.items("/v1/tunnels", {"project": project}))
     if output is not show.Format.table:
         show.data(found, output)
     elif name:
