@@ -29,6 +29,7 @@ from benchmarks import (
     stored,
     table,
     tier,
+    tunnels,
     unknown,
 )
 from benchmarks.edgeward import EAGER, Edgeward, edgeward
@@ -41,7 +42,7 @@ from benchmarks.visits import ROOT
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
 _LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals", "tier")
-MEASUREMENTS = (*_SMALL, *_LARGE, "relay")
+MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels")
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def _measure(run: Run, directory: Path) -> None:
         if run.wants(*_LARGE):
             _large(run, directory, port)
     run.add("relay", lambda: relay.measure(directory / "relay", run.size.rounds))
+    run.add("tunnels", lambda: tunnels.measure(directory / "tunnels", run.size.rounds))
 
 
 def _small(run: Run, directory: Path, port: int) -> None:
