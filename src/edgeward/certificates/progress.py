@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.model import ORDERED, AcmeIssuer, Issuer
@@ -16,6 +16,8 @@ from edgeward.database.schema import certificates, issuances, orders, pauses
 _LATELY: Final = 600.0
 _SECONDS_EACH: Final = 10.0
 """How long an order takes, where none was seen lately."""
+_BEGIN_WITHIN: Final = 30.0
+"""An order that may begin is begun within so many seconds, or something keeps it from that."""
 _STATES: Final = ("waiting", "working", "failed")
 _MOST_PAUSES: Final = 100
 
@@ -34,7 +36,8 @@ class Pause:
 class Progress:
     """``counts`` by state, ``reasons`` by reason; ``lately``: issued in the last ten minutes.
 
-    ``finish``: when all that waits will have been tried (Unix seconds); None where nothing waits.
+    ``finish``: when all that waits will have been tried (Unix seconds); None where nothing waits, or where
+    what might begin does not.
     """
 
     counts: Mapping[str, int]
@@ -54,6 +57,9 @@ class Waiting:
     last: float
     issued: int
     """Certificates it issued within the window of its limit of orders."""
+    working: int = 1
+    first: float = float("inf")
+    """Since when the first of them may begin."""
 
 
 async def progress(
@@ -84,10 +90,16 @@ async def progress(
     )
 
 
-def finish(waiting: Waiting, acme: AcmeIssuer | None, rate: float, now: float) -> float:
-    """Give when what waits for one issuer will have been tried, at ``rate`` orders a second."""
+def finish(waiting: Waiting, acme: AcmeIssuer | None, rate: float, now: float) -> float | None:
+    """Give when what waits for one issuer will have been tried, at ``rate`` orders a second.
+
+    None where orders might begin and none does: the issuer is paused, has no account, or nobody works.
+    """
     end = max(waiting.last, now + waiting.number / rate)
     limit = acme.limits.orders if acme is not None else None
+    is_spent = limit is not None and waiting.issued >= limit.most
+    if not waiting.working and waiting.first < now - _BEGIN_WITHIN and not is_spent:
+        return None
     if limit is None:
         return end
     beyond = waiting.number - max(limit.most - waiting.issued, 0)
@@ -101,18 +113,29 @@ async def _finish(
     project: str | None,
     lately: int,
 ) -> float | None:
-    query = select(orders.c.project, orders.c.issuer, func.count(), func.max(orders.c.due))
+    working = func.sum(case((orders.c.state == "working", 1), else_=0))
+    query = select(
+        orders.c.project,
+        orders.c.issuer,
+        func.count(),
+        func.max(orders.c.due),
+        func.min(orders.c.due),
+        working,
+    )
     query = query.where(orders.c.state != "failed").group_by(orders.c.project, orders.c.issuer)
     if project is not None:
         query = query.where(orders.c.project == project)
     ends = []
-    for whose, name, number, last in await connection.execute(query):
+    for whose, name, number, last, first, busy in await connection.execute(query):
         found = issuer(whose, name)
         acme = found.acme if found is not None else None
         window = acme.limits.orders.seconds if acme is not None and acme.limits.orders is not None else 0.0
         issued = await _issued(connection, now - window, whose, name) if window else 0
         rate = max(lately / _LATELY, (acme.parallel if acme is not None else 1) / _SECONDS_EACH)
-        ends.append(finish(Waiting(number, max(last, now), issued), acme, rate, now))
+        end = finish(Waiting(number, max(last, now), issued, int(busy), first), acme, rate, now)
+        if end is None:
+            return None
+        ends.append(end)
     return max(ends, default=None)
 
 

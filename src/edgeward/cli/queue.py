@@ -50,6 +50,8 @@ def summary(progress: Item, now: float) -> str:
     parts.append(f"{progress['issued_in_10_minutes']} issued in the last 10 min")
     if progress["finish"] is not None:
         parts.append(f"done {show.moment(progress['finish'], now)}")
+    elif counts["waiting"]:
+        parts.append("none can begin now")
     for pause in progress["pauses"][:3]:
         about = f" for {pause['key']}" if pause["key"] else ""
         parts.append(f"{pause['scope']}{about} paused, free {show.moment(pause['until'], now)}")

@@ -31,3 +31,10 @@ def test_it_is_never_before_the_last_may_begin_and_more_take_no_less(number, iss
 
     assert one >= START + last
     assert finish(Waiting(number + 1, START + last, issued), SLOW, rate, START) >= one
+
+
+def test_where_orders_might_begin_and_none_does_nobody_knows_when_they_are_done():
+    assert finish(Waiting(3, START, 0, 0, START - 60), FREE, 2.0, START) is None
+    assert finish(Waiting(3, START, 0, 1, START - 60), FREE, 2.0, START) is not None
+    assert finish(Waiting(3, START, 0, 0, START - 5), FREE, 2.0, START) is not None
+    assert finish(Waiting(3, START, 300, 0, START - 60), SLOW, 2.0, START) == START + 10800

@@ -44,3 +44,9 @@ def test_what_waits_what_is_worked_on_and_what_is_due_is_waited_for():
     assert not over(progress(orders={"waiting": 1}))
     assert not over(progress(orders={"working": 1}))
     assert not over(progress(due=1))
+
+
+def test_where_none_can_begin_it_says_so_and_not_that_all_is_done_at_once():
+    said = summary(progress(orders={"waiting": 4}), NOW)
+
+    assert said == "4 waiting · 7 issued in the last 10 min · none can begin now"
