@@ -113,6 +113,10 @@ def reaching_host(value: Value) -> tuple[str, ...]:
     return (*fields, "allow_networks") if value.allow_networks else tuple(fields)
 
 
+class Missing(Problem):
+    """An object names what is not among these; it may be declared elsewhere."""
+
+
 def check(objects: Iterable[Declared]) -> list[Problem]:
     """Give everything that does not hold between these objects, taken as all there are."""
     world = World()
@@ -324,10 +328,8 @@ class World:
 
         issuer = Key("issuers", key.project, domain.issuer)
         if domain.issuer not in BUILT_IN_ISSUERS and issuer not in self._objects:
-            yield problem(
-                "issuer",
-                f"there is no issuer '{domain.issuer}' in project {key.project}; declare it, or use local",
-            )
+            none = f"there is no issuer '{domain.issuer}' in project {key.project}; declare it, or use local"
+            yield Missing("issuer", none, object=str(key))
         for name in domain.names:
             other = next((o for o in self._domains[name] if o != key and o.project == key.project), None)
             if other is not None:
@@ -362,14 +364,11 @@ class World:
             return Problem(field, message, object=str(key))
 
         for field, service in zip(("service", "canary.service"), route.services, strict=False):
-            if message := self._unfit(key, service, unread=route.tls == "passthrough"):
-                yield problem(field, message)
+            yield from self._unfit(key, field, service, unread=route.tls == "passthrough")
         for index, host in enumerate(route.hosts):
             if not self._covered(host, key.project):
-                yield problem(
-                    f"hosts[{index}]",
-                    f"no domain of project {key.project} covers '{host}'; declare it under domains",
-                )
+                none = f"no domain of project {key.project} covers '{host}'; declare it under domains"
+                yield Missing(f"hosts[{index}]", none, object=str(key))
             elif route.nodes is not None and (elsewhere := self._elsewhere(host, route)):
                 yield problem(f"hosts[{index}]", elsewhere)
             elif message := self._astray(key, route, host):
@@ -408,12 +407,14 @@ class World:
             if isinstance(domain, Domain) and domain.own_chain and route in self._leading(domain.name):
                 yield domain
 
-    def _unfit(self, key: Key, name: str, *, unread: bool) -> str | None:
+    def _unfit(self, key: Key, field: str, name: str, *, unread: bool) -> Iterator[Problem]:
         """Say so where a service is not there, or cannot take what it would get."""
         service = self._objects.get(Key("services", key.project, name))
         if not isinstance(service, Service):
-            return f"there is no service '{name}' in project {key.project}; declare it first"
-        return passage.misfit(service, unread=unread)
+            message = f"there is no service '{name}' in project {key.project}; declare it first"
+            yield Missing(field, message, object=str(key))
+        elif misfit := passage.misfit(service, unread=unread):
+            yield Problem(field, misfit, object=str(key))
 
     def _of_service(self, key: Key, service: Service) -> Iterator[Problem]:
         for index, backend in enumerate(service.backends):
@@ -424,8 +425,7 @@ class World:
                 yield Problem(f"backends[{index}]", message, object=str(key))
 
     def _of_tcp_route(self, key: Key, route: TcpRoute) -> Iterator[Problem]:
-        if message := self._unfit(key, route.service, unread=True):
-            yield Problem("service", message, object=str(key))
+        yield from self._unfit(key, "service", route.service, unread=True)
         yield from self._taken(key, route)
 
     def _of_site(self, key: Key, site: Site) -> Iterator[Problem]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -27,6 +29,9 @@ _APPLY_SECONDS: Final = 120.0
 _LARGE_BYTES: Final = 100_000
 
 File = Annotated[str, typer.Option("--file", "-f", help="The file, or - for standard input.")]
+Files = Annotated[
+    list[str], typer.Option("--file", "-f", help="The file, or - for standard input; several: one -f each.")
+]
 Keep = Annotated[bool, typer.Option("--keep", help="Delete nothing that the file no longer says.")]
 TakeOver = Annotated[bool, typer.Option("--take-over", help="Take objects over from other sources.")]
 Project = Annotated[str | None, typer.Option("--project", help="Of this project only.")]
@@ -37,22 +42,41 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def validate(file: File) -> None:
-    """Check a file, all of it at once, without a server."""
+def validate(file: Files) -> None:
+    """Check a file, all of it at once, without a server; several are checked as what they say together."""
     from edgeward import kinds
-    from edgeward.declaration.model import Declared
     from edgeward.declaration.secrets import Carried
 
-    document = _read(file, Carried())
-    problems = kinds.check(document.objects)
-    if problems:
-        raise placed(problems, document)
-    counts: dict[str, int] = {}
-    declared: Declared
-    for declared in document.objects:
-        counts[declared.key.kind] = counts.get(declared.key.kind, 0) + 1
-    found = ", ".join(f"{kind}: {count}" for kind, count in counts.items()) or "nothing declared"
-    show.line(f"{_named(file)} is valid ({found})")
+    documents = [_read(one, Carried()) for one in file]
+    declared = [declared for document in documents for declared in document.objects]
+    found: list[Problem] = []
+    if problems := [*_twice(documents), *kinds.check(declared)]:
+        for document in documents:
+            keys = {str(declared.key) for declared in document.objects}
+            mine = [problem for problem in problems if problem.object in keys or len(documents) == 1]
+            found += placed([_elsewhere(p) for p in mine], document).problems
+        raise Invalid(*found)
+    counts = Counter(one.key.kind for one in declared)
+    said = ", ".join(f"{kind}: {count}" for kind, count in counts.items()) or "nothing declared"
+    show.line(f"{' and '.join(map(_named, file))} {'is' if len(file) == 1 else 'are'} valid ({said})")
+
+
+def _elsewhere(problem: Problem) -> Problem:
+    """Tell who splits a declaration over files how to check them."""
+    from edgeward.kinds import Missing
+
+    if not isinstance(problem, Missing):
+        return problem
+    return replace(problem, message=f"{problem.message}; is it in another file, name that too: -f")
+
+
+def _twice(documents: Sequence[Document]) -> Iterator[Problem]:
+    """Give what a second file says again."""
+    first: dict[str, str] = {}
+    for document in documents:
+        for key in (str(declared.key) for declared in document.objects):
+            if first.setdefault(key, document.file) != document.file:
+                yield Problem("", f"{first[key]} declares it, too; say it in one of them only", object=key)
 
 
 def apply(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edgeward import kinds
@@ -21,16 +21,24 @@ _LONGEST_SOCKET = 107
 _LONGEST_SOCKET_NAME = "node/admin.sock"
 
 
-def read_declaration(path: Path) -> tuple[Declared, ...]:
-    """Read and check a whole declaration file; raises Invalid with every problem, file and line named."""
+def read_declaration(path: Path, *, alone: bool = True) -> tuple[Declared, ...]:
+    """Read and check a whole declaration file; raises Invalid with every problem, file and line named.
+
+    Unless it stands ``alone``, what it names and does not say may be in the store.
+    """
     text = _read(path)
     read = references.reader(path.parent, os.environ)
     found = document.parse(text, str(path), kinds.KINDS, read, os.environ)
-    problems = kinds.check(found.objects)
+    problems = [p for p in kinds.check(found.objects) if alone or not isinstance(p, kinds.Missing)]
     if problems:
         lines = {str(declared.key): declared.line for declared in found.objects}
         raise Invalid(*(_placed(problem, str(path), lines.get(problem.object or "")) for problem in problems))
     return found.objects
+
+
+def has_store(state: Path, environment: Mapping[str, str]) -> bool:
+    """Whether something may be declared already."""
+    return bool(environment.get("EDGEWARD_DATABASE")) or (state / "edgeward.db").exists()
 
 
 def _read(path: Path) -> bytes:

@@ -67,7 +67,8 @@ def up(
     labels = nodes.labels(label or ())
     state = resolve_state_dir(state_dir)
     name = name or default_node_name()
-    listen = preflight.listen_of(preflight.read_declaration(config)).of_node(name)
+    declared = preflight.read_declaration(config, alone=not preflight.has_store(state, os.environ))
+    listen = preflight.listen_of(declared).of_node(name)
     binary = preflight.find_envoy(envoy) if node else None
     dropping.drop(user, config.absolute(), state, binary)
     capabilities.hand_on_low_ports()
