@@ -61,7 +61,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("services", Service, references=(("backends", "*", "tls", "ca"),)),
         Kind("routes", Route),
         Kind("tcp_routes", TcpRoute),
-        Kind("vpn", Site, secrets=(("secret",),)),
+        Kind("vpn", Site, references=(("certificate", "authority"),), secrets=(("secret",),)),
         Kind("networks", Network),
         Kind("subnets", Subnet),
         Kind("routers", Router),
@@ -433,6 +433,8 @@ class World:
         if router not in self._agreed:
             self._agreed[router] = validation.of_router(self._together(router))
         found = list(self._agreed[router].get(site.name, ()))
+        if (proof := site.certificate) is not None and not self._covered(proof.name, site.project):
+            found.append(("certificate.name", f"no domain of this project covers '{proof.name}'; declare it"))
         routers = {(k.project, self._site(k).gateway) for k in self._peers[site.peer]} - {router}
         if routers and agreement.shares_address(site.peer, beside := self._together(router)):
             elsewhere = map(self._together, sorted(routers))

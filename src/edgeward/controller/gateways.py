@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from edgeward.certificates import store as certificates
+from edgeward.certificates.model import Certificate
 from edgeward.controller.registry import Registry
 from edgeward.controller.state import State
+from edgeward.database.engine import Database, current_revision
 from edgeward.declaration.feed import Gateways as Message
 from edgeward.declaration.model import Key
 from edgeward.errors import Invalid
@@ -22,6 +26,8 @@ from edgeward.vpn import translate
 from edgeward.vpn.desired import Gateway
 from edgeward.vpn.naming import Router
 from edgeward.vpn.openstack import translate as openstack
+from edgeward.vpn.proof import Held
+from edgeward.vpn.site import Site
 from edgeward.vpn.translate import Drawn, Reveal
 
 _MESSAGE_BYTES: Final = 1 << 20
@@ -57,13 +63,19 @@ class Made:
 class Gateways:
     """Knows all gateways. One that cannot be made, because a secret does not open, stays as nodes have it."""
 
-    def __init__(self, state: State, registry: Registry, seal: Seal) -> None:
+    def __init__(
+        self, database: Database, state: State, registry: Registry, seal: Seal, roots: Callable[[], str]
+    ) -> None:
+        self._database = database
+        self._roots = roots
         self._state = state
         self._registry = registry
         self._seal = seal
         self._made: dict[str, Made] = {}
         self._broken: set[str] = set()
-        self._seen = -1
+        self._seen = (-1, -1)
+        self._held: dict[str, Held] = {}
+        self._held_at = (-1, -1)
         self._busy = asyncio.Lock()
         self._joined: dict[str, Mapping[str, str]] = {}
 
@@ -85,8 +97,8 @@ class Gateways:
 
     def now(self) -> list[Gateway]:
         """Give all gateways as they are declared now."""
-        if self._state.tunnels_version != self._seen:
-            self._take(self._state.tunnels_version, *self._make(self._values()))
+        if (version := self._version) != self._seen:
+            self._take(version, *self._make(self._values()))
         return [made.gateway for made in self._made.values()]
 
     def foreseen(self, changes: Mapping[Key, Value | None]) -> list[Gateway]:
@@ -97,7 +109,8 @@ class Gateways:
                 values.pop(key, None)
             elif key.kind in OF_TUNNELS:
                 values[key] = value
-        return [made.gateway for made in self._make(list(values.values()))[0].values()]
+        made, _ = self._make([*values.values(), *self._held.values()])
+        return [one.gateway for one in made.values()]
 
     async def of(self, labels: Mapping[str, str]) -> tuple[dict[str, tuple[Made, bool]], frozenset[str]]:
         """Give the gateways that a node of these labels has, by id, each with whether other nodes have it
@@ -117,14 +130,35 @@ class Gateways:
 
     async def _refresh(self) -> None:
         async with self._busy:
-            version = self._state.tunnels_version
+            await self._hold()
+            version = self._version
             if version != self._seen:
                 self._take(version, *await asyncio.to_thread(self._make, self._values()))
 
-    def _values(self) -> list[Value]:
-        return [stored.value for stored in self._state.tunnelled.values()]
+    @property
+    def _version(self) -> tuple[int, int]:
+        return self._state.tunnels_version, self._held_at[1]
 
-    def _take(self, version: int, made: dict[str, Made], broken: set[str]) -> None:
+    async def _hold(self) -> None:
+        """Look at the certificates that sites use, where anything may have changed."""
+        sites = [s.value for s in self._state.tunnelled.values() if isinstance(s.value, Site)]
+        used = {(s.project, s.certificate.name) for s in sites if s.certificate is not None}
+        if not used and not self._held:
+            return
+        async with self._database.reading() as connection:
+            at = (self._state.tunnels_version, await current_revision(connection))
+            if at == self._held_at:
+                return
+            found = await certificates.find_all(connection, self._seal, {n for _, n in used}, time.time())
+        held = {n: _held(n, found[n].certificate, self._roots()) for p, n in used if n in found}
+        held = {n: one for n, one in held.items() if (one.project, n) in used}
+        self._held = {n: before if (before := self._held.get(n)) == one else one for n, one in held.items()}
+        self._held_at = at
+
+    def _values(self) -> list[Value]:
+        return [*(stored.value for stored in self._state.tunnelled.values()), *self._held.values()]
+
+    def _take(self, version: tuple[int, int], made: dict[str, Made], broken: set[str]) -> None:
         if version > self._seen:
             self._made, self._broken, self._seen = made, broken, version
 
@@ -201,6 +235,11 @@ def _marked(of: tuple[Value, ...], drawn: Drawn) -> Made:
     text = drawn.gateway.model_dump_json()
     mark = hashlib.sha256(text.encode()).hexdigest()[:32]
     return Made(of, drawn.gateway, where(drawn.nodes), mark, len(text))
+
+
+def _held(name: str, certificate: Certificate, roots: str) -> Held:
+    one = certificate
+    return Held(name=name, project=one.project, chain=one.chain, key=one.key, roots=roots)
 
 
 def _same(one: Sequence[Value], other: Sequence[Value]) -> bool:

@@ -172,7 +172,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     leases = Leases(database, me.id, clock)
     keys = Keys(database, seal, wrapping, me.id, fleet.shown, clock)
     tier = Tier(database, state, seal, settings.redis, clock)
-    gateways = Gateways(state, registry, seal)
+    gateways = Gateways(database, state, registry, seal, certified.roots)
     nodes = Nodes(database, looks, registry, access, certified.roots, clock, fleet.note)
     nodes.gateways = gateways
     file = None

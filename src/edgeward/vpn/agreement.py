@@ -85,7 +85,7 @@ def _alone(site: Site) -> Iterator[Problem]:
     both = (*site.local_networks, *site.remote_networks)
     if any(":" in network for network in both) and site.mtu < _LEAST_IPV6:
         yield "mtu", f"IPv6 needs {_LEAST_IPV6} bytes at least; raise it"
-    if site.remote_id is not None and site.remote_id == site.local_id:
+    if site.remote_id is not None and site.remote_id == site.identity:
         yield "remote_id", "both sides have the same id; each needs one of its own"
     if {":" in n for n in site.local_networks}.isdisjoint({":" in n for n in site.remote_networks}):
         yield "remote_networks", "one side has only IPv4 and the other only IPv6; give networks of one family"
@@ -116,7 +116,7 @@ def _shared(site: Site) -> Iterator[Problem]:
     if site.namespace is not None:
         yield "namespace", "say which address it has outside: outside: {address: 203.0.113.5/24}"
         return
-    if site.local_id is None:
+    if site.identity is None:
         yield (
             "local_id",
             "the gateway shares the host's address: say what the peer knows this side by, its public address"
@@ -143,6 +143,14 @@ def _said_otherwise(sites: Sequence[Site]) -> Iterator[tuple[Site, Problem]]:
                     f" {field}; say it in one of them, or the same in both"
                 )
                 yield other, (field, message)
+
+
+_OF_PEERS: Final = (
+    ("secret", "secrets"),
+    ("certificate", "certificates"),
+    ("dpd", "dpd"),
+    ("profile", "profiles for IKE"),
+)
 
 
 class _Span(NamedTuple):
@@ -193,10 +201,10 @@ def _same_ids(sites: Sequence[Site]) -> Iterator[tuple[Site, Problem]]:
     """Find sites that a peer cannot tell apart, and that cannot be one connection with two children."""
     groups: defaultdict[tuple[str | None, ...], list[Site]] = defaultdict(list)
     for site in sites:
-        groups[site.peer, site.local_id, site.remote_id or site.peer].append(site)
+        groups[site.peer, site.identity, site.remote_id or site.peer].append(site)
     for first, *others in groups.values():
         for other in others:
-            for field, what in (("secret", "secrets"), ("dpd", "dpd"), ("profile", "profiles for IKE")):
+            for field, what in _OF_PEERS:
                 mine, theirs = (
                     s.knobs.ike if field == "profile" else getattr(s, field) for s in (first, other)
                 )

@@ -15,6 +15,7 @@ from edgeward.sealing import Sealed
 from edgeward.vpn.desired import Address, DriverName, Interface, Network
 from edgeward.vpn.desired import Dpd as DesiredDpd
 from edgeward.vpn.profile import NAMED, Profile
+from edgeward.vpn.proof import Proof
 
 MOST_NETWORKS = 100
 
@@ -149,11 +150,13 @@ class Site(Value):
     remote_networks: Networks
     """The other side's, one or a list."""
     local_id: Identity | None = None
-    """What this side calls itself; unset: its outside address."""
+    """What this side calls itself; unset: its certificate's name, else its outside address."""
     remote_id: Identity | None = None
     """What the peer calls itself; unset: as under `peer`."""
     secret: Sealed | None = None
     """The pre-shared key."""
+    certificate: Proof | None = None
+    """In place of a pre-shared key: both sides show certificates."""
     profile: Annotated[
         Annotated[Literal["modern", "compatible"], Tag("name")] | Annotated[Profile, Tag("knobs")],
         Discriminator(_shape),
@@ -181,6 +184,12 @@ class Site(Value):
     """Labels of the nodes that may have the gateway, `{region: eu}`; unset: all. One has it active."""
 
     @property
+    def identity(self) -> str | None:
+        """What this side calls itself, where that is not its address."""
+        proof = self.certificate
+        return self.local_id or (f"@{proof.name}" if proof is not None else None)
+
+    @property
     def gateway(self) -> str:
         """The name of the router that carries it."""
         return self.router or self.name
@@ -203,8 +212,10 @@ class Site(Value):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if self.secret is None:
-            raise ValueError("say how the peers know each other; add secret: {file: PATH}")
+        if (self.secret is None) == (self.certificate is None):
+            raise ValueError(
+                "say how the peers know each other: either secret: {file: PATH}, or certificate: {name: …}"
+            )
         if self.dns is not None and not self.has(self.dns):
             raise ValueError(f"dns {self.dns} is in none of remote_networks, so that no tunnel leads to it")
         for ours in map(ipaddress.ip_network, self.local_networks):

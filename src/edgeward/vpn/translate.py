@@ -7,11 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edgeward.errors import Invalid
 from edgeward.parsing import Value
 from edgeward.sealing import Sealed
 from edgeward.secret import Secret
 from edgeward.vpn import agreement, desired
 from edgeward.vpn.naming import Router, connection_id
+from edgeward.vpn.proof import LOCAL, Held
 from edgeward.vpn.site import Outside, Site
 
 Reveal = Callable[[Sealed], Secret[str]]
@@ -29,21 +31,30 @@ def router_of(site: Site) -> Router:
     return Router(site.project, "vpn", site.gateway)
 
 
-def grouped(values: Iterable[Value]) -> Mapping[Router, Sequence[Site]]:
-    """Give the sites of each router; what is none is passed over."""
-    found: defaultdict[Router, list[Site]] = defaultdict(list)
+def grouped(values: Iterable[Value]) -> Mapping[Router, Sequence[Site | Held]]:
+    """Give the sites of each router with the certificates they use; what is neither is passed over."""
+    found: defaultdict[Router, list[Site | Held]] = defaultdict(list)
+    held: dict[tuple[str, str], Held] = {}
+    used: defaultdict[Router, set[tuple[str, str]]] = defaultdict(set)
     for value in values:
         if isinstance(value, Site):
             found[router_of(value)].append(value)
+            if value.certificate is not None:
+                used[router_of(value)].add((value.project, value.certificate.name))
+        elif isinstance(value, Held):
+            held[value.project, value.name] = value
+    for router, names in used.items():
+        found[router] += (held[name] for name in sorted(names) if name in held)
     return found
 
 
-def drawn(router: Router, sites: Sequence[Site], reveal: Reveal) -> Drawn:
-    """Give the gateway of a router from its sites; raises Invalid where a secret does not open.
+def drawn(router: Router, parts: Sequence[Site | Held], reveal: Reveal) -> Drawn:
+    """Give the gateway of a router; raises Invalid where a secret does not open, or a certificate is missing.
 
     What is of the gateway and not of one connection is said by any of them.
     """
-    sites = sorted(sites, key=lambda site: site.name)
+    sites = agreement.ordered(part for part in parts if isinstance(part, Site))
+    held = {part.name: part for part in parts if isinstance(part, Held)}
     said = agreement.outside_of(sites)
     gateway = desired.Gateway(
         id=router.id,
@@ -52,7 +63,7 @@ def drawn(router: Router, sites: Sequence[Site], reveal: Reveal) -> Drawn:
         namespace=next((site.namespace for site in sites if site.namespace is not None), None),
         outside=desired.Outside(addresses=said.address, next_hops=said.next_hop, bridge=said.bridge),
         inside=_inside(sites),
-        connections=tuple(connection(site, said, reveal) for site in sites),
+        connections=tuple(connection(site, said, auth(site, held, reveal)) for site in sites),
     )
     return Drawn(gateway, agreement.nodes_of(sites))
 
@@ -62,10 +73,21 @@ def driver_of(sites: Iterable[Site]) -> desired.DriverName:
     return next((site.driver for site in sites if site.driver is not None), "strongswan")
 
 
-def connection(site: Site, outside: Outside, reveal: Reveal) -> desired.Connection:
-    """Give one connection of a gateway; raises Invalid where its secret does not open."""
+def auth(site: Site, held: Mapping[str, Held], reveal: Reveal) -> desired.Psk | desired.Certificate:
+    """Give how a site proves itself; raises Invalid where a secret does not open, or a certificate is not
+    held."""
+    if site.secret is not None:
+        return desired.Psk(secret=reveal(site.secret))
+    proof = site.certificate
+    if proof is None or (own := held.get(proof.name)) is None:
+        raise Invalid(f"the site {site.name} has no valid certificate yet")
+    authority = own.roots if proof.authority == LOCAL else proof.authority
+    return desired.Certificate(chain=own.chain, key=own.key, authority=authority)
+
+
+def connection(site: Site, outside: Outside, auth: desired.Psk | desired.Certificate) -> desired.Connection:
+    """Give one connection of a gateway."""
     here = local_address(site, outside)
-    assert site.secret is not None  # a site without is none
     return desired.Connection(
         id=connection_id(site.project, site.name),
         name=f"{site.project}/{site.name}",
@@ -73,7 +95,7 @@ def connection(site: Site, outside: Outside, reveal: Reveal) -> desired.Connecti
         initiator=site.initiator,
         local_address=here,
         peer_address=site.peer,
-        local_id=site.local_id or here,
+        local_id=site.identity or here,
         peer_id=site.remote_id or site.peer,
         local_networks=site.local_networks,
         peer_networks=site.remote_networks,
@@ -82,7 +104,7 @@ def connection(site: Site, outside: Outside, reveal: Reveal) -> desired.Connecti
         ike=site.knobs.desired_ike(),
         ipsec=site.knobs.desired_ipsec(),
         dpd=site.dpd.desired(),
-        auth=desired.Psk(secret=reveal(site.secret)),
+        auth=auth,
     )
 
 

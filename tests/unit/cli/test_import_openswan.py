@@ -12,7 +12,8 @@ from edgeward.cli.vpn.openswan import algorithms, reading, sites
 from edgeward.errors import Invalid
 from edgeward.parsing import parse
 from edgeward.sealing import Sealed
-from edgeward.vpn.desired import Connection
+from edgeward.secret import Secret
+from edgeward.vpn.desired import Connection, Psk
 from edgeward.vpn.drivers.libreswan.identity import spelled
 from edgeward.vpn.other_side import written
 from edgeward.vpn.site import Outside, Site
@@ -178,7 +179,7 @@ def test_the_other_sides_file_read_back_is_what_was_declared(tmp_path_factory, o
             Site, {**site, "secret": Sealed.of("a secret", SEAL), "outside": {"address": "203.0.113.5/24"}}
         ),
         Outside.model_validate({"address": "203.0.113.5/24"}),
-        lambda sealed: sealed.reveal(SEAL),
+        Psk(secret=Secret("a secret")),
     )
     assert [spelled(i) for i in (back.local_id, back.peer_id)] == [
         spelled(i) for i in (declared.local_id, declared.peer_id)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 from typing import Any
 
 import pytest
 
 from edgeward.access.model import Principal
+from edgeward.certificates.renew import renew_due
 from edgeward.controller import gateways
 from edgeward.declaration import feed
 from edgeward.declaration.feed import ChangeMessage, Gateways, Hello
-from edgeward.vpn.desired import Gateway, Psk
+from edgeward.vpn.desired import Certificate, Gateway, Psk
 from edgeward.vpn.naming import connection_id, gateway_id
 from tests.unit.controller.assembled import controller
 
@@ -24,6 +26,8 @@ BERLIN = {
     "local_id": "@here.example",
     "secret": "something nobody knows",
 }
+
+PARIS = {**BERLIN, "name": "paris", "peer": "198.51.100.10"}
 
 
 @pytest.fixture
@@ -119,12 +123,12 @@ async def test_a_node_is_given_a_gateway_with_its_secret_and_nothing_else_of_tun
 
 async def test_a_change_is_told_at_once_and_a_deletion_too_and_others_are_not_told_again(here):
     boss = await here.token("boss", "admin")
-    await here.apply(boss, vpn=[BERLIN, {**BERLIN, "name": "paris"}])
+    await here.apply(boss, vpn=[BERLIN, PARIS])
     async with Following(here) as following:
         node = await following.node("n1")
         await until(lambda: len(node.held) == 2)
         node.messages.clear()
-        await here.apply(boss, vpn=[{**BERLIN, "mtu": 1300}, {**BERLIN, "name": "paris"}])
+        await here.apply(boss, vpn=[{**BERLIN, "mtu": 1300}, PARIS])
         berlin, paris = (gateway_id("default", "vpn", name) for name in ("berlin", "paris"))
         await until(lambda: node.held[berlin].connections[0].mtu == 1300)
         told = [g["id"] for m in node.messages if isinstance(m, Gateways) for g in m.put]
@@ -161,7 +165,7 @@ async def test_a_gateway_is_on_the_nodes_that_are_selected_and_shared_where_thes
 async def test_many_gateways_come_in_parts_that_are_taken_in_together(here, monkeypatch):
     monkeypatch.setattr(gateways, "_MESSAGE_BYTES", 2000)
     boss = await here.token("boss", "admin")
-    await here.apply(boss, vpn=[{**BERLIN, "name": f"s{n}"} for n in range(7)])
+    await here.apply(boss, vpn=[{**BERLIN, "name": f"s{n}", "peer": f"198.51.100.{n}"} for n in range(7)])
     async with Following(here) as following:
         node = await following.node("n1")
         await until(lambda: len(node.held) == 7)
@@ -186,3 +190,34 @@ async def test_a_connection_can_be_asked_for_as_soon_as_it_is_declared(here):
     assert answer.json()["name"] == "berlin"
     assert BERLIN["secret"] not in answer.text
     assert (await here.http.get("/v1/vpn/paris/status", headers=boss)).status_code == 404
+
+
+async def test_a_site_with_a_certificate_gets_it_as_soon_as_it_is_there_and_whenever_it_is_another(here):
+    boss, asking = await here.token("boss", "admin"), await here.node("asking")
+    site = {**BERLIN, "certificate": {"name": "vpn.example.com"}}
+    del site["secret"], site["local_id"]
+    refused = await here.apply(boss, vpn=[site])
+    assert [e["field"] for e in refused.json()["errors"]] == ["certificate.name"]
+    domains = [{"name": "vpn.example.com", "on_demand": True}]
+    assert (await here.apply(boss, domains=domains, vpn=[site])).status_code == 200
+    async with Following(here) as following:
+        node = await following.node("n1")
+        await until(lambda: node.messages)
+        assert not node.held
+        await here.http.post("/v1/certificates/vpn.example.com/obtain", headers=asking)
+        await until(lambda: node.held)
+        first = next(iter(node.held.values())).connections[0]
+        assert isinstance(first.auth, Certificate)
+        assert first.local_id == "@vpn.example.com"
+        assert "BEGIN CERTIFICATE" in first.auth.authority
+        assert "PRIVATE KEY" in first.auth.key.reveal()
+        assert await renew_due(here.parts.issuance, time.time() + 80 * 86400) == 1
+        await until(lambda: next(iter(node.held.values())).connections[0].auth != first.auth)
+
+
+async def test_the_certificate_of_another_project_is_not_to_be_had(here):
+    boss = await here.token("boss", "admin")
+    site = {**BERLIN, "project": "other", "certificate": {"name": "vpn.example.com"}}
+    del site["secret"]
+    refused = await here.apply(boss, domains=[{"name": "vpn.example.com"}], vpn=[site])
+    assert [e["field"] for e in refused.json()["errors"]] == ["certificate.name"]
