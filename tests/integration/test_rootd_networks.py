@@ -246,6 +246,24 @@ def test_what_was_made_of_a_namespace_is_gone_with_its_keeper_and_no_record_says
     assert reached(host, host.one) == "198.18.77.5"
 
 
+def test_the_host_routes_only_lent_addresses_to_a_namespace_and_shares_only_its_own(host: Host) -> None:
+    host.do("create-namespace", namespace=host.one)
+    routed = "outside 203.0.113.5/32"
+
+    assert 'network.toml: addresses = ["203.0.113.5"]' in host.refused(
+        "apply-network", namespace=host.one, network=routed
+    )
+    host.lend(addresses=["203.0.113.0/29"])
+    host.on_host("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    host.do("apply-network", namespace=host.one, network=routed)
+    assert "203.0.113.5" in host.on_host("ip", "route")
+    host.refused("apply-network", namespace=host.one, network="outside 203.0.113.9/32")
+    said = host.refused("apply-network", namespace=host.one, network="shared 203.0.113.1; peer 203.0.113.2")
+    assert "is not an address of this host" in said
+    host.lend(addresses=["all"])
+    assert "network.toml" in host.refused("apply-network", namespace=host.one, network=routed)
+
+
 def test_two_namespaces_share_an_address_by_their_peers(host: Host) -> None:
     ran("ip", "netns", "add", host.theirs)
     plug_in_peers(host)

@@ -1,13 +1,16 @@
-"""What of the host's network root lends to tunnels: bridges, and namespaces of others, in a file of root's.
+"""What of the host's network root lends to tunnels: bridges, addresses that the host is to route to them, and
+namespaces of others, in a file of root's.
 
 ``network.toml`` beside the directory of actions; where it is not there, nothing is lent::
 
     bridges = ["br-ex", "br-lan"]
+    addresses = ["203.0.113.0/28"]
     namespaces = ["qrouter-*"]
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from typing import Any
 
 from edgeward.rootd import trusted
 
-_KEYS = ("bridges", "namespaces")
+_KEYS = ("addresses", "bridges", "namespaces")
 
 
 class NotAllowed(Exception):
@@ -29,6 +32,17 @@ class Lent:
     file: Path
     bridges: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """Networks; the host routes what goes to one of their addresses into the namespace that has it."""
+
+    def address(self, text: str) -> None:
+        """See that the host may route an address to a namespace; raises NotAllowed."""
+        wanted = ipaddress.ip_address(text)
+        if not any(wanted in ipaddress.ip_network(network) for network in self.addresses):
+            raise NotAllowed(
+                f"address {text} is not lent to tunnels, and without a bridge the host would route what goes to"
+                f' it into one; root adds it to {self.file}: addresses = ["{text}"]'
+            )
 
     def bridge(self, name: str) -> None:
         """See that cables may be plugged into it; raises NotAllowed."""
@@ -55,12 +69,15 @@ def lent(file: Path) -> Lent:
         raise
     try:
         said = tomllib.loads(trusted.file(file.name, within, str(file)).decode())
-        return Lent(file, **_texts(said))
+        found = Lent(file, **_texts(said))
+        for network in found.addresses:
+            ipaddress.ip_network(network)
+        return found
     except trusted.Untrusted as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return Lent(file)
         raise
-    except ValueError as error:  # not TOML, not UTF-8
+    except ValueError as error:  # not TOML, not UTF-8, no network
         raise NotAllowed(f"{file}: {error}") from error
     finally:
         os.close(within)

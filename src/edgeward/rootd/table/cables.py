@@ -78,6 +78,11 @@ def present() -> frozenset[str]:
     return frozenset(link for link in _links() if link.startswith(PREFIX))
 
 
+def own_addresses() -> frozenset[str]:
+    """Give the addresses of the namespace that this is in."""
+    return frozenset(_bare(one) for found in _addresses().values() for one in found)
+
+
 @contextmanager
 def inside(records: int, name: str) -> Iterator[None]:
     """Be in a namespace for a while, and back where it began after it."""

@@ -137,6 +137,12 @@ def _whole(record: Record, name: str, links: frozenset[str]) -> bool:
 def _lent(lent: allowed.Lent, wanted: network.Network) -> None:
     for bridge in {wanted.bridge, *(one.bridge for one in wanted.inside)} - {""}:
         lent.bridge(bridge)
+    for address in () if wanted.bridge else wanted.outside:
+        lent.address(address.partition("/")[0])
+    if wanted.shared and wanted.shared not in cables.own_addresses():
+        raise allowed.NotAllowed(
+            f"{wanted.shared} is not an address of this host, and so cannot be shared with it"
+        )
 
 
 def _is_same(records: int, name: str, there: Path) -> bool:
