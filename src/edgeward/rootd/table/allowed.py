@@ -40,8 +40,8 @@ class Lent:
         wanted = ipaddress.ip_address(text)
         if not any(wanted in ipaddress.ip_network(network) for network in self.addresses):
             raise NotAllowed(
-                f"address {text} is not lent to tunnels, and without a bridge the host would route what goes to"
-                f' it into one; root adds it to {self.file}: addresses = ["{text}"]'
+                f"address {text} is not lent to tunnels, and without a bridge the host would route what goes"
+                f' to it into one; root adds it to {self.file}: addresses = ["{text}"]'
             )
 
     def bridge(self, name: str) -> None:
