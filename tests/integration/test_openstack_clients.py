@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,22 @@ SITE = ROOT / "tests" / "foreign" / "site.py"
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    with _started(tmp_path_factory.mktemp("openstack")) as controller:
+        yield controller
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Controller]:
+    with _started(tmp_path) as controller:
+        yield controller
+
+
+@contextmanager
+def _started(place: Path) -> Iterator[Controller]:
     if not (CLIENT / "openstack").exists():
         missing = "OpenStack's client is not there: .ci/set-up foreign python3"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    controller = Controller(tmp_path_factory.mktemp("openstack") / "state")
+    controller = Controller(place / "state")
     controller.declare(f"version: 1\nlisten: {{openstack: '127.0.0.1:{free_port()}'}}\n")
     with controller.start():
         yield controller
@@ -152,8 +165,8 @@ network delete inner world
 
 
 @pytest.mark.slow
-def test_every_command_of_the_client_works(here):
-    options = ("--os-auth-type", "none", "--os-endpoint", loopback(here))
+def test_every_command_of_the_client_works(empty):
+    options = ("--os-auth-type", "none", "--os-endpoint", loopback(empty))
     lines = COMMANDS.replace("\\\n", "").strip().splitlines()
 
     said = {line: client("openstack", *options, *line.split()) for line in lines}
