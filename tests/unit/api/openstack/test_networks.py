@@ -1,0 +1,116 @@
+"""Networks, subnets, routers and their ports, as far as VPN as a service needs them."""
+
+from __future__ import annotations
+
+from tests.unit.api.openstack.neutron import NOBODY, neutron
+
+
+async def test_addresses_come_from_the_external_networks_pools(tmp_path):
+    async with neutron(tmp_path) as here:
+        world = await here.made("/networks", "network", **{"router:external": True})
+        pool = [{"start": "203.0.113.10", "end": "203.0.113.11"}]
+        await here.made(
+            "/subnets",
+            "subnet",
+            network_id=world["id"],
+            cidr="203.0.113.0/24",
+            ip_version=4,
+            allocation_pools=pool,
+        )
+        await here.subnet("out6", world["id"], "2001:db8::/64", 6)
+        info = {"network_id": world["id"]}
+        routers = [await here.made("/routers", "router", external_gateway_info=info) for _ in range(2)]
+        third = await here.made("/routers", "router", external_gateway_info=info)
+        services = await here.made("/vpn/vpnservices", "vpnservice", router_id=routers[0]["id"])
+        asked = {**info, "external_fixed_ips": [{"ip_address": "203.0.113.10"}]}
+        taken = await here.error("POST", "/routers", {"router": {"external_gateway_info": asked}})
+        said = {**info, "enable_snat": False, "external_fixed_ips": [{"ip_address": "203.0.113.99"}]}
+        chosen = await here.made("/routers", "router", external_gateway_info=said)
+
+    places = [
+        [place["ip_address"] for place in router["external_gateway_info"]["external_fixed_ips"]]
+        for router in (*routers, third)
+    ]
+    assert places == [["203.0.113.10", "2001:db8::2"], ["203.0.113.11", "2001:db8::3"], ["2001:db8::4"]]
+    assert (services["external_v4_ip"], services["external_v6_ip"]) == ("203.0.113.10", "2001:db8::2")
+    assert taken[:2] == (409, "IpAddressInUse")
+    assert chosen["external_gateway_info"]["enable_snat"] is False
+    assert chosen["external_gateway_info"]["external_fixed_ips"][0]["ip_address"] == "203.0.113.99"
+
+
+async def test_interfaces_come_and_go(tmp_path):
+    async with neutron(tmp_path) as here:
+        await here.site()
+        router = here.ids["router"]
+        ports = (await here.ask("GET", f"/ports?device_id={router}")).json()["ports"]
+        inner = next(p for p in ports if p["fixed_ips"][0]["subnet_id"] == here.ids["in6"])
+        again = await here.error(
+            "PUT", f"/routers/{router}/add_router_interface", {"subnet_id": here.ids["in"]}
+        )
+        nothing = await here.error("PUT", f"/routers/{router}/add_router_interface", {})
+        removed = await here.ask(
+            "PUT", f"/routers/{router}/remove_router_interface", {"port_id": inner["id"]}
+        )
+        gone = await here.error("GET", f"/ports/{inner['id']}")
+        missing = await here.error(
+            "PUT", f"/routers/{router}/remove_router_interface", {"subnet_id": here.ids["in6"]}
+        )
+        one = await here.ask("GET", f"/ports?fixed_ips=subnet_id={here.ids['in']}")
+
+    assert [p["device_owner"] for p in ports] == [
+        "network:router_gateway", "network:router_interface", "network:router_interface",
+    ]  # fmt: skip
+    assert inner["fixed_ips"][0]["ip_address"] == "2001:db8:1::1"
+    assert again[:2] == (400, "BadRequest")
+    assert "already has a port on subnet" in again[2]
+    assert nothing[2] == "Bad router request: Either subnet_id or port_id must be specified."
+    assert removed.json()["subnet_id"] == here.ids["in6"]
+    assert gone[1] == "PortNotFound"
+    assert missing[1] == "RouterInterfaceNotFoundForSubnet"
+    assert len(one.json()["ports"]) == 1
+
+
+async def test_a_gateway_can_be_taken_away_and_given_again(tmp_path):
+    async with neutron(tmp_path) as here:
+        world = await here.made("/networks", "network", **{"router:external": True})
+        inner = await here.made("/networks", "network")
+        await here.subnet("out", world["id"], "203.0.113.0/24")
+        made = await here.made("/routers", "router", name="gw")
+        path = f"/routers/{made['id']}"
+
+        async def gateway(info: object) -> object:
+            body = {"router": {"external_gateway_info": info}}
+            return (await here.ask("PUT", path, body)).json()["router"]["external_gateway_info"]
+
+        given = await gateway({"network_id": world["id"]})
+        kept = await gateway({"network_id": world["id"], "enable_snat": False})
+        none = await gateway({})
+        body = {"router": {"external_gateway_info": {"network_id": inner["id"]}}}
+        wrong = await here.error("PUT", path, body)
+        body = {"router": {"external_gateway_info": {"network_id": NOBODY}}}
+        absent = await here.error("PUT", path, body)
+
+    assert given["external_fixed_ips"][0]["ip_address"] == "203.0.113.2"
+    assert kept == {**given, "enable_snat": False}
+    assert none is None
+    assert "is not an external network" in wrong[2]
+    assert absent[1] == "NetworkNotFound"
+
+
+async def test_networks_go_with_their_subnets(tmp_path):
+    async with neutron(tmp_path) as here:
+        made = await here.made("/networks", "network", name="n")
+        await here.subnet("s", made["id"], "10.9.0.0/24")
+        body = {"subnet": {"network_id": made["id"], "cidr": "10.9.0.0/24", "ip_version": 6}}
+        mixed = await here.error("POST", "/subnets", body)
+        body = {"subnet": {"network_id": NOBODY, "cidr": "10.9.0.0/24", "ip_version": 4}}
+        absent = await here.error("POST", "/subnets", body)
+        shown = (await here.ask("GET", f"/networks/{made['id']}")).json()["network"]
+        gone = await here.ask("DELETE", f"/networks/{made['id']}")
+        left = (await here.ask("GET", "/subnets")).json()["subnets"]
+
+    assert mixed[0] == 400
+    assert absent[:2] == (404, "NetworkNotFound")
+    assert shown["subnets"] == [here.ids["s"]]
+    assert gone.status_code == 204
+    assert left == []
