@@ -32,9 +32,8 @@ def main() -> int:
         trusted.directory(Path(__file__).resolve().parent)  # code that others can write is theirs, not root's
         faces = [people.uid(name) for name in given.user]
         _limit()
-        table = builtin.table(
-            given.actions, given.socket.parent, faces, given.relay_user, given.vpn_user, given.libreswan
-        )
+        what_runs = (given.relay_user, given.vpn_user, given.libreswan)
+        table = builtin.table(given.actions, given.socket.parent, faces, *what_runs)
         log = AuditLog(given.log)
         server = Server(listening(given.socket)[0], table, log)
     except (trusted.Untrusted, people.Unknown, OSError) as error:
@@ -70,8 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _limit() -> None:
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
