@@ -11,8 +11,11 @@ from pathlib import Path
 
 from edgeward.vpn.desired import Connection, Ike, Ipsec, Proposal, Psk
 from edgeward.vpn.driver import Driver, State
+from edgeward.vpn.drivers.libreswan import driver as libreswan_driver
 from edgeward.vpn.drivers.memory import Internet, Memory
 from edgeward.vpn.drivers.strongswan.driver import opened
+from tests import libreswan
+from tests.integration.pluto import pluto
 from tests.integration.vpn_rig import Site, ping, wide_area
 
 HERE, THERE = "198.51.1.2", "198.51.2.2"
@@ -27,6 +30,9 @@ class Ends:
     here: Driver
     there: Driver
     reopened: Callable[[list[Connection]], Awaitable[Driver]]
+    apart: bool = True
+    """Whether nothing of the others ends with a change of one between the same peers and ids: pluto's IKE_SA ends
+    with the one it was begun for, and the others come up again."""
 
 
 Kind = Callable[[], AsyncIterator[Ends]]
@@ -118,23 +124,61 @@ class Charons:
 
 @contextmanager
 def charons(place: Path) -> Iterator[Charons]:
+    with sites(place) as (here, there), here.charon() as one, there.charon() as other:
+        yield Charons(one.socket, other.socket, here)
+
+
+@contextmanager
+def plutos(place: Path) -> Iterator[tuple[Path, Path]]:
+    """Two plutos with a router between them; gives the places that rootd would have them at."""
+    with (
+        sites(place) as (here, there),
+        pluto(here, place / "pluto1") as one,
+        pluto(there, place / "pluto2") as other,
+    ):
+        yield one.place, other.place
+
+
+@contextmanager
+def sites(place: Path) -> Iterator[tuple[Site, Site]]:
     with wide_area(place) as wan:
         here, there = wan.site(1), wan.site(2)
         for number in range(2, 6):
             here.ip(f"addr add 10.1.{number}.1/32 dev lo")
             there.ip(f"addr add 10.2.{number}.1/32 dev lo")
-        with here.charon() as one, there.charon() as other:
-            yield Charons(one.socket, other.socket, here)
+        yield here, there
 
 
 @asynccontextmanager
 async def strongswan_ends(pair: Charons) -> AsyncIterator[Ends]:
     """Drivers of two charons, which know nothing at the beginning and at the end."""
-    mine, theirs = await opened(pair.here), await opened(pair.there)
+    here, there = pair.here, pair.there
+    async with _ends(await opened(here), await opened(there), lambda known: opened(here, known)) as found:
+        yield found
+
+
+@asynccontextmanager
+async def libreswan_ends(here: Path, there: Path) -> AsyncIterator[Ends]:
+    """The same of two plutos."""
+
+    async def driver(place: Path, known: list[Connection]) -> Driver:
+        return await libreswan_driver.opened(place, libreswan.prefix(), known)
+
+    async with _ends(
+        await driver(here, []), await driver(there, []), lambda known: driver(here, known)
+    ) as found:
+        found.apart = False
+        yield found
+
+
+@asynccontextmanager
+async def _ends(
+    mine: Driver, theirs: Driver, another: Callable[[list[Connection]], Awaitable[Driver]]
+) -> AsyncIterator[Ends]:
     more: list[Driver] = []
 
     async def reopened(known: list[Connection]) -> Driver:
-        more.append(await opened(pair.here, known))
+        more.append(await another(known))
         return more[-1]
 
     try:

@@ -101,7 +101,7 @@ def _watching(connection: Connection) -> Iterator[str]:
     if connection.ike.version == 1:
         yield f"dpdtimeout={max(dpd.timeout, dpd.interval + 1)}s"
     else:  # a peer that says nothing is given up when its retransmissions end
-        yield f"retransmit-timeout={min(300, max(5, dpd.timeout - dpd.interval))}s"
+        yield f"retransmit-timeout={min(12, max(5, dpd.timeout - dpd.interval))}s"
 
 
 def _proof(connection: Connection) -> Iterator[str]:

@@ -13,9 +13,9 @@ from typing import Final
 from edgeward.errors import Invalid, NotFound, Problem, Unavailable
 from edgeward.vpn.desired import Certificate, Connection, Psk
 from edgeward.vpn.driver import Effect, State
+from edgeward.vpn.drivers.keeping import Keeper
 from edgeward.vpn.drivers.strongswan import reasons, states, wording
 from edgeward.vpn.drivers.strongswan.asking import BEGIN_SECONDS, Asking
-from edgeward.vpn.drivers.strongswan.keeping import Keeper
 from edgeward.vpn.drivers.strongswan.refusals import refusals
 from edgeward.vpn.drivers.strongswan.sas import IkeSa, listed
 from edgeward.vpn.drivers.strongswan.told import Told

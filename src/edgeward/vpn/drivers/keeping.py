@@ -1,4 +1,4 @@
-"""Has what should be up come up again: charon gives up for good where a peer refuses it."""
+"""Has what should be up come up again: daemons give up for good where a peer refuses it."""
 
 from __future__ import annotations
 
