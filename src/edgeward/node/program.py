@@ -211,7 +211,8 @@ class Node:
 
     def _tunnels_changed(self) -> None:
         self._telling.changed()
-        self._relays.know(sites.sites(self._agent.gateways, self._agent.doings()))
+        gateways, doings = self._agent.gateways, self._agent.doings()
+        self._relays.know(sites.sites(gateways, doings), settled=sites.settled(gateways, doings))
 
     def _unmet(self) -> list[feed.Rejection]:
         since = {t: self._unmet_since.get(t, self._state.revision) for t in self._web.problems.values()}

@@ -45,6 +45,8 @@ class Relays:
         self._clock = clock
         self._services: tuple[Service, ...] = ()
         self._sites: Sites | None = None
+        self._first: Sites = {}
+        """What is known before all of it is."""
         self._began = clock()
         self._ready: frozenset[Relay] = frozenset()
         self._unwanted: dict[tuple[str, str], float] = {}
@@ -60,9 +62,13 @@ class Relays:
         self._look()
         self._due.set()
 
-    def know(self, known: Sites) -> None:
-        """Take in which sites there are, and how their tunnels do."""
+    def know(self, known: Sites, *, settled: bool = True) -> None:
+        """Take in which sites there are, and how their tunnels do. ``settled``: that was looked at of all;
+        at a start this is waited for, so that Envoy goes on meanwhile with what it has."""
         before = self._sites
+        if before is None and not settled:
+            self._first = known
+            return
         if before == known:
             return
         self._sites = dict(known)
@@ -129,7 +135,7 @@ class Relays:
 
     def _give_up_waiting(self) -> None:
         if self._sites is None and self._services and self._clock() - self._began >= _UNKNOWN_SECONDS:
-            self.know({})
+            self.know(self._first)
 
     def _wanted(self) -> frozenset[Relay]:
         return sites.wanted(self._services, self._sites or {})

@@ -139,6 +139,18 @@ async def test_nothing_is_ended_before_it_is_known_which_sites_there_are(desk: D
     assert desk.rootd.asked == ["start-relay"]
 
 
+async def test_tunnels_that_were_not_looked_at_yet_are_not_said_to_be_down(desk: Desk) -> None:
+    desk.relays.want([shop()])
+    desk.relays.know(DOWN, settled=False)
+    assert desk.relays.pending(shop())
+
+    desk.now += 10
+    await desk.relays.tend()
+
+    assert not desk.relays.pending(shop())
+    assert desk.relays.problem(shop()) == "the tunnel to site berlin is down"
+
+
 async def test_a_node_that_hears_nothing_of_sites_gives_up_waiting(desk: Desk) -> None:
     desk.relays.want([shop()])
     desk.now += 10
