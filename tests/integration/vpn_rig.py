@@ -100,7 +100,7 @@ class Site(Namespace):
         socket_, conf = self.place / "charon.vici", self.place / "strongswan.conf"
         socket_.unlink(missing_ok=True)
         conf.write_text(
-            f"charon-systemd {{\n load = {plugins}\n retransmit_tries = 3\n retransmit_timeout = 2\n"
+            f"charon-systemd {{\n load = {plugins}\n retransmit_tries = 3\n retransmit_timeout = 1\n"
             " retransmit_base = 1.4\n make_before_break = yes\n install_virtual_ip = no\n"
             " i_dont_care_about_security_and_use_aggressive_mode_psk = yes\n block_threshold = 500\n"
             " cookie_threshold = 100\n ikesa_table_size = 256\n ikesa_table_segments = 8\n"

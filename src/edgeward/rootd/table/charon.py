@@ -64,13 +64,13 @@ def start(place: Path, found: int, user: str, group: str, namespace: str, level:
 
 
 def conf(has_esp: bool, level: str) -> str:
-    """Give its strongswan.conf. A peer that does not answer is given up after 14 s; then one begins anew."""
+    """Give its strongswan.conf. A peer that does not answer is given up after 7 s; then one begins anew."""
     plane = ("kernel-netlink",) if has_esp else ("kernel-libipsec", "kernel-netlink")  # the first one wins
     return f"""\
 charon-systemd {{
     load = {" ".join((*_PLUGINS, *plane, "vici"))}
     retransmit_tries = 3
-    retransmit_timeout = 2.0
+    retransmit_timeout = 1.0
     retransmit_base = 1.4
     make_before_break = yes
     install_virtual_ip = no

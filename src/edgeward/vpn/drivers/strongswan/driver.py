@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from edgeward.errors import Invalid, NotFound, Problem, Unavailable
-from edgeward.vpn.desired import Certificate, Connection, Psk
+from edgeward.vpn.desired import Connection, Psk
 from edgeward.vpn.driver import Effect, State
 from edgeward.vpn.drivers.keeping import Keeper
 from edgeward.vpn.drivers.strongswan import reasons, states, wording
 from edgeward.vpn.drivers.strongswan.asking import BEGIN_SECONDS, Asking
+from edgeward.vpn.drivers.strongswan.keys import Keys
 from edgeward.vpn.drivers.strongswan.refusals import refusals
 from edgeward.vpn.drivers.strongswan.sas import IkeSa, listed
 from edgeward.vpn.drivers.strongswan.told import Told
-from edgeward.vpn.drivers.strongswan.vici import NotDone, Talk, Vici
+from edgeward.vpn.drivers.strongswan.vici import NotDone, Vici
 from edgeward.vpn.drivers.strongswan.watching import Watch
 from edgeward.vpn.effect import effect
 
@@ -38,7 +39,7 @@ class StrongSwan:
         self._told = Told()
         self._traps = False
         self._locks: dict[str, asyncio.Lock] = {}
-        self._keys: dict[str, str] = {}
+        self._keys = Keys()
         self._watch = Watch(vici, self._told.ids, self._known)
         self._asking = Asking(vici, self._watch.log)
         self._keeper = Keeper(self._again)
@@ -58,8 +59,8 @@ class StrongSwan:
         async with self._alone(wording.peers(connection), was):
             old = before or self._known.get(connection.id)
             if not connection.enabled:
-                await self._forget(connection.id, was)
                 self._known[connection.id] = connection
+                await self._forget(connection.id, was)
                 self._watch.tell([connection.id])
                 return
             keep = initiate and connection.initiator
@@ -73,8 +74,8 @@ class StrongSwan:
     async def unload(self, connection: str) -> None:
         was = self._told.name(connection)
         async with self._alone(was):
-            await self._forget(connection, was)
             self._known.pop(connection, None)
+            await self._forget(connection, was)
 
     async def initiate(self, connection: str) -> None:
         name, known = self._named(connection)
@@ -149,23 +150,17 @@ class StrongSwan:
         siblings = [self._known[one] for one in others if one in self._known]
         try:
             async with self._vici.talk() as talk:
-                await self._proofs(talk, connection, name)
+                await self._keys.load(talk, connection, name)
                 traps = self._keeper.wanted if self._traps else None
                 await talk.request("load-conn", wording.spoken([*siblings, connection], traps))
                 if isinstance(connection.auth, Psk):
                     await talk.request("load-shared", wording.shared(connection, connection.auth))
+                else:
+                    await self._keys.sweep(talk, self._known.values())
         except NotDone as error:
             raise Invalid(_not_taken(connection, str(error))) from error
         self._told.tell(name, (*(one.id for one in siblings), connection.id))
         return name
-
-    async def _proofs(self, talk: Talk, connection: Connection, name: str) -> None:
-        auth = connection.auth
-        if isinstance(auth, Certificate):
-            for words in wording.certificates(auth):
-                await talk.request("load-cert", words)
-            said = await talk.request("load-key", {"type": "any", "data": auth.key.reveal().encode()})
-            self._keys[name] = said.get("id", "")
 
     async def _carry_out(
         self, connection: Connection, name: str, was: str | None, cost: Effect, *, keep: bool
@@ -243,12 +238,11 @@ class StrongSwan:
             await self._asking.end({"ike": name, "child": one} for one in children)
             return
         async with self._vici.talk() as talk:
-            gone = [("unload-conn", {"name": name}), ("unload-shared", {"id": name})]
-            if key := self._keys.pop(name, ""):
-                gone.append(("unload-key", {"id": key}))
-            for command, words in gone:
+            for command, words in (("unload-conn", {"name": name}), ("unload-shared", {"id": name})):
                 with suppress(NotDone):  # it was not there
                     await talk.request(command, words)
+            self._keys.forget(name)
+            await self._keys.sweep(talk, self._known.values())
         self._told.tell(name, ())
         self._watch.forget(name)
         await self._asking.end([{"ike": name, "force": "yes"}])

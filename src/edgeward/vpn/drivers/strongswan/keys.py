@@ -1,0 +1,40 @@
+"""Private keys in charon, which knows them by themselves and not by the connections they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from edgeward.vpn.desired import Certificate, Connection
+from edgeward.vpn.drivers.strongswan import wording
+from edgeward.vpn.drivers.strongswan.vici import NotDone, Talk
+
+
+class Keys:
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+        """As charon says them, by its name of the peers."""
+
+    async def load(self, talk: Talk, connection: Connection, name: str) -> None:
+        """Load what a connection proves itself with; raises NotDone where the key is none."""
+        auth = connection.auth
+        if not isinstance(auth, Certificate):
+            self.forget(name)
+            return
+        for words in wording.certificates(auth):
+            await talk.request("load-cert", words)
+        said = await talk.request("load-key", {"type": "any", "data": auth.key.reveal().encode()})
+        self._ids[name] = str(said.get("id", ""))
+
+    def forget(self, name: str) -> None:
+        self._ids.pop(name, None)
+
+    async def sweep(self, talk: Talk, known: Iterable[Connection]) -> None:
+        """Unload what is no connection's any more, once it is known of all which theirs are."""
+        having = [one for one in known if isinstance(one.auth, Certificate) and one.enabled]
+        if any(wording.peers(one) not in self._ids for one in having):
+            return
+        for key in (await talk.request("get-keys")).get("keys", ()):
+            if key not in self._ids.values():
+                with suppress(NotDone):
+                    await talk.request("unload-key", {"id": key})
