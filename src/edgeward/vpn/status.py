@@ -76,8 +76,8 @@ def status(
     if not fresh:
         reason = f"node {held.node} is not connected; the tunnel was {said.phase} when it was heard of last"
         remedy = f"see that node {held.node} runs and reaches this controller: edgeward status"
-    elif daemon is not None and daemon.phase == "down" and said.phase != "active":
-        reason, remedy = _down(daemon)
+    elif daemon is not None and said.phase != "active" and (daemon.phase == "down" or daemon.reason):
+        reason, remedy = _troubled(daemon)
     return Status(
         said.phase,
         said.since,
@@ -117,17 +117,20 @@ def _unheard(daemons: Sequence[Daemon], connected: Callable[[str], bool]) -> Sta
         remedy = "see with edgeward status that a node is connected which its nodes selector allows, as root"
         return Status(WAITING, reason=reason, remedy=remedy)
     daemon = there[0]
-    if daemon.phase == "down":
-        reason, remedy = _down(daemon)
+    if daemon.phase == "down" or daemon.reason:
+        reason, remedy = _troubled(daemon)
         return Status("down", daemon.since, reason, remedy, daemon.node, daemon.at, True, daemon=daemon)
     reason = f"the daemon of its gateway is {daemon.phase} on node {daemon.node}"
     remedy = "wait some seconds and ask again"
     return Status(WAITING, daemon.since, reason, remedy, daemon.node, daemon.at, True, daemon=daemon)
 
 
-def _down(daemon: Daemon) -> tuple[str, str]:
+def _troubled(daemon: Daemon) -> tuple[str, str]:
     why = f": {daemon.reason}" if daemon.reason else ""
-    return (
-        f"the daemon of its gateway is down on node {daemon.node}{why}",
-        f"the node starts it again by itself; if it stays down, look at the log of node {daemon.node}",
+    reason = f"the daemon of its gateway is {daemon.phase} on node {daemon.node}{why}"
+    if daemon.phase == "running":
+        reason = f"its gateway is not as it should be on node {daemon.node}{why}"
+    return reason, (
+        f"see to what it says; node {daemon.node} tries again by itself, and its log and"
+        f" edgeward explain node/{daemon.node} tell more"
     )

@@ -43,7 +43,7 @@ def test_what_its_node_says_is_what_is_said_while_that_node_is_there():
             there,
             "down",
             "down on node n1: charon is not installed",
-            "log of node n1",
+            "node n1 tries again",
         ),
         (
             held("down"),
@@ -51,7 +51,23 @@ def test_what_its_node_says_is_what_is_said_while_that_node_is_there():
             there,
             "down",
             "down on node n1: it was killed",
-            "log of node n1",
+            "node n1 tries again",
+        ),
+        (
+            None,
+            [Daemon(GATEWAY, "n1", "starting", NOW, "this host has no bridge br-ex", NOW)],
+            there,
+            "down",
+            "is starting on node n1: this host has no bridge br-ex",
+            "see to what it says",
+        ),
+        (
+            held("down", reason="it ended"),
+            [Daemon(GATEWAY, "n1", "running", NOW, "the guard cannot be made", NOW)],
+            there,
+            "down",
+            "not as it should be on node n1: the guard cannot be made",
+            "tries again",
         ),
         (held(), [RUNNING], away, "active", "n1 is not connected; the tunnel was active", "node n1 runs"),
         (

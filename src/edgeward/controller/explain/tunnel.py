@@ -35,7 +35,8 @@ def _node(how: Status) -> Iterator[Step]:
 def _daemon(site: Site, how: Status, daemons: Sequence[Daemon]) -> Iterator[Step]:
     gateway, daemon = site.gateway, how.daemon
     subject = f"gateways/{gateway.id}"
-    if daemon is None or daemon.phase == "down" or how.phase == WAITING:
+    troubled = daemon is not None and (daemon.phase == "down" or daemon.reason) and how.phase != "active"
+    if daemon is None or troubled or how.phase == WAITING:
         since = None if daemon is None else daemon.since
         reason = how.reason or f"nothing is known of the daemon of gateway {gateway.name}"
         yield broken("daemon", subject, reason, how.remedy or "wait some seconds and ask again", since)
