@@ -29,7 +29,7 @@ HEAR = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(float(sys.argv[2]))
-s.bind((sys.argv[1], 500))
+s.bind((sys.argv[1], int(sys.argv[3])))
 print("up", flush=True)
 try:
     data, sender = s.recvfrom(100)
@@ -45,7 +45,7 @@ s.settimeout(float(sys.argv[3]))
 if sys.argv[1]:
     s.bind((sys.argv[1], int(sys.argv[4])))
 try:
-    s.sendto(b"x", (sys.argv[2], 500))
+    s.sendto(b"x", (sys.argv[2], int(sys.argv[4]) or 53))
     print(s.recvfrom(100)[1][0])
 except OSError as error:
     print("no answer", error)
@@ -294,9 +294,11 @@ def plug_in_peers(host: Host) -> None:
 
 
 @contextmanager
-def hearing(within: list[str], address: str, seconds: float = 5) -> Iterator[Callable[[], str]]:
+def hearing(
+    within: list[str], address: str, seconds: float = 5, port: int = 500
+) -> Iterator[Callable[[], str]]:
     """Have somebody listen, and answer; gives who was heard."""
-    argv = [*within, "python3", "-c", HEAR, address, str(seconds)]
+    argv = [*within, "python3", "-c", HEAR, address, str(seconds), str(port)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         out = process.stdout
         assert out is not None
@@ -312,7 +314,7 @@ def said(within: list[str], source: str, target: str, seconds: float = 5, port: 
 
 def reached(host: Host, name: str, target: str = "198.18.77.1", source: str = "", seconds: float = 5) -> str:
     """Say something from within to the host; gives from whom it came there, or nothing."""
-    with hearing(["ip", "netns", "exec", host.name], target, seconds) as heard:
+    with hearing(["ip", "netns", "exec", host.name], target, seconds, 53) as heard:
         said(host.within(name), source, target, seconds)
         return heard()
 

@@ -58,9 +58,10 @@ def apply(records: int, name: str, network: Network, transit: str) -> None:
     """Make it so; raises NotMade, namespaces.Missing."""
     trusted.program(_IP)
     wanted = ends(name, network, transit)
-    for bridge in {cable.bridge for cable in wanted} - {""}:
-        if not Path(f"/sys/class/net/{bridge}/bridge").is_dir():
-            raise NotMade(f"this host has no bridge {bridge}; make it, or name another one")
+    bridges = {cable.bridge for cable in wanted} - {""}
+    missing = bridges - _links("type", "bridge").keys() if bridges else set()
+    if missing:
+        raise NotMade(f"this host has no bridge {min(missing)}; make it, or name another one")
     with inside(records, name):
         there = frozenset(_links())
     _plug(records, name, wanted, there)
@@ -111,18 +112,19 @@ def _plug(records: int, name: str, wanted: Sequence[Cable], there: frozenset[str
         _batch(
             *(f"link del {link}" for link in sorted(mine - whole)),
             *(
-                f"link add {cable.host} type veth peer name {cable.within} netns {found[0]}"
+                f"link add {cable.host} type veth peer"
+                f" name {cable.within} address {_mac(name, cable.within)} netns {found[0]}"
                 for cable in wanted
                 if cable.host not in whole
             ),
-            *(line for cable in wanted for line in _plugged(cable, links.get(cable.host, {}))),
+            *(line for cable in wanted for line in _plugged(cable, links if cable.host in whole else {})),
         )
     finally:
         os.close(found[1])
 
 
-def _plugged(cable: Cable, link: Mapping[str, Any]) -> list[str]:
-    master = str(link.get("master", ""))
+def _plugged(cable: Cable, links: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    master = str(links.get(cable.host, {}).get("master", ""))
     if cable.bridge == master:
         return []
     return [f"link set {cable.host} {f'master {cable.bridge}' if cable.bridge else 'nomaster'}"]
@@ -227,8 +229,8 @@ def _is_v6(address: str) -> bool:
 # --- what the kernel is asked ----------------------------------------------------------------
 
 
-def _links() -> dict[str, Mapping[str, Any]]:
-    return {str(one["ifname"]): one for one in _json("link", "show")}
+def _links(*which: str) -> dict[str, Mapping[str, Any]]:
+    return {str(one["ifname"]): one for one in _json("link", "show", *which)}
 
 
 def _addresses() -> dict[str, set[str]]:
@@ -291,6 +293,13 @@ def _within(address: str) -> str:
 def _short(text: str, characters: int) -> str:
     digest = base64.b32encode(hashlib.sha256(text.encode()).digest())
     return digest[:characters].decode().lower()
+
+
+def _mac(name: str, within: str) -> str:
+    """Give an address that is ever the same: neighbours go on knowing it when the namespace is made anew, and
+    when another host has it."""
+    digest = hashlib.sha256(f"{name} {within}".encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (2, *digest[:5]))
 
 
 def _bare(interface: str) -> str:

@@ -28,6 +28,13 @@ _ELSEWHERE: Final = {
     "masquerade": (f"{_FROM_OUTSIDE} ct state != {{ established, related }} drop",),
     "leave": (),
 }
+_NEIGHBOURS: Final = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report }"
+_NEEDED: Final = (
+    "icmp type != echo-request accept",
+    "icmpv6 type != echo-request accept",
+    "meta l4proto { tcp, udp } th dport 53 accept",
+)
+"""Answers to pings, errors, and names to be looked up."""
 _HEADERS: Final = {"ip": 40, "ip6": 60}
 
 
@@ -114,7 +121,8 @@ def _forward(elsewhere: str, pairs: Sequence[Pairs]) -> list[str]:
 
 def _output(elsewhere: str, pairs: Sequence[Pairs], relays: int | None) -> list[str]:
     """Give rules for what begins in the namespace: relays learn at once that the tunnel is down. They have
-    any source address then, so that in one of ours the target alone decides."""
+    any source address then, so that in one of ours the target alone decides; and nothing leaves there that a
+    gateway does not need."""
     own = [f'oifname "{OUTSIDE}" {one.family} daddr {_set(one.peers)}' for one in pairs]
     ends = [_ours_to_theirs(one) for one in pairs] if elsewhere == "leave" else own
     users = [] if relays is None else [f"meta skuid {relays}"]
@@ -123,12 +131,15 @@ def _output(elsewhere: str, pairs: Sequence[Pairs], relays: int | None) -> list[
         "rt ipsec exists accept",
         f"udp sport {_IKE} accept",
         "meta l4proto { esp, ah } accept",
-        *(
-            rule
-            for end in (*users, *ends)
-            for rule in (f"{end} meta l4proto tcp reject with tcp reset", f"{end} reject")
-        ),
+        f"icmpv6 type {_NEIGHBOURS} accept",
+        *(rule for end in (*users, *ends) for rule in _refused(end)),
+        *((*_NEEDED, *_refused(f'oifname "{OUTSIDE}"')) if elsewhere == "drop" else ()),
     ]
+
+
+def _refused(end: str) -> tuple[str, str]:
+    """Refuse so that whoever begins learns it at once."""
+    return f"{end} meta l4proto tcp reject with tcp reset", f"{end} reject"
 
 
 def _input(pairs: Sequence[Pairs]) -> list[str]:
