@@ -322,7 +322,7 @@ def reached(host: Host, name: str, target: str = "198.18.77.1", source: str = ""
 def test_a_relay_reaches_nothing_but_through_tunnels_wherever_a_customers_dns_sends_it(host: Host) -> None:
     host.lend(bridges=[host.bridge])
     network = f"outside 198.18.77.5/24; bridge {host.bridge}; next-hop 198.18.77.1"
-    host.connect(host.one, network, pairs="10.1.0.0/24 1400 10.2.0.0/24")
+    host.connect(host.one, network, elsewhere="masquerade", pairs="10.1.0.0/24 1400 10.2.0.0/24")
     argv = ["ip", "netns", "exec", host.name, sys.executable, "-c", LISTEN, "198.18.77.1"]
     with running(argv) as listening:
         until(lambda: "up" in listening.output(), what="the host's server")
