@@ -45,6 +45,7 @@ from edgeward.node.tunnels.agent import Agent
 from edgeward.node.tunnels.claiming import Claiming
 from edgeward.node.tunnels.daemons import Rootd
 from edgeward.node.tunnels.holding import Holding
+from edgeward.node.tunnels.peers import Peers
 from edgeward.node.tunnels.root import Root
 from edgeward.node.tunnels.steering import Steering
 from edgeward.node.tunnels.telling import Telling
@@ -131,7 +132,9 @@ class Node:
         root = Root(self._acting.asked)
         holding = Holding(Claiming(self._controllers).claim, config.node_dir / "active.json")
         kept = tunnels.Kept(config.node_dir / "tunnels.db", seal)
-        return Agent(kept, root, Rootd(root, Path(config.rootd_socket).parent), holding)
+        return Agent(
+            kept, root, Rootd(root, Path(config.rootd_socket).parent), holding, Peers(self._resolver)
+        )
 
     def _standing(self) -> Standing:
         """Give how far this node is; it knows nothing for sure where its copy is not whole."""

@@ -116,12 +116,6 @@ def _shared(site: Site) -> Iterator[Problem]:
     if site.namespace is not None:
         yield "namespace", "say which address it has outside: outside: {address: 203.0.113.5/24}"
         return
-    if site.identity is None:
-        yield (
-            "local_id",
-            "the gateway shares the host's address: say what the peer knows this side by, its public address"
-            " or a name; or give the gateway an address of its own as outside.address",
-        )
     if site.knobs.ipsec.protocol == "ah":
         yield "profile.ipsec.protocol", "AH cannot share the host's address; take esp, or say outside.address"
 

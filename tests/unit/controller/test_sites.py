@@ -54,9 +54,12 @@ async def test_a_plan_says_what_a_document_would_do_and_changes_nothing(here):
 
 async def test_a_plan_of_what_would_be_refused_is_refused(here):
     boss = await here.token("boss", "admin")
-    body = {"source": "file:a", "document": {"version": 1, "vpn": [{**BERLIN, "local_id": None}]}}
+    body = {
+        "source": "file:a",
+        "document": {"version": 1, "vpn": [{**BERLIN, "remote_id": BERLIN["local_id"]}]},
+    }
     answer = await here.http.post("/v1/vpn/plan", json=body, headers=boss)
     assert answer.status_code == 422
-    assert [e["field"] for e in answer.json()["errors"]] == ["local_id"]
+    assert [e["field"] for e in answer.json()["errors"]] == ["remote_id"]
     viewer = await here.token("viewer", "viewer")
     assert (await here.http.post("/v1/vpn/plan", json=body, headers=viewer)).status_code == 403

@@ -45,7 +45,6 @@ def test_a_site_by_itself_and_many_on_one_router_are_fine():
         ({"remote_id": "@here.example"}, "remote_id"),
         ({"remote_networks": ["2001:db8:1::/64"]}, "remote_networks"),
         ({"profile": {"ike": IKE, "ipsec": {**ESP, "mode": "transport"}}}, "profile.ipsec.mode"),
-        ({"local_id": None}, "local_id"),
         ({"profile": {"ike": IKE, "ipsec": {**ESP, "protocol": "ah"}}}, "profile.ipsec.protocol"),
         ({"peer": "2001:db8::9", "outside": OWN}, "peer"),
         ({"peer": "203.0.113.5", "outside": OWN}, "peer"),
@@ -61,6 +60,7 @@ def test_what_a_site_alone_cannot_be_is_told_by_its_field(said, field):
     "said",
     [
         {"outside": OWN, "local_id": None},
+        {"local_id": None},
         {"outside": {"address": "198.51.100.1/24", "bridge": "br-wan"}, "local_id": None},
         {"outside": {"address": "203.0.113.5/32"}, "local_id": None},
         {"outside": OWN, "profile": {"ike": IKE, "ipsec": {**ESP, "protocol": "ah"}}},

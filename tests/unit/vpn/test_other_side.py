@@ -154,6 +154,11 @@ def test_who_shares_the_hosts_address_is_found_by_its_id_or_has_to_begin():
     assert "right=%any\n" in anybody
     assert "auto=add\n" in anybody
     assert "it begins" in written(connection(**shared, local_id="user@gw.example"), "sheet")
+    unknown = connection(**shared, local_id="0.0.0.0")
+    assert "our gateway's address" in written(unknown, "sheet")
+    for form in ("strongswan", "libreswan"):
+        with pytest.raises(Invalid, match="say it as local_id"):
+            written(unknown, form)
 
 
 def test_a_secret_put_in_its_place_is_read_whatever_is_in_it(swanctl):

@@ -21,6 +21,7 @@ from edgeward.log import logger
 from edgeward.node.tunnels.daemons import Daemons
 from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept
+from edgeward.node.tunnels.peers import Peers
 from edgeward.node.tunnels.root import Made, Root
 from edgeward.node.tunnels.telling import Doing
 from edgeward.node.tunnels.tending import Tending, Wanted, refused
@@ -37,8 +38,9 @@ _OURS: Final = re.compile(r"vpn-[0-9a-f]{12}")
 class Agent:
     """``changed()`` is called when there may be something to tell."""
 
-    def __init__(self, kept: Kept, root: Root, daemons: Daemons, holding: Holding) -> None:
+    def __init__(self, kept: Kept, root: Root, daemons: Daemons, holding: Holding, peers: Peers) -> None:
         self._kept, self._root, self._daemons, self._holding = kept, root, daemons, holding
+        self._peers = peers
         self._gateways = kept.gateways()
         self._loaded = kept.loaded()
         self._incoming: _Incoming | None = None
@@ -51,7 +53,9 @@ class Agent:
         self._looking = asyncio.Lock()
         self._due = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
-        holding.changed = self._judge
+        holding.changed = peers.changed = self._judge
+        for loaded in self._loaded.values():
+            peers.remember(one.as_it_was for one in loaded.values() if one.as_it_was is not None)
 
     # --- what is asked ------------------------------------------------------------------------
 
@@ -87,7 +91,7 @@ class Agent:
 
     def _judge(self) -> None:
         """Have each gateway be tended as it is to be now."""
-        found = shared(self._holding.judged(self._gateways.values()), _host_address)
+        found = shared(self._holding.judged(self._peers.followed(self._gateways.values())), _host_address)
         left_out = {id_: refused(id_, *why) for id_, why in found.refused.items()}
         for gateway in found.gateways:
             ids = {one.id for one in self._gateways[gateway.id].connections}
@@ -109,6 +113,7 @@ class Agent:
                 await self._holding.begin()
                 self._judge()
                 group.create_task(self._holding.run())
+                group.create_task(self._peers.run())
                 while True:
                     await self._sweep()
                     with suppress(TimeoutError):

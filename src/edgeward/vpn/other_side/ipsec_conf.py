@@ -19,7 +19,7 @@ def written(seen: Seen) -> str:
     conf = "".join(f"    {line}\n" for line in _lines(seen))
     secrets = ""
     if seen.by_secret:
-        ids = f"{spelled(seen.connection.peer_id)} {spelled(seen.connection.local_id)}"
+        ids = f"{spelled(seen.connection.peer_id)} {spelled(seen.our_id)}"
         secrets = f'\n# /etc/ipsec.d/{seen.name}.secrets (mode 0600)\n{ids} : PSK "{KEY_HERE}"\n'
     return f"# /etc/ipsec.d/{seen.name}.conf\nconn {seen.name}\n{conf}{secrets}"
 
@@ -29,7 +29,7 @@ def _lines(seen: Seen) -> Iterator[str]:
     yield f"left={seen.mine or '%defaultroute'}"
     yield f"leftid={spelled(one.peer_id)}"
     yield f"right={seen.theirs or '%any'}"
-    yield f"rightid={spelled(one.local_id)}"
+    yield f"rightid={spelled(seen.our_id)}"
     if one.ipsec.mode == "tunnel":
         yield from _networks("left", one.peer_networks)
         yield from _networks("right", one.local_networks)

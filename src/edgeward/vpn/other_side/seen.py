@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from edgeward.errors import Invalid
 from edgeward.vpn.desired import Connection, Psk
 
 KEY_HERE: Final = "PUT-THE-PRE-SHARED-KEY-HERE"
@@ -35,6 +36,15 @@ class Seen:
         return not self.connection.initiator
 
     @property
+    def our_id(self) -> str:
+        """Give what the declared side calls itself; raises Invalid where that is its address, which only its
+        node knows."""
+        said = self.connection.local_id
+        if is_unspecified(said):
+            raise Invalid("this side's id is its host's address, which is not known here: say it as local_id")
+        return said
+
+    @property
     def by_secret(self) -> bool:
         return isinstance(self.connection.auth, Psk)
 
@@ -57,7 +67,14 @@ def _reached(connection: Connection) -> str | None:
     if not ipaddress.ip_address(connection.local_address).is_unspecified:
         return connection.local_address
     said = connection.local_id.removeprefix("@")
+    if is_unspecified(said):
+        return None
     return said if _address(said) is not None or _HOST.fullmatch(said) else None
+
+
+def is_unspecified(text: str) -> bool:
+    """Whether it stands for an address that only the node knows."""
+    return (at := _address(text)) is not None and ipaddress.ip_address(at).is_unspecified
 
 
 def _address(text: str) -> str | None:

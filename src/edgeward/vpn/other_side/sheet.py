@@ -7,7 +7,7 @@ from typing import Final
 
 from edgeward.vpn.algorithms import AEADS
 from edgeward.vpn.desired import Proposal
-from edgeward.vpn.other_side.seen import Seen
+from edgeward.vpn.other_side.seen import Seen, is_unspecified
 
 _GROUPS: Final = {
     "group2": "1024-bit MODP", "group5": "1536-bit MODP", "group14": "2048-bit MODP",
@@ -52,7 +52,7 @@ def _peers(seen: Seen) -> Iterator[_Row]:
     yield "Your gateway", seen.mine_name
     yield "Our gateway", seen.theirs or "not known beforehand: take any, it begins"
     yield "Your id", _identity(one.peer_id)
-    yield "Our id", _identity(one.local_id)
+    yield "Our id", "our gateway's address" if is_unspecified(one.local_id) else _identity(one.local_id)
     proof = "a pre-shared key, which comes to you on another way" if seen.by_secret else "certificates"
     yield "Authentication", proof
     who = "your gateway" if seen.begins else "our gateway, or yours"

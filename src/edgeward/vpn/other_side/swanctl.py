@@ -22,7 +22,7 @@ def written(seen: Seen) -> str:
     text += _text({"connections": {seen.name: _connection(seen)}})
     if seen.by_secret:
         one = seen.connection
-        ids = {"id-1": spelled(one.peer_id), "id-2": spelled(one.local_id)}
+        ids = {"id-1": spelled(one.peer_id), "id-2": spelled(seen.our_id)}
         text += _text({"secrets": {f"ike-{seen.name}": {**ids, "secret": KEY_HERE}}})
     return text
 
@@ -43,7 +43,7 @@ def _connection(seen: Seen) -> _Section:
         "mobike": "no",
         "keyingtries": "0",
         "local": _proof(seen, one.peer_id, f"{seen.name}.pem"),
-        "remote": _proof(seen, one.local_id, None),
+        "remote": _proof(seen, seen.our_id, None),
         "children": dict(_children(seen)),
     }
     return {key: value for key, value in found.items() if value is not None}

@@ -14,9 +14,11 @@ import pytest
 from edgeward.actions import Unanswered
 from edgeward.declaration import feed
 from edgeward.errors import Invalid, Unavailable
+from edgeward.node.resolver import Resolved
 from edgeward.node.tunnels.agent import Agent
 from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept
+from edgeward.node.tunnels.peers import Peers
 from edgeward.node.tunnels.root import Root
 from edgeward.sealing import Seal, new_key
 from edgeward.secret import Secret
@@ -43,6 +45,7 @@ class Host:
         self.dead = False
         self.refuses: set[str] = set()
         self.dies_after: int | None = None
+        self.names: dict[str, str] = {}
 
     async def ask(self, request: Any) -> dict[str, Any]:
         await asyncio.sleep(0)
@@ -82,6 +85,11 @@ class Host:
         self.asked.append(("stop", namespace))
         self.end(namespace)
 
+    async def resolve(self, name: str) -> Resolved:
+        if name not in self.names:
+            raise Unavailable("DNS does not answer")
+        return Resolved((self.names[name],), 0)
+
 
 class Told(Memory):
     """A driver that writes down what it was told, and refuses what the host says."""
@@ -110,7 +118,8 @@ async def agent(host: Host, place: Path) -> AsyncIterator[Agent]:
     async def nobody(*_: object) -> Any:
         raise Unavailable("nobody can tell")
 
-    made = Agent(Kept(place / "tunnels.db", Seal(KEY)), root, host, Holding(nobody, place / "active.json"))
+    holding = Holding(nobody, place / "active.json")
+    made = Agent(Kept(place / "tunnels.db", Seal(KEY)), root, host, holding, Peers(host))
     running = asyncio.create_task(made.run())
     try:
         yield made
@@ -297,3 +306,31 @@ async def test_who_shares_an_address_is_told_apart_by_peers_or_refused(host: Hos
         found = one.doings()["ba9876543210"].states[theirs.id]
         assert (found.phase, "another gateway that shares" in found.reason) == ("error", True)
         assert host.daemons[WHERE].connections[mine.id].local_address == "127.0.0.1"
+
+
+async def test_a_peer_with_a_name_is_followed_and_kept_while_dns_is_dead(host: Host, tmp_path: Path) -> None:
+    named = ONE.model_copy(update={"peer_address": "vpn.example.com"})
+    host.names["vpn.example.com"] = "198.51.100.20"
+
+    def address() -> str:
+        daemon = host.daemons.get(WHERE)
+        known = daemon.connections.get(ONE.id) if daemon is not None else None
+        return known.peer_address if known is not None else ""
+
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(named)))
+        await until(lambda: address() == "198.51.100.20")
+        host.names["vpn.example.com"] = "198.51.100.21"
+        await until(lambda: address() == "198.51.100.21")
+        host.names.clear()
+        await asyncio.sleep(0.05)
+        assert address() == "198.51.100.21"
+        assert one.gateways == (gateway(named),)
+    host.asked.clear()
+    host.loads.clear()
+
+    async with agent(host, tmp_path) as one:
+        await until(lambda: phases(one))
+        await asyncio.sleep(0.05)
+        assert address() == "198.51.100.21"
+    assert (host.asked, host.loads) == ([], [(ONE.id, True)])
