@@ -38,6 +38,7 @@ def pluto(namespace: Namespace, place: Path) -> Iterator[Pluto]:
     made = ("certutil", "-N", "-d", f"sql:{place}/own/nss", "--empty-password")
     subprocess.run(made, check=True, capture_output=True, timeout=20)
     (place / "own" / "pluto.log").touch()
+    (place / "programs").symlink_to(libreswan.tool("pluto").parent)
     (place / "pluto.ctl").symlink_to("run/pluto.ctl")
     prefix = libreswan.prefix()
     seen = f'mount --bind {prefix}/usr/libexec /usr/libexec && exec "$@"'

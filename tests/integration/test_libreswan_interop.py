@@ -49,10 +49,10 @@ def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Si
 @pytest.fixture
 async def two(daemons: tuple[Site, Site, Pluto, Path]) -> AsyncIterator[Two]:
     here, there, mine, vici = daemons
-    one = await libreswan_driver.opened(mine.place, libreswan.prefix())
+    one = await libreswan_driver.opened(mine.place)
     other = await strongswan_driver.opened(vici)
     async with AsyncExitStack() as stack:
-        for driver in (one, other):
+        for driver in (other, one):
             stack.push_async_callback(driver.close)
             stack.push_async_callback(_emptied, driver)
         yield Two(here, there, mine, vici.parent / "charon.log", (one, other))

@@ -14,7 +14,6 @@ from edgeward.vpn.driver import Driver, State
 from edgeward.vpn.drivers.libreswan import driver as libreswan_driver
 from edgeward.vpn.drivers.memory import Internet, Memory
 from edgeward.vpn.drivers.strongswan.driver import opened
-from tests import libreswan
 from tests.integration.pluto import pluto
 from tests.integration.vpn_rig import Site, ping, wide_area
 
@@ -162,7 +161,7 @@ async def libreswan_ends(here: Path, there: Path) -> AsyncIterator[Ends]:
     """The same of two plutos."""
 
     async def driver(place: Path, known: list[Connection]) -> Driver:
-        return await libreswan_driver.opened(place, libreswan.prefix(), known)
+        return await libreswan_driver.opened(place, known)
 
     async with _ends(
         await driver(here, []), await driver(there, []), lambda known: driver(here, known)

@@ -50,7 +50,8 @@ class Rootd:
         kind = _KINDS.get(driver)
         if kind is None:
             raise Unavailable(f"this node has no driver {driver}; choose strongswan or libreswan")
-        await self._root.do(kind[0], namespace=namespace, level=_LEVEL)
+        level = {"level": _LEVEL} if driver == "strongswan" else {}
+        await self._root.do(kind[0], namespace=namespace, **level)
         return await kind[2](self._place / namespace / kind[1], namespace, known, self._root)
 
     async def stop(self, namespace: str) -> None:
@@ -66,7 +67,14 @@ async def _strongswan(socket: Path, namespace: str, known: Known, root: Root) ->
     return await opened(socket, known, level)
 
 
+async def _libreswan(socket: Path, namespace: str, known: Known, root: Root) -> Driver:
+    from edgeward.vpn.drivers.libreswan.driver import opened
+
+    return await opened(socket.parent, known)
+
+
 _KINDS: Final[dict[str, tuple[str, str, Open]]] = {
     "strongswan": ("start-charon", "charon.vici", _strongswan),
+    "libreswan": ("start-pluto", "pluto.ctl", _libreswan),
 }
 """The action that starts it, its socket's name, and how it is opened."""

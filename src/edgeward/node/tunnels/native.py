@@ -18,6 +18,9 @@ def commands(driver: str, place: Path, namespace: str) -> list[str]:
         return [*asked, "journalctl -t charon-systemd", *kernel]
     if driver == "libreswan":
         control = shlex.quote(str(within / "pluto.ctl"))
-        asked = [f"ipsec whack --ctlsocket {control} --{what}" for what in ("status", "trafficstatus")]
-        return [*asked, "journalctl -t pluto", *kernel]
+        asked = [
+            f"{shlex.quote(str(within / 'programs' / 'whack'))} --ctlsocket {control} --{what}"
+            for what in ("status", "trafficstatus")
+        ]
+        return [*asked, f"tail -f {shlex.quote(str(within / 'own' / 'pluto.log'))}", *kernel]
     return []

@@ -72,7 +72,8 @@ def start(place: Path, found: int, prefix: str, user: str, node: str, group: str
             f"and {here}/own/pluto.log"
         )
     _as(users.daemon.pw_uid, users.daemon.pw_gid, lambda: Path(path).chmod(0o660))
-    os.symlink(f"run/{SOCKET}", SOCKET, dir_fd=within)
+    os.symlink(Path(program).parent, "programs", dir_fd=within)
+    os.symlink(f"run/{SOCKET}", SOCKET, dir_fd=within)  # last: who sees it may come
     return "pluto is started"
 
 
@@ -108,7 +109,7 @@ def _lay_out(within: int, here: Path, users: Users) -> None:
     who = users.daemon
     _directory(within, "own", users.node, who.pw_gid)
     _directory(within, "run", who.pw_uid, users.group)
-    for name in (SOCKET, f"run/{SOCKET}", "run/pluto.pid"):
+    for name in (SOCKET, "programs", f"run/{SOCKET}", "run/pluto.pid"):
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=within)
     _write(within, _CONF, conf(here))

@@ -247,12 +247,12 @@ class Libreswan:
         self._listeners.tell([connection])
 
 
-async def opened(place: Path, prefix: Path = Path("/"), known: Iterable[Connection] = ()) -> Libreswan:
+async def opened(place: Path, known: Iterable[Connection] = ()) -> Libreswan:
     """Give the driver of the pluto that rootd keeps at a place; raises Unavailable. It is to be closed.
 
-    ``prefix``: what Libreswan is installed below. ``known``: its connections as they were last loaded.
+    ``known``: its connections as they were last loaded.
     """
-    driver = Libreswan(Pluto(place, prefix))
+    driver = Libreswan(Pluto(place))
     try:
         await driver.open(known)
     except BaseException:

@@ -12,7 +12,6 @@ from typing import Final
 
 from edgeward.errors import Invalid, Unavailable
 
-_PROGRAMS: Final = Path("usr/libexec/ipsec")
 _SECONDS: Final = 10.0
 _NO_PLUTO: Final = 33
 _MOST_BYTES: Final = 64 * 2**20
@@ -20,13 +19,13 @@ _REFUSED: Final = re.compile(r"did not load properly|cannot load config|syntax e
 
 
 class Pluto:
-    """``place``: rootd's directory of its namespace. ``prefix``: what Libreswan is installed below."""
+    """``place``: rootd's directory of its namespace, which shows where Libreswan's programs are, too."""
 
-    def __init__(self, place: Path, prefix: Path = Path("/")) -> None:
+    def __init__(self, place: Path) -> None:
         self.own = place / "own"
         self.log = self.own / "pluto.log"
         self._control = place / "pluto.ctl"
-        self._programs = prefix / _PROGRAMS
+        self._programs = place / "programs"
 
     async def whack(self, *words: str) -> str:
         """Ask it; gives what it says, raises Unavailable where it does not run or answer."""
