@@ -18,8 +18,18 @@ from edgeward.vpn.drivers.strongswan import driver as strongswan_driver
 from tests import libreswan
 from tests.integration.pluto import Pluto, pluto
 from tests.integration.processes import until
-from tests.integration.vpn_drivers import AES128, GCM, changed, connection, mirrored, sites, state
-from tests.integration.vpn_rig import IS_ROOT, PLUGINS, Site, has_charon, needs_root, ping, wire
+from tests.integration.vpn_drivers import AES128, GCM, changed, connection, mirrored, state
+from tests.integration.vpn_rig import (
+    IS_ROOT,
+    PLUGINS,
+    Namespace,
+    Site,
+    has_charon,
+    needs_root,
+    ping,
+    wide_area,
+    wire,
+)
 
 pytestmark = [needs_root, pytest.mark.skipif(not has_charon(), reason="no charon-systemd here")]
 HAS_ESP = IS_ROOT and kernel.has_esp()
@@ -27,10 +37,14 @@ needs_esp = pytest.mark.skipif(not HAS_ESP, reason="this kernel has no ESP; test
 DATA = PLUGINS.replace("kernel-libipsec ", "") if HAS_ESP else PLUGINS
 
 
+Daemons = tuple[Namespace, Site, Site, Pluto, Path]
+
+
 @dataclass
 class Two:
     """``here`` is Libreswan's side."""
 
+    router: Namespace
     here: Site
     there: Site
     pluto: Pluto
@@ -39,23 +53,25 @@ class Two:
 
 
 @pytest.fixture(scope="module")
-def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site, Pluto, Path]]:
+def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
     place = tmp_path_factory.mktemp("i")
     libreswan.prefix()
-    with sites(place) as (here, there), pluto(here, place / "pluto") as mine, there.charon(DATA) as theirs:
-        yield here, there, mine, theirs.socket
+    with wide_area(place) as wan:
+        here, there = wan.site(1), wan.site(2)
+        with pluto(here, place / "pluto") as mine, there.charon(DATA) as theirs:
+            yield wan.router, here, there, mine, theirs.socket
 
 
 @pytest.fixture
-async def two(daemons: tuple[Site, Site, Pluto, Path]) -> AsyncIterator[Two]:
-    here, there, mine, vici = daemons
+async def two(daemons: Daemons) -> AsyncIterator[Two]:
+    router, here, there, mine, vici = daemons
     one = await libreswan_driver.opened(mine.place)
     other = await strongswan_driver.opened(vici)
     async with AsyncExitStack() as stack:
         for driver in (other, one):
             stack.push_async_callback(driver.close)
             stack.push_async_callback(_emptied, driver)
-        yield Two(here, there, mine, vici.parent / "charon.log", (one, other))
+        yield Two(router, here, there, mine, vici.parent / "charon.log", (one, other))
 
 
 async def _emptied(driver: Driver) -> None:
@@ -106,7 +122,7 @@ async def test_another_secret_is_said_to_be_one_on_both_sides(two: Two) -> None:
 @pytest.mark.parametrize("first", [0, 1], ids=["libreswan-begins", "strongswan-begins"])
 async def test_traffic_passes_both_ways_and_none_of_it_in_clear(two: Two, version: int, first: int) -> None:
     one = of_version(version)
-    with wire(two.here, "wan0", "10.1.0.0/24", "10.2.0.0/24") as clear:
+    with wire(two.router, "site1", "10.1.0.0/24", "10.2.0.0/24") as clear:
         await two.drivers[0].load(one, None, initiate=False)
         await two.drivers[1].load(mirrored(one), None, initiate=False)
         await two.drivers[first].initiate(one.id)
