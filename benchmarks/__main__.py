@@ -20,6 +20,7 @@ from benchmarks import (
     hostile,
     issuance,
     memory,
+    openstack,
     ordering,
     relay,
     renewals,
@@ -42,7 +43,7 @@ from benchmarks.visits import ROOT
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
 _LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals", "tier")
-MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels")
+MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels", "openstack")
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def _measure(run: Run, directory: Path) -> None:
         if run.wants(*_LARGE):
             _large(run, directory, port)
     run.add("relay", lambda: relay.measure(directory / "relay", run.size.rounds))
+    run.add("openstack", lambda: openstack.measure(directory / "openstack", 10_000, run.size.rounds + 2))
     run.add("tunnels", lambda: tunnels.measure(directory / "tunnels", run.size.rounds))
 
 

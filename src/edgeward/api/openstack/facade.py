@@ -46,10 +46,19 @@ class Facade:
             bodies: Sequence[lists.Body] = _ports(view, asker, asked, query)
         else:
             ids = {id_of(*ref): ref for ref in view.of_kind(resource.kind) if _visible(view, asker, ref)}
-            showing = Showing(view, await self._phases(resource, None), lambda _: None)
-            bodies = lists.page(
-                asked, list(ids), lambda one_: showing.body(ids[one_]), lambda one_: _absent(resource, one_)
+            chosen = (
+                lists.cut(asked, sorted(ids), lambda one_: _absent(resource, one_)) if asked.by_id else None
             )
+            showing = Showing(view, await self._phases(resource, chosen), lambda _: None)
+            if chosen is not None:
+                bodies = [showing.body(ids[one_]) for one_ in chosen]
+            else:
+                bodies = lists.page(
+                    asked,
+                    list(ids),
+                    lambda one_: showing.body(ids[one_]),
+                    lambda one_: _absent(resource, one_),
+                )
         found: Body = {resource.plural: [lists.cut_down(body, asked.fields) for body in bodies]}
         if linked := lists.links(asked, bodies, query, url):
             found[f"{resource.plural}_links"] = linked
@@ -163,7 +172,7 @@ class Facade:
         if loses and (fault := uses.of_router(view, ref)) is not None:
             raise fault
         if ref[0] in _WITH_STATUS:
-            showing = Showing(view, await self._phases_of(ref), lambda _: None)
+            showing = Showing(view, await self._cases.phases([id_of(*ref)]), lambda _: None)
             if (status := showing.body(ref)["status"]).startswith("PENDING_"):
                 message = f"Invalid state {status} of vpnaas resource {id_of(*ref)} for updating"
                 raise Fault(400, "VPNStateInvalidToUpdate", message)
@@ -193,15 +202,10 @@ class Facade:
                 return None
             return "" if connection.psk is None else self._cases.revealed(connection.psk)
 
-        return Showing(view, await self._phases(resource, ref), psk)
+        return Showing(view, await self._phases(resource, [id_of(*ref)]), psk)
 
-    async def _phases(self, resource: Resource, ref: Ref | None) -> Phases:
-        if resource.kind not in _WITH_STATUS:
-            return _NOTHING_HEARD
-        return await (self._cases.phases(None) if ref is None else self._phases_of(ref))
-
-    async def _phases_of(self, ref: Ref) -> Phases:
-        return await self._cases.phases([id_of(*ref)])
+    async def _phases(self, resource: Resource, ids: Sequence[str] | None) -> Phases:
+        return await self._cases.phases(ids) if resource.kind in _WITH_STATUS else _NOTHING_HEARD
 
     def _ref(self, view: Seen, asker: Asker, resource: Resource, identity: str) -> Ref:
         """Give the object of an id, as this asker may see it; raises Fault."""

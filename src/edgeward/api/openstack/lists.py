@@ -31,6 +31,11 @@ class Asked:
     marker: str | None
     reverse: bool
 
+    @property
+    def by_id(self) -> bool:
+        """Whether it is a page of everything, in the order of ids."""
+        return self.limit is not None and not self.filters and not self.sorting
+
 
 def asked(query: Query, resource: Resource) -> Asked:
     """Read a query; raises Fault. What it filters by and nobody knows is passed over."""
@@ -46,14 +51,14 @@ def asked(query: Query, resource: Resource) -> Asked:
 
 
 def page(what: Asked, ids: Sequence[str], build: Build, absent: Callable[[str], Fault]) -> list[Body]:
-    """Give the bodies of a page; only these are built where nothing but their order is asked for.
+    """Give the bodies of a page, those of ``ids`` only.
 
     ``absent`` gives the error for a marker that is not there.
     """
+    if what.by_id:
+        return [build(one) for one in cut(what, sorted(ids), absent)]
     if what.limit is None and not what.filters and not what.sorting:
         return [build(one) for one in ids]
-    if not what.filters and not what.sorting:
-        return [build(one) for one in _cut(what, sorted(ids), absent)]
     found = {one: body for one in ids if _fits(body := build(one), what.filters)}
     ordered = sorted(found) if what.limit is not None or what.sorting else list(found)
     for key, descending in reversed(what.sorting):
@@ -62,7 +67,7 @@ def page(what: Asked, ids: Sequence[str], build: Build, absent: Callable[[str], 
         return [found[one] for one in ordered]
     if what.marker is not None and what.marker not in found and what.marker in ids:
         ordered.append(what.marker)  # a marker may be what the filters leave out
-    return [found[one] for one in _cut(what, ordered, absent) if one in found]
+    return [found[one] for one in cut(what, ordered, absent) if one in found]
 
 
 def links(what: Asked, bodies: Sequence[Body], query: Query, url: str) -> list[dict[str, str]]:
@@ -120,7 +125,7 @@ def _limit(text: str) -> int | None:
     return limit or None
 
 
-def _cut(what: Asked, ordered: Sequence[str], absent: Callable[[str], Fault]) -> Sequence[str]:
+def cut(what: Asked, ordered: Sequence[str], absent: Callable[[str], Fault]) -> Sequence[str]:
     """Give the page behind the marker, or before it where the list is read backwards."""
     start, end = 0, len(ordered)
     if what.marker is not None:

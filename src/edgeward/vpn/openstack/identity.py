@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import lru_cache
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -21,6 +22,7 @@ KINDS: Final = (
 )
 _OURS: Final = uuid.UUID("6d1bb9a2-7a52-5f0a-9b39-0f4f8f7d4c11")
 LONGEST: Final = 255
+_REMEMBERED: Final = 1 << 16
 Text = Annotated[str, Field(max_length=LONGEST)]
 
 
@@ -45,6 +47,7 @@ def canonical(text: str) -> str | None:
         return None
 
 
+@lru_cache(_REMEMBERED)
 def id_of(kind: str, project: str, name: str) -> str:
     """Give the id of an object: its name where that is a UUID, else one made of kind, project and name."""
     return name if canonical(name) == name else str(uuid.uuid5(_OURS, f"{kind}/{project}/{name}"))
