@@ -16,10 +16,12 @@ import pytest
 from edgeward.declaration import feed
 from edgeward.errors import Unavailable
 from edgeward.node.acting import Acting
+from edgeward.node.resolver import Resolver
 from edgeward.node.tunnels.agent import Agent
 from edgeward.node.tunnels.daemons import Rootd as Daemons
 from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept
+from edgeward.node.tunnels.peers import Peers
 from edgeward.node.tunnels.root import Root
 from edgeward.sealing import Seal, new_key
 from edgeward.secret import Secret
@@ -70,7 +72,8 @@ class Edge:
             raise Unavailable("nobody can tell")
 
         kept = Kept(self.place / "node" / "tunnels.db", Seal(self.key))
-        made = Agent(kept, root, Daemons(root, self.run), Holding(nobody, self.place / "active.json"))
+        holding, peers = Holding(nobody, self.place / "active.json"), Peers(Resolver())
+        made = Agent(kept, root, Daemons(root, self.run), holding, peers)
         running = asyncio.create_task(made.run())
         try:
             yield made
