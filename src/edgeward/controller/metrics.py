@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 
 from edgeward import __version__
 
 _SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)
+
+
+class _Numbers(NamedTuple):
+    help_text: str
+    label: str
+    values: Mapping[str, float]
 
 
 class Metrics:
@@ -31,7 +39,8 @@ class Metrics:
             registry=registry,
         )
         self._gauges: dict[str, Gauge] = {}
-        self._labelled: dict[str, Gauge] = {}
+        self._labelled: dict[str, _Numbers] = {}
+        registry.register(self)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         known = method if method in ("GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS") else "other"
@@ -46,12 +55,15 @@ class Metrics:
 
     def numbers(self, name: str, help_text: str, label: str, values: Mapping[str, float]) -> None:
         """Set one number a label value; label values not named any more go."""
-        gauge = self._labelled.get(name)
-        if gauge is None:
-            gauge = self._labelled[name] = Gauge(name, help_text, [label], registry=self._registry)
-        gauge.clear()
-        for value, number in values.items():
-            gauge.labels(value).set(number)
+        self._labelled[name] = _Numbers(help_text, label, dict(values))
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give the numbers with a label, without an object for each: there may be a hundred thousand."""
+        for name, numbers in list(self._labelled.items()):
+            family = GaugeMetricFamily(name, numbers.help_text, labels=[numbers.label])
+            for value, number in numbers.values.items():
+                family.add_metric([value], number)
+            yield family
 
     def text(self) -> bytes:
         """Give everything in the Prometheus text format."""

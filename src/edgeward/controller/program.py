@@ -189,7 +189,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     explainer = Explainer(database, state, questions.asked, gathering, clock)
     explainer.refusal = permission.refusal
     explainer.labels = lambda: {node.name: node.labels for node in registry}
-    tunnels.gateways = gateways.now
+    tunnels.known.gateways = gateways.now
     seeing.tunnels = lambda metrics: tunnel_figures.tell(metrics, tunnels)
     nodes.ready = seeing.ready
     nodes.tier_keys = tier.keys

@@ -15,7 +15,7 @@ from edgeward.errors import EdgewardError
 from edgeward.log import logger
 from edgeward.vpn import store
 from edgeward.vpn.heard import Held
-from edgeward.vpn.status import Site, sites
+from edgeward.vpn.status import Site
 
 _EVERY: Final = 1.0
 _AFTER_FAILURE: Final = 60.0
@@ -64,7 +64,7 @@ async def look(
         return ()
     async with database.reading() as connection:
         found = await store.untold(connection, now - PATIENCE)
-    known = {site.connection.id: site for site in sites(tunnels.gateways())} if found else {}
+    known = tunnels.known.by_id()
     fresh = {name: (known[name], one) for name, one in found.items() if name in known}
     if not fresh:
         return ()

@@ -10,7 +10,7 @@ from edgeward.controller.metrics import Metrics
 from edgeward.controller.tunnels import Tunnels
 from edgeward.database.engine import Unreachable
 from edgeward.vpn.driver import Keyed
-from edgeward.vpn.status import Site, Status, sites
+from edgeward.vpn.status import Site, Status
 
 _SUMS: Final[Mapping[str, tuple[str, Callable[[Keyed], int]]]] = {
     "bytes_received": ("Bytes that came through the keys in use", lambda child: child.bytes_in),
@@ -22,7 +22,7 @@ _SUMS: Final[Mapping[str, tuple[str, Callable[[Keyed], int]]]] = {
 
 async def tell(metrics: Metrics, tunnels: Tunnels) -> None:
     """Set them all; nothing while the database is lost, or where no tunnel is declared."""
-    some = list(sites(tunnels.gateways()))
+    some = tunnels.known.all()
     try:
         found = (await tunnels.states(some)).values() if some else ()
     except Unreachable:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.controller.allowed import visible
+from edgeward.controller.known_sites import KnownSites
 from edgeward.controller.registry import Registry
 from edgeward.database.engine import Database
 from edgeward.declaration import events, feed
@@ -19,22 +20,21 @@ from edgeward.declaration.events import Happened
 from edgeward.errors import Invalid, NotFound, Problem
 from edgeward.log import logger
 from edgeward.vpn import store
-from edgeward.vpn.desired import Gateway
 from edgeward.vpn.driver import State
 from edgeward.vpn.heard import Daemon, Heard, Held, Moved
-from edgeward.vpn.status import Site, Status, sites, status
+from edgeward.vpn.status import Site, Status, status
 
 _log = logger("edgeward.controller.tunnels")
 
 
 class Tunnels:
-    """``gateways`` gives all gateways that are declared now, of all projects."""
+    """``known`` is what is declared, of all projects."""
 
     def __init__(self, database: Database, registry: Registry, clock: Callable[[], float]) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
-        self.gateways: Callable[[], Iterable[Gateway]] = tuple
+        self.known = KnownSites()
 
     # --- for nodes -------------------------------------------------------------------------
 
@@ -49,11 +49,8 @@ class Tunnels:
                 await events.record(writing, happened, await writing.next_revision(), now)
 
     def _happened(self, moved: Sequence[Moved], now: float) -> Iterator[Happened]:
-        if not moved:
-            return
-        declared = {site.connection.id: site for site in sites(self.gateways())}
         for one in moved:
-            site = declared.get(one.now.connection)
+            site = self.known.by_id().get(one.now.connection)
             if site is not None:  # else it is declared no more
                 yield Happened("tunnel", site.project, _news(site, one, now))
 
@@ -64,10 +61,7 @@ class Tunnels:
     ) -> Sequence[Mapping[str, Any]]:
         """Give connections that ``who`` may see, those that are not up too, by project, name and id."""
         require(who, Right.READ)
-        seen = visible(who, project)
-        some = [site for site in sites(self.gateways()) if seen is None or site.project == seen]
-        behind = [site for site in some if after is None or _place(site) > after]
-        page = heapq.nsmallest(limit, behind, key=_place)
+        page = self.known.behind(after, limit, visible(who, project))
         return [shown(site, how) for site, how in (await self.states(page)).values()]
 
     async def found(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]:
@@ -78,8 +72,7 @@ class Tunnels:
     def site(self, who: Principal, name: str, project: str | None) -> Site:
         require(who, Right.READ)
         seen = visible(who, project)
-        some = [s for s in sites(self.gateways()) if seen is None or s.project == seen]
-        found = [s for s in some if name in (s.connection.id, s.name, s.connection.name)]
+        found = [s for s in self.known.named(name) if seen is None or s.project == seen]
         if len(found) > 1:
             named = ", ".join(sorted(s.project for s in found)[:5])
             raise Invalid(Problem("project", f"there are several of that name; say which project: {named}"))
@@ -91,12 +84,14 @@ class Tunnels:
         """Give how these connections do, by id, in their order."""
         async with self._database.reading() as connection:
             held = await store.states(connection, [site.connection.id for site in some])
-            daemons = await store.daemons(connection)
-        return {site.connection.id: (site, self._status(site, held, daemons)) for site in some}
+            only = some[0].gateway.id if len(some) == 1 else None
+            daemons = defaultdict[str, list[Daemon]](list)
+            for daemon in await store.daemons(connection, only):
+                daemons[daemon.gateway].append(daemon)
+        return {s.connection.id: (s, self._status(s, held, daemons[s.gateway.id])) for s in some}
 
     def _status(self, site: Site, held: Mapping[str, Held], daemons: Sequence[Daemon]) -> Status:
-        own = [daemon for daemon in daemons if daemon.gateway == site.gateway.id]
-        return status(site, held.get(site.connection.id), own, self._connected)
+        return status(site, held.get(site.connection.id), daemons, self._connected)
 
     def _connected(self, name: str) -> bool:
         node = self._registry.find(name)
@@ -133,10 +128,6 @@ def shown(site: Site, how: Status) -> dict[str, Any]:
         **{key: sum(getattr(child, key) for child in how.children) for key in _COUNTS},
         "children": [child.model_dump(mode="json") for child in how.children],
     }
-
-
-def _place(site: Site) -> tuple[str, ...]:
-    return site.project, site.name, site.connection.id
 
 
 _COUNTS = ("bytes_in", "bytes_out", "packets_in", "packets_out")

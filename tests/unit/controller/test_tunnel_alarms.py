@@ -6,6 +6,7 @@ import pytest
 
 from edgeward.certificates.model import Alarms
 from edgeward.controller import tunnel_alarms
+from edgeward.controller.known_sites import KnownSites
 from edgeward.errors import Unavailable
 from edgeward.vpn import store
 from tests.unit.certificates.issuing import opened
@@ -19,10 +20,8 @@ class Declared:
     """What is declared, as the use case of tunnels gives it."""
 
     def __init__(self, *connections):
-        self.connections = connections
-
-    def gateways(self):
-        return [gateway(*self.connections)] if self.connections else []
+        self.known = KnownSites()
+        self.known.gateways = lambda: [gateway(*connections)]
 
 
 class Operations:

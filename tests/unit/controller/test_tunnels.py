@@ -32,7 +32,7 @@ async def node(here):
     await here.parts.registry.begin("n1", "t")
     serving = EnvoyState(state="serving")
     await here.parts.registry.reported("n1", Report(version="1", revision=0, received=0, envoy=serving))
-    here.parts.cases.tunnels.gateways = lambda: [gateway(OFFICE, BRANCH)]
+    here.parts.cases.tunnels.known.gateways = lambda: [gateway(OFFICE, BRANCH)]
     return headers
 
 
@@ -59,7 +59,7 @@ async def test_every_declared_connection_is_listed_with_what_its_node_said(here,
 
 async def test_many_are_listed_page_by_page_each_once(here, admin, node):
     many = [connection(n, name=f"p{n % 3}/same", id=f"00000000-0000-0000-0001-{n:012d}") for n in range(25)]
-    here.parts.cases.tunnels.gateways = lambda: [gateway(*many)]
+    here.parts.cases.tunnels.known.gateways = lambda: [gateway(*many)]
     found, after = [], None
     while True:
         where = {"limit": 10, **({} if after is None else {"after": after})}
@@ -116,7 +116,7 @@ async def test_each_change_of_phase_is_an_event_of_its_project_and_figures_are_n
 
 
 async def test_what_is_declared_no_more_makes_no_news(here, admin, node):
-    here.parts.cases.tunnels.gateways = tuple
+    here.parts.cases.tunnels.known.gateways = tuple
     await tell(here, node, of_gateway(state(1)))
 
     assert await events(here, admin) == []

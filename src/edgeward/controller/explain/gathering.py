@@ -30,7 +30,6 @@ from edgeward.declaration.model import DEFAULT_PROJECT, Key
 from edgeward.gateway.model import Behind, Service
 from edgeward.vpn import store
 from edgeward.vpn.status import Site
-from edgeward.vpn.status import sites as all_sites
 
 _NO_ANSWER: Final = "the node did not answer"
 Ask = Callable[[str, Run, float], Awaitable[Answer | None]]
@@ -116,11 +115,7 @@ class Gathering:
 
     async def sites(self, wanted: Collection[tuple[str, str]]) -> Sites:
         """Give sites by project and name, as far as they are declared."""
-        found = (
-            [s for s in all_sites(self._tunnels.gateways()) if (s.project, s.name) in wanted]
-            if wanted
-            else []
-        )
+        found = [site for key in wanted for site in self._tunnels.known.named("/".join(key))]
         return {(site.project, site.name): await self._site(site) for site in found}
 
     async def _site(self, site: Site) -> SiteView:
