@@ -54,7 +54,8 @@ conn berlin
     rightsubnets={192.168.4.0/24 192.168.5.0/24}
 
 conn roadwarriors
-    left=203.0.113.5
+    left=%defaultroute
+    leftid=203.0.113.5
     leftsubnet=10.1.0.0/24
     right=%any
 
@@ -130,7 +131,7 @@ def test_connections_become_sites_with_their_keys(place):
     assert {name: key.secret for name, key in found.keys.items()} == {"office": b"of # both", "hosts": b"hi"}
     text = "\n".join([*found.notes, *notes])
     assert "conn office: not carried over: xauthserver" in text
-    assert "conn roadwarriors was left out: right=%any" in text
+    assert "conn roadwarriors was left out: right=%any: a peer has an address or a name here" in text
     assert "conn signed was left out: authby=rsasig" in text
     assert "no pre-shared key; it was passed over" in text
     assert "of # both" not in text + repr(found.keys)

@@ -78,7 +78,8 @@ def _carry(
     proof = fields.get("authby", "secret")
     if not set(proof.replace("|", ",").split(",")) & {"secret", "psk"}:
         raise Invalid(f"authby={proof}: only pre-shared keys are carried over; declare it with certificates")
-    ours: Side = side or ("right" if fields.get("right") in ("%defaultroute", "%any") else "left")
+    here = fields.get("right") == "%defaultroute" != fields.get("left")
+    ours: Side = side or ("right" if here else "left")
     theirs: Side = "left" if ours == "right" else "right"
     site = {"name": _name(name), "router": router, **_peers(fields, ours, theirs)}
     site |= {"profile": _profile(fields)} | _otherwise(fields)
