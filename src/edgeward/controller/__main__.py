@@ -8,7 +8,7 @@ import sys
 
 import uvloop
 
-from edgeward import log
+from edgeward import loading, log
 from edgeward.confine import keep_memory_private
 from edgeward.controller import config
 from edgeward.controller.program import run
@@ -17,6 +17,7 @@ from edgeward.errors import EdgewardError, Invalid, Unavailable
 
 def main() -> int:
     """Run the controller and give its exit code."""
+    loading.done()
     os.umask(0o077)
     try:
         keep_memory_private()

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,10 +26,12 @@ from edgeward.database.leases import Lease, Taken
 from edgeward.errors import Conflict, EdgewardError, Invalid
 from edgeward.log import logger
 from edgeward.placement import EVERYWHERE, NOWHERE, Where, holds, where
-from edgeward.redis_tier.door import Door
 from edgeward.redis_tier.entries import MISS_SECONDS, Entry, Head, Names, group_key, head_key, head_of, sealed
 from edgeward.redis_tier.place import Place
 from edgeward.sealing import Seal
+
+if TYPE_CHECKING:
+    from edgeward.redis_tier.door import Door
 
 TIMEOUT: Final = 0.5
 _BEAT: Final = 0.2
@@ -52,6 +54,12 @@ class Batch:
     more: bool
 
 
+def _door(place: Place) -> Door:
+    from edgeward.redis_tier.door import Door  # a tenth of a start
+
+    return Door(place, TIMEOUT)
+
+
 class Tier:
     """Without a ``place`` there is no such tier, and nothing is done."""
 
@@ -62,7 +70,7 @@ class Tier:
         self._state = state
         self._seal = seal
         self._clock = clock
-        self._door = None if place is None else Door(place, TIMEOUT)
+        self._door = None if place is None else _door(place)
         self._names: Names | None = None
         self._head: Head | None = None
         self._filled_with = b""

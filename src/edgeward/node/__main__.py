@@ -10,6 +10,7 @@ import sys
 
 import uvloop
 
+from edgeward import loading
 from edgeward import log as logs
 from edgeward.confine import keep_memory_private
 from edgeward.errors import Conflict, EdgewardError, Invalid, Refused
@@ -21,6 +22,7 @@ from edgeward.wrapping import Sources
 
 def main() -> int:
     """Exit codes: 0 ended as asked, 1 failed, 2 settings or surroundings that somebody must put right."""
+    loading.done()
     try:
         config = read(sys.argv[1:], os.environ)
     except Invalid as error:

@@ -37,6 +37,16 @@ class There:
     ours: bool = False
 
 
+@dataclass(frozen=True)
+class Mark:
+    """How far Redis is. ``after``: a full prime is under way and got to this name; else None."""
+
+    store: str
+    token: int
+    revision: int
+    after: str | None = None
+
+
 def questions(name: str) -> tuple[Command, Command]:
     """Give what ``there`` is asked by."""
     return ("HMGET", f"d1:{name}", "c", "p", _MARK), ("HGET", f"d2:{name}", _MARK)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, WatchError
 
 from edgeward.controller.openresty import layout
-from edgeward.controller.openresty.layout import Command, There
+from edgeward.controller.openresty.layout import Command, Mark, There
 from edgeward.database.leases import Taken
 from edgeward.domain_name import printable
 from edgeward.errors import Unavailable
@@ -32,16 +32,6 @@ MARK: Final = "edgeward:primed"
 _CONNECT_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 5.0
 _SCAN: Final = 500
-
-
-@dataclass(frozen=True)
-class Mark:
-    """How far Redis is. ``after``: a full prime is under way and got to this name; else None."""
-
-    store: str
-    token: int
-    revision: int
-    after: str | None = None
 
 
 class PlainRedis:

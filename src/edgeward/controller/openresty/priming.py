@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,13 +13,15 @@ from edgeward.certificates import following, store
 from edgeward.certificates.model import Certificate
 from edgeward.controller.openresty import layout
 from edgeward.controller.openresty.facade import allowed
-from edgeward.controller.openresty.layout import Command
-from edgeward.controller.openresty.plain_redis import Mark, PlainRedis
+from edgeward.controller.openresty.layout import Command, Mark
 from edgeward.controller.state import State
 from edgeward.database.engine import Database, current_revision
 from edgeward.errors import NotFound, Refused
 from edgeward.log import logger
 from edgeward.sealing import Seal
+
+if TYPE_CHECKING:
+    from edgeward.controller.openresty.plain_redis import PlainRedis
 
 _AT_ONCE: Final = 100
 _log = logger("edgeward.controller.openresty")

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgeward.certificates import following, store
 from edgeward.controller.openresty.facade import allowed
 from edgeward.controller.openresty.flushing import Flushing
 from edgeward.controller.openresty.gateway import GatewayDoor
-from edgeward.controller.openresty.plain_redis import PlainRedis
 from edgeward.controller.openresty.priming import Priming
 from edgeward.controller.state import State
 from edgeward.database.engine import Database, current_revision
@@ -24,6 +23,9 @@ from edgeward.errors import EdgewardError, Invalid, NotFound, Refused
 from edgeward.gateway.model import OpenResty
 from edgeward.log import logger
 from edgeward.sealing import Seal
+
+if TYPE_CHECKING:
+    from edgeward.controller.openresty.plain_redis import PlainRedis
 
 TOPIC: Final = "openresty"
 _GATHER: Final = 0.2
@@ -147,6 +149,8 @@ class Upkeep:
             priming = None
             if settings.redis is not None:
                 _log.warning("PRIVATE KEYS are written to this redis in plain text", redis=settings.redis.url)
+                from edgeward.controller.openresty.plain_redis import PlainRedis  # a tenth of a start
+
                 redis = PlainRedis(settings.redis, self._seal)
                 doors.push_async_callback(redis.close)
                 self.redis = RedisStanding(redis.url, since=self._clock())
