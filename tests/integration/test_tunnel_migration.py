@@ -1,0 +1,84 @@
+"""Another driver for a gateway that is up: the agent has the other daemon take over, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeward.vpn.desired import Connection, Gateway
+from tests import libreswan
+from tests.integration.rootd_rig import IS_ROOT, Readable, readable_python
+from tests.integration.test_tunnel_agent import ID, NAME, OPTIONS, Edge, connection, gateway, says, until
+from tests.integration.vpn_rig import has_charon, ping, wide_area, wire
+
+pytestmark = [
+    pytest.mark.skipif(not IS_ROOT, reason="only root makes network namespaces"),
+    pytest.mark.skipif(not has_charon(), reason="no charon-systemd here"),
+]
+
+
+class Both(Edge):
+    """An edge that has Libreswan, too."""
+
+    def serving(self) -> Any:
+        more = ("--libreswan", str(libreswan.prefix()))
+        return self.rootd.serving(*OPTIONS, *more, before=self.host.within())
+
+
+@pytest.fixture(scope="module")
+def python(needs: Callable[[str], str]) -> Iterator[str]:
+    needs("certutil")
+    with readable_python(needs) as found:
+        yield found
+
+
+@pytest.fixture
+def edge(state_dir: Path, python: str) -> Iterator[Both]:
+    with wide_area(state_dir / "wan") as wan:
+        made = Both(wan, Readable(state_dir, python), state_dir)
+        try:
+            with made.serving():
+                yield made
+        finally:
+            made.rootd.process = None
+            with made.serving():
+                made.rootd.ask("remove-namespace", namespace=NAME)
+
+
+def of(edge: Edge, one: Connection, driver: str) -> Gateway:
+    return gateway(edge, one).model_copy(update={"driver": driver})
+
+
+async def test_a_gateway_goes_over_to_the_other_driver_and_back_and_nothing_leaves_in_clear(
+    edge: Both,
+) -> None:
+    one = connection(edge)
+    async with edge.answering(one), edge.agent() as agent:
+
+        def phase() -> str:
+            doing = agent.doings().get(ID)
+            found = None if doing is None else doing.states.get(one.id)
+            return found.phase if found else ""
+
+        await agent.take(says(of(edge, one, "strongswan")))
+        await until(lambda: phase() == "active")
+        with wire(edge.wan.router, "site1", edge.host.network, edge.peer.network) as clear:
+            await agent.take(says(of(edge, one, "libreswan")))
+            # where this kernel has no ESP, Libreswan says so once the peers believe each other
+            await until(
+                lambda: (
+                    phase() in ("active", "error") and edge.run.joinpath("vpn", NAME, "pluto.ctl").exists()
+                )
+            )
+            assert not edge.run.joinpath("vpn", NAME, "charon.vici").exists()
+            log = edge.run.joinpath("vpn", NAME, "own", "pluto.log")
+            await until(lambda: "established IKE SA" in log.read_text())
+
+            await agent.take(says(of(edge, one, "strongswan")))
+            await until(lambda: phase() == "active")
+            assert ping(edge.within, edge.host.inner, edge.peer.inner) == 0
+        assert clear == []
+        assert not edge.run.joinpath("vpn", NAME, "own").exists()
