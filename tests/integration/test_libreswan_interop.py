@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -148,3 +152,36 @@ async def test_a_change_of_one_leaves_the_others_alone(two: Two) -> None:
     assert {c.spi_in for c in found[other.id]} == {c.spi_in for c in before[other.id]}
     assert {c.spi_in for c in found[one.id]}.isdisjoint({c.spi_in for c in before[one.id]})
     assert ping(two.here, two.here.inner, two.there.inner, 3) == 0
+
+
+async def test_who_follows_is_let_go_when_the_daemon_ends(state_dir: Path) -> None:
+    libreswan.prefix()
+    with wide_area(state_dir / "wan") as wan, pluto(wan.site(1), state_dir / "pluto") as alone:
+        driver = await libreswan_driver.opened(alone.place)
+        following = asyncio.create_task(_all(driver))
+        await asyncio.sleep(0.05)
+        assert not following.done()
+        os.kill(int((alone.place / "run" / "pluto.pid").read_text()), signal.SIGKILL)
+        assert await asyncio.wait_for(following, 10) == []
+        with pytest.raises(Unavailable):
+            await driver.states()
+        await driver.close()
+
+
+async def _all(driver: Driver) -> list[str]:
+    return [each async for each in driver.events()]
+
+
+async def test_much_is_logged_and_none_of_it_is_a_secret(two: Two) -> None:
+    one = connection(auth=Psk(secret="canary in a coal mine"))
+    await two.drivers[0].verbosity(4)
+    await two.drivers[1].load(mirrored(one), None, initiate=False)
+    await two.drivers[0].load(one, None, initiate=False)
+    with suppress(Unavailable):
+        await two.drivers[0].initiate(one.id)
+    await two.drivers[0].verbosity(1)
+    said = two.pluto.log()
+    assert "| " in said
+    assert "canary" not in said
+    assert base64.b64encode(b"canary in a coal mine").decode() not in said
+    assert b"canary".hex() not in said.replace(" ", "")

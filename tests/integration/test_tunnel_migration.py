@@ -63,10 +63,10 @@ async def test_a_gateway_goes_over_to_the_other_driver_and_back_and_nothing_leav
             found = None if doing is None else doing.states.get(one.id)
             return found.phase if found else ""
 
-        await agent.take(says(of(edge, one, "strongswan")))
+        agent.take(says(of(edge, one, "strongswan")))
         await until(lambda: phase() == "active")
         with wire(edge.wan.router, "site1", edge.host.network, edge.peer.network) as clear:
-            await agent.take(says(of(edge, one, "libreswan")))
+            agent.take(says(of(edge, one, "libreswan")))
             # where this kernel has no ESP, Libreswan says so once the peers believe each other
             await until(
                 lambda: (
@@ -77,7 +77,7 @@ async def test_a_gateway_goes_over_to_the_other_driver_and_back_and_nothing_leav
             log = edge.run.joinpath("vpn", NAME, "own", "pluto.log")
             await until(lambda: "established IKE SA" in log.read_text())
 
-            await agent.take(says(of(edge, one, "strongswan")))
+            agent.take(says(of(edge, one, "strongswan")))
             await until(lambda: phase() == "active")
             assert ping(edge.within, edge.host.inner, edge.peer.inner) == 0
         assert clear == []

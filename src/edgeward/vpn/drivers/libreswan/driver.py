@@ -18,7 +18,7 @@ from edgeward.vpn.driver import State
 from edgeward.vpn.drivers.keeping import Keeper
 from edgeward.vpn.drivers.libreswan import reasons, status, text
 from edgeward.vpn.drivers.libreswan.certificates import Certificates
-from edgeward.vpn.drivers.libreswan.following import Log
+from edgeward.vpn.drivers.libreswan.following import Life, Log
 from edgeward.vpn.drivers.libreswan.refusals import refusals
 from edgeward.vpn.drivers.libreswan.states import States
 from edgeward.vpn.drivers.libreswan.whack import Pluto, write
@@ -41,6 +41,7 @@ class Libreswan:
         self._keeper = Keeper(self._again)
         self._states = States()
         self._certificates = Certificates(pluto.own / "nss")
+        self._life = Life(pluto.pid, self._listeners.end)
         self._log = Log(pluto.log, self._heard)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -132,6 +133,7 @@ class Libreswan:
             with suppress(asyncio.CancelledError):
                 await task
         self._log.close()
+        self._life.close()
         self._listeners.end()
 
     async def open(self, known: Iterable[Connection]) -> None:

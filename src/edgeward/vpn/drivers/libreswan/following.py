@@ -1,4 +1,4 @@
-"""Follows a daemon's log: its lines as they are written, without looking again and again."""
+"""Follows a daemon: the lines of its log as they are written, and its end, without looking all the time."""
 
 from __future__ import annotations
 
@@ -54,6 +54,28 @@ class Log:
             with suppress(OSError):
                 os.truncate(self._path, 0)  # the daemon appends
                 self._file.seek(0)
+
+
+class Life:
+    """``ended()`` is called when the process ends whose id a file says. To be closed."""
+
+    def __init__(self, file: Path, ended: Callable[[], None]) -> None:
+        self._ended = ended
+        try:
+            self._pidfd = os.pidfd_open(int(file.read_text()))
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"no process runs as {file} says; it is started again") from error
+        asyncio.get_running_loop().add_reader(self._pidfd, self._over)
+
+    def close(self) -> None:
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _over(self) -> None:
+        self.close()
+        self._ended()
 
 
 def _watch(path: Path) -> int:

@@ -24,6 +24,7 @@ class Pluto:
     def __init__(self, place: Path) -> None:
         self.own = place / "own"
         self.log = self.own / "pluto.log"
+        self.pid = place / "run" / "pluto.pid"
         self._control = place / "pluto.ctl"
         self._programs = place / "programs"
 
