@@ -40,3 +40,12 @@ def test_libreswan_does_what_holds_of_every_driver() -> None:
 
 def test_libreswan_and_strongswan_carry_traffic_both_ways() -> None:
     passed("tests/integration/test_libreswan_interop.py", seconds=900)
+
+
+def test_strongswan_does_what_holds_of_every_driver_and_what_needs_the_kernel() -> None:
+    passed("tests/integration/test_vpn_drivers.py", "-k", "strongswan", seconds=900)
+    passed("tests/integration/test_vpn_strongswan.py", seconds=900)
+
+
+def test_the_kernel_carries_every_algorithm() -> None:
+    passed("tests/integration/test_vpn_algorithms.py", seconds=900)

@@ -65,7 +65,7 @@ async def check(ends: Ends, daemons: Charons, one: Connection) -> None:
         await ends.here.initiate(one.id)
         found = await state(ends.here, one)
         assert found.children[0].algorithms, one
-        assert daemons.ping() == 0, one
+        assert any(daemons.ping() == 0 for _ in range(5)), one  # IKEv1: who answers may be a moment behind
     finally:
         await ends.here.unload(one.id)
         await ends.there.unload(one.id)

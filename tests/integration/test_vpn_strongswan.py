@@ -16,14 +16,16 @@ from cryptography.x509.oid import NameOID
 
 from edgeward.errors import Invalid, Unavailable
 from edgeward.secret import Secret
-from edgeward.vpn.desired import Certificate, Connection, Dpd, Ike, Psk
+from edgeward.vpn.desired import Certificate, Connection, Dpd, Ike, Ipsec, Psk
 from edgeward.vpn.driver import Driver
 from edgeward.vpn.drivers.strongswan.driver import opened
 from edgeward.vpn.drivers.strongswan.vici import Vici
 from tests.integration.vpn_drivers import AES128, changed, connection, mirrored, state
-from tests.integration.vpn_rig import Site, Wan, has_charon, needs_root, ping, wide_area
+from tests.integration.vpn_rig import IS_ROOT, Site, Wan, has_charon, has_esp, needs_root, ping, wide_area
 
 pytestmark = [needs_root, pytest.mark.skipif(not has_charon(), reason="no charon-systemd here")]
+
+needs_esp = pytest.mark.skipif(not (IS_ROOT and has_esp()), reason="this kernel has no ESP")
 
 
 @pytest.fixture
@@ -202,6 +204,51 @@ async def test_what_the_peer_says_of_itself_is_told_though_nobody_begins_here(wa
             found = await state(driver, one, "error")
             assert words in f"{found.reason}; {found.remedy}"
             await peer.unload(one.id)
+        for each in (driver, peer):
+            await each.close()
+
+
+@needs_esp
+async def test_traffic_starts_a_tunnel_that_should_be_up_and_none_that_should_not(wan: Wan) -> None:
+    one = connection()
+    here, there = wan.site(1), wan.site(2)
+    with here.charon() as mine, there.charon() as far:
+        driver, peer = await opened(mine.socket), await opened(far.socket)
+        await peer.load(mirrored(one), None, initiate=False)
+        await driver.load(one, None, initiate=False)
+        assert await asyncio.to_thread(ping, here, here.inner, there.inner) == 3
+        await driver.initiate(one.id)
+        await state(peer, one)
+
+        await driver.terminate(one.id)
+        assert await asyncio.to_thread(ping, here, here.inner, there.inner) == 3
+        await state(driver, one, "down")
+        await driver.initiate(one.id)
+        await driver.close()  # nobody is there to begin it again
+        await peer.terminate(one.id)
+        assert await asyncio.to_thread(ping, here, here.inner, there.inner, 25) < 10
+        await state(peer, one)
+        await peer.close()
+
+
+@needs_esp
+@pytest.mark.parametrize("what", ["ah", "transport"])
+async def test_what_only_the_kernel_can_do(wan: Wan, what: str) -> None:
+    here, there = wan.site(1), wan.site(2)
+    ipsec = Ipsec(proposals=(AES128,))
+    one = changed(connection(), ipsec=changed(ipsec, protocol="ah"))
+    if what == "transport":
+        ends = {"local_networks": (f"{here.outside}/32",), "peer_networks": (f"{there.outside}/32",)}
+        one = changed(connection(), ipsec=changed(ipsec, mode="transport"), **ends)
+    with here.charon() as mine, there.charon() as far:
+        driver, peer = await opened(mine.socket), await opened(far.socket)
+        await peer.load(mirrored(one), None, initiate=False)
+        await driver.load(one, None, initiate=True)
+        await driver.initiate(one.id)
+        await state(peer, one)
+        source, target = (here.inner, there.inner) if what == "ah" else (here.outside, there.outside)
+        assert ping(here, source, target) == 0
+        assert (await state(driver, one)).children[0].packets_out >= 3
         for each in (driver, peer):
             await each.close()
 

@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from edgeward.vpn.desired import Connection, Ike, Ipsec, Proposal, Psk
 from edgeward.vpn.driver import Driver, State
@@ -66,7 +69,10 @@ def mirrored(one: Connection) -> Connection:
     )  # fmt: skip
 
 
-def changed(one: Connection, **values: object) -> Connection:
+T = TypeVar("T", bound=BaseModel)
+
+
+def changed(one: T, **values: object) -> T:
     return one.model_copy(update=values)
 
 

@@ -6,6 +6,7 @@ Nothing has a name on the host: namespaces are held by a process each, and go wi
 from __future__ import annotations
 
 import ctypes
+import functools
 import ipaddress
 import os
 import select
@@ -23,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from edgeward.rootd.table import kernel
 from tests.integration.processes import Process, running, until
 
 IS_ROOT = os.geteuid() == 0
@@ -94,8 +96,9 @@ class Site(Namespace):
         self.network, self.network6 = f"10.{number}.0.0/24", f"fd00:{number}::/64"
 
     @contextmanager
-    def charon(self, plugins: str = PLUGINS) -> Iterator[Charon]:
+    def charon(self, plugins: str = "") -> Iterator[Charon]:
         """Run a charon here until the block ends: a peer that is configured by vici alone."""
+        plugins = plugins or PLUGINS.replace("kernel-libipsec ", "" if has_esp() else "kernel-libipsec ")
         self.place.mkdir(parents=True, exist_ok=True)
         socket_, conf = self.place / "charon.vici", self.place / "strongswan.conf"
         socket_.unlink(missing_ok=True)
@@ -301,6 +304,13 @@ def _ends(frame: bytes) -> tuple[Any, ...]:
     if kind == 0x86DD:
         return ipaddress.ip_address(frame[22:38]), ipaddress.ip_address(frame[38:54])
     return ()
+
+
+@functools.cache
+def has_esp() -> bool:
+    """Tell whether this kernel does ESP itself."""
+    with _held() as pid:
+        return bool(Namespace(pid).inside(kernel.has_esp))
 
 
 def has_charon() -> bool:

@@ -80,9 +80,12 @@ class StrongSwan:
     async def initiate(self, connection: str) -> None:
         name, known = self._named(connection)
         self._keeper.want(connection)
+        await self._trap(known)
         try:
             await self._asking.begin(name, await self._missing(name, known))
         except NotDone as error:
+            if not await self._missing(name, known):
+                return  # it came up meanwhile, and a second one was refused
             found, now = self._watch.finding(name, known), time.time()
             if found is None and "not established after" in str(error):
                 found = reasons.Finding(name, "silent", (), now - BEGIN_SECONDS)
@@ -93,6 +96,7 @@ class StrongSwan:
     async def terminate(self, connection: str) -> None:
         name, known = self._named(connection)
         self._keeper.leave(connection)
+        await self._trap(known)
         await self._end(name, known)
         self._watch.forget(name)
 
@@ -161,6 +165,12 @@ class StrongSwan:
             raise Invalid(_not_taken(connection, str(error))) from error
         self._told.tell(name, (*(one.id for one in siblings), connection.id))
         return name
+
+    async def _trap(self, connection: Connection) -> None:
+        """Have traffic start one that is wanted, and no other."""
+        if self._traps:
+            async with self._alone(wording.peers(connection)):
+                await self._tell(connection)
 
     async def _carry_out(
         self, connection: Connection, name: str, was: str | None, cost: Effect, *, keep: bool
