@@ -199,8 +199,10 @@ class Pings:
 
 
 @contextmanager
-def pinging(site: Namespace, source: str, target: str, every: float = 0.02) -> Iterator[Pings]:
-    """Ping (ICMP, IPv4 or IPv6) in the background until the block ends; the last have half a second to come back."""
+def pinging(
+    site: Namespace, source: str, target: str, every: float = 0.02, most: int = 1_000_000
+) -> Iterator[Pings]:
+    """Ping (ICMP, IPv4 or IPv6) in the background until the block ends; the last have half a second to come."""
     seen, ended = Pings(), threading.Event()
     six = ":" in target
     family = socket.AF_INET6 if six else socket.AF_INET
@@ -213,7 +215,7 @@ def pinging(site: Namespace, source: str, target: str, every: float = 0.02) -> I
         while not end or time.monotonic() < end:
             if ended.is_set() and not end:
                 end = time.monotonic() + 0.5
-            if not end and time.monotonic() >= following:
+            if not end and time.monotonic() >= following and seen.sent < most:
                 following += every
                 _send(raw, target, seen)
             select.select([raw], [], [], min(every, 0.02) / 2)
@@ -233,8 +235,8 @@ def pinging(site: Namespace, source: str, target: str, every: float = 0.02) -> I
 
 def ping(site: Namespace, source: str, target: str, count: int = 3, every: float = 0.02) -> int:
     """Give how many of some pings are lost."""
-    with pinging(site, source, target, every) as seen:
-        until(lambda: seen.sent >= count, what=f"{count} pings are sent")
+    with pinging(site, source, target, every, count) as seen:
+        until(lambda: seen.sent == count, what=f"{count} pings are sent")
     return seen.lost
 
 
