@@ -25,13 +25,23 @@ def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=60)
 
 
-def sound(directory: Path, names: Sequence[str], more: dict[str, str] | None = None) -> str:
-    """Copy units beside a program that exists, and give what `systemd-analyze verify` has against them."""
+def sound(
+    directory: Path,
+    names: Sequence[str],
+    more: dict[str, str] | None = None,
+    programs: Sequence[str] = ("/usr/bin/edgeward",),
+) -> str:
+    """Copy units beside a program that exists, and give what `systemd-analyze verify` has against them.
+
+    It stands for ``programs``, which may not be here.
+    """
     program = directory / "edgeward"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     for name in names:
-        text = (UNITS / name).read_text().replace("/usr/bin/edgeward", str(program))
+        text = (UNITS / name).read_text()
+        for one in programs:
+            text = text.replace(one, str(program))
         (directory / name).write_text(text)
     for name, text in (more or {}).items():
         (directory / name).parent.mkdir(exist_ok=True)
