@@ -29,6 +29,7 @@ from benchmarks import (
     scale,
     stored,
     table,
+    telling,
     tier,
     tunnels,
     unknown,
@@ -43,7 +44,7 @@ from benchmarks.visits import ROOT
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
 _LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals", "tier")
-MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels", "openstack")
+MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels", "telling", "openstack")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def _measure(run: Run, directory: Path) -> None:
     run.add("relay", lambda: relay.measure(directory / "relay", run.size.rounds))
     run.add("openstack", lambda: openstack.measure(directory / "openstack", 10_000, run.size.rounds + 2))
     run.add("tunnels", lambda: tunnels.measure(directory / "tunnels", run.size.rounds))
+    run.add("telling", lambda: telling.measure(run.size.rounds))
 
 
 def _small(run: Run, directory: Path, port: int) -> None:

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,6 @@ async def installation(edge: Edge, directory: Path, *connections: Any) -> AsyncI
     async with controller(directory) as here, edge.agent() as agent:
         boss, node = await here.token("boss", "admin"), await here.node("n1")
         await here.parts.registry.begin("n1", "t")
-        report = Report(version="1", revision=0, received=0, envoy=EnvoyState(state="serving"))
-        await here.parts.registry.reported("n1", report)
         here.parts.cases.tunnels.known.gateways = lambda: [declared]  # type: ignore[attr-defined]
         found = Installation(here, agent, boss, node)
         telling = Telling(agent.doings, found.send)
@@ -84,14 +82,23 @@ async def installation(edge: Edge, directory: Path, *connections: Any) -> AsyncI
 
         here.parts.cases.steering._ask = ask  # type: ignore[attr-defined]
         agent.changed = telling.changed
-        running = asyncio.create_task(telling.run())
+        running = [asyncio.create_task(work) for work in (telling.run(), _reporting(here))]
         agent.take(says(declared))
         try:
             yield found
         finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _reporting(here: Controller) -> None:
+    """Have the node be heard of."""
+    while True:
+        serving = EnvoyState(state="serving")
+        report = Report(version="1", revision=0, received=0, envoy=serving)
+        await here.parts.registry.reported("n1", report)
+        await asyncio.sleep(5)
 
 
 async def test_a_tunnel_is_told_of_as_it_comes_up_ends_and_comes_back(edge: Edge, tmp_path: Path) -> None:
