@@ -13,7 +13,7 @@ from edgeward.api.openstack.faults import Fault, wrong
 from edgeward.api.openstack.made import Named, Values, declared
 from edgeward.api.openstack.usecases import Seen
 from edgeward.parsing import parse
-from edgeward.vpn.openstack import rules
+from edgeward.vpn.openstack import refused, rules
 from edgeward.vpn.openstack.identity import Known, id_of
 from edgeward.vpn.openstack.networks import Network, Router, Subnet
 from edgeward.vpn.openstack.services import EndpointGroup, SiteConnection, VpnService
@@ -88,12 +88,14 @@ async def looked_at(view: Seen, ref: Ref, draft: Known, values: Values, resolved
         found = rules.of_group(view, project, draft, call)
     elif isinstance(draft, SiteConnection):
         found = rules.of_connection(view, project, draft, call, mtu="mtu" in values)
+        found = found or refused.of_driver(view, draft)
     if found is not None:
         raise wrong(found)
     if not isinstance(draft, SiteConnection) or "peer_address" not in values:
         return {}
     address = await _peer(values["peer_address"], resolved)
-    if (found := rules.of_peer(view, project, draft, address, call)) is not None:
+    found = rules.of_peer(view, project, draft, address, call)
+    if found is not None:
         raise wrong(found)
     return {"peer_address": address}
 

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from edgeward.parsing import Value
-from edgeward.vpn.openstack import rules
+from edgeward.vpn.openstack import refused, rules
 from edgeward.vpn.openstack.identity import id_of
 from edgeward.vpn.openstack.networks import Fixed, Network, Router, Subnet
 from edgeward.vpn.openstack.rules import Wrong
@@ -94,7 +94,7 @@ def _wrong(view: View, project: str, value: Value) -> Wrong | None:
         return rules.of_group(view, project, value, shown)
     if not isinstance(value, SiteConnection):
         return None
-    wrong = rules.of_connection(view, project, value, shown)
+    wrong = rules.of_connection(view, project, value, shown) or refused.of_driver(view, value)
     try:
         address = str(ipaddress.ip_address(value.peer_address))
     except ValueError:

@@ -42,7 +42,7 @@ def drawn(router: naming.Router, members: Sequence[Value], reveal: Reveal) -> Dr
     gateway = desired.Gateway(
         id=router.id,
         name=f"{found.project}/{label_of(found) or found.name}",
-        driver=next((s.driver for s in services if s.driver is not None), _DEFAULT_DRIVER),
+        driver=_driver(services) or _DEFAULT_DRIVER,
         namespace=found.namespace,
         outside=_outside(view, found.project, found),
         inside=tuple(_inside(view, found.project, found)),
@@ -50,6 +50,21 @@ def drawn(router: naming.Router, members: Sequence[Value], reveal: Reveal) -> Dr
         connections=tuple(_connections(view, found.project, found, services, reveal)),
     )
     return Drawn(gateway, found.nodes)
+
+
+def asked(view: View, site: SiteConnection) -> tuple[desired.DriverName, desired.Connection] | None:
+    """Give what a daemon is asked for, its secret left out, where somebody chose that daemon."""
+    service = one(view, VpnService, "vpnservices", site.project, site.vpnservice)
+    router = one(view, Router, "routers", site.project, service.router) if service is not None else None
+    if router is None or router.gateway is None:
+        return None
+    driver = _driver(_services(view, site.project, router.name))
+    made = _connection(view, site.project, router, site, lambda _: Secret("-"), enabled=True)
+    return None if driver is None or made is None else (driver, made)
+
+
+def _driver(services: Sequence[VpnService]) -> desired.DriverName | None:
+    return next((service.driver for service in services if service.driver is not None), None)
 
 
 def _members(view: View, router: Router) -> Iterator[Ref]:

@@ -424,3 +424,52 @@ async def test_what_is_not_there_is_said_with_its_kind(tmp_path):
             if type_ != "HTTPNotFound":
                 assert (await here.error("DELETE", path))[0] == 404
         assert (await here.error("PATCH", "/vpn/ikepolicies"))[:2] == (405, "HTTPMethodNotAllowed")
+
+
+async def test_what_a_flavors_daemon_cannot_do_is_refused_beforehand(tmp_path):
+    async with neutron(tmp_path) as here:
+        await here.site()
+        flavors = {f["name"]: f["id"] for f in (await here.ask("GET", "/flavors")).json()["flavors"]}
+        other = await here.made("/routers", "router", external_gateway_info={"network_id": here.ids["world"]})
+        await here.subnet("third", here.ids["inner"], "10.3.0.0/24")
+        await here.ask(
+            "PUT", f"/routers/{other['id']}/add_router_interface", {"subnet_id": here.ids["third"]}
+        )
+        service = await here.made(
+            "/vpn/vpnservices",
+            "vpnservice",
+            router_id=other["id"],
+            subnet_id=here.ids["third"],
+            flavor_id=flavors["libreswan"],
+        )
+        policy = await here.made("/vpn/ikepolicies", "ikepolicy", encryption_algorithm="aes-256-ccm-16")
+        values = here.connection(
+            vpnservice_id=service["id"],
+            ikepolicy_id=policy["id"],
+            local_ep_group_id=None,
+            peer_ep_group_id=None,
+            peer_cidrs=["10.2.0.0/24"],
+        )
+        refused = await here.error("POST", CONNECTIONS, {"ipsec_site_connection": values})
+        taken = await here.connected(ikepolicy_id=policy["id"])
+
+    assert service["flavor_id"] == flavors["libreswan"]
+    assert refused[:2] == (400, "IpsecValidationFailure")
+    assert "Libreswan does not know aes-256-ccm-16 for IKE" in refused[2]
+    assert taken["status"] == "PENDING_CREATE"
+
+
+async def test_a_connection_becomes_a_gateway_for_nodes(tmp_path):
+    async with neutron(tmp_path) as here:
+        await here.site()
+        assert [g.connections for g in here.here.parts.gateways.now()] == [()]
+        made = await here.connected(psk="hush")
+        gateway = here.here.parts.gateways.now()[0]
+        await here.ask("DELETE", f"{CONNECTIONS}/{made['id']}")
+        after = here.here.parts.gateways.now()[0]
+
+    assert gateway.id == gateway_id("default", "routers", here.ids["router"])
+    assert [c.id for c in gateway.connections] == [made["id"]]
+    assert gateway.connections[0].auth.secret.reveal() == "hush"
+    assert gateway.connections[0].name == "default/con"
+    assert after.connections == ()
