@@ -13,6 +13,7 @@ from typing import Any
 from docs.reference_api import errors, operations
 from docs.reference_cli import commands
 from docs.reference_metrics import figures
+from docs.reference_openstack import openstack
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value
 from edgeward.sealing import Sealed
@@ -163,6 +164,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "api.md": below("api.md", operations),
     "metrics.md": below("metrics.md", figures),
     "errors.md": errors,
+    "openstack.md": openstack,
 }
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Wrong:
     status: int = 400
 
 
-_MISSING: Final = {
+MISSING: Final = {
     "vpnservices": ("VPNServiceNotFound", "VPNService {} could not be found"),
     "ikepolicies": ("IKEPolicyNotFound", "IKEPolicy {} could not be found"),
     "ipsecpolicies": ("IPsecPolicyNotFound", "IPsecPolicy {} could not be found"),
@@ -44,7 +44,7 @@ _MISSING: Final = {
 
 def missing(kind: str, shown: str, field: str = "") -> Wrong:
     """Say that there is no such object."""
-    type_, message = _MISSING[kind]
+    type_, message = MISSING[kind]
     return Wrong(type_, message.format(shown), field, 404)
 
 
