@@ -51,7 +51,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("edgeward database", description="What is to be done with the database.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    # wait, backup and restore are commands of their own: edgeward wait-for, backup, restore
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{migrate,copy}")
     migrating = commands.add_parser(
         "migrate", help="Bring the schema up to date; every controller does it when it starts."
     )
@@ -59,16 +60,9 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "copy", help="Move a stopped store of SQLite to an empty database of PostgreSQL, all or nothing."
     )
     copying.add_argument("--to", metavar="URL", type=_without_password, help="instead of EDGEWARD_DATABASE")
-    waiting = commands.add_parser(
-        "wait", help="Return as soon as the database answers; 1 where it does not in time."
-    )
+    waiting = commands.add_parser("wait")
     waiting.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="60 unless told")
-    backing_up = commands.add_parser(
-        "backup", help="Write the store and its key into one file; nothing needs to be stopped."
-    )
-    restoring = commands.add_parser(
-        "restore", help="Make a store from such a file, all or nothing; in place of none."
-    )
+    backing_up, restoring = commands.add_parser("backup"), commands.add_parser("restore")
     for command in (backing_up, restoring):
         command.add_argument("file", metavar="FILE", type=Path)
     for command in (migrating, copying, waiting, backing_up, restoring):
