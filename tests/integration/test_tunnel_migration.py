@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgeward.node.tunnels.agent import Agent
 from edgeward.vpn.desired import Connection, Gateway
 from tests import libreswan
 from tests.integration.rootd_rig import IS_ROOT, Readable, readable_python
@@ -48,6 +50,12 @@ def edge(state_dir: Path, python: str) -> Iterator[Both]:
                 made.rootd.ask("remove-namespace", namespace=NAME)
 
 
+def phase_of(agent: Agent, one: Connection) -> str:
+    doing = agent.doings().get(ID)
+    found = None if doing is None else doing.states.get(one.id)
+    return found.phase if found else ""
+
+
 def of(edge: Edge, one: Connection, driver: str) -> Gateway:
     return gateway(edge, one).model_copy(update={"driver": driver})
 
@@ -59,9 +67,7 @@ async def test_a_gateway_goes_over_to_the_other_driver_and_back_and_nothing_leav
     async with edge.answering(one), edge.agent() as agent:
 
         def phase() -> str:
-            doing = agent.doings().get(ID)
-            found = None if doing is None else doing.states.get(one.id)
-            return found.phase if found else ""
+            return phase_of(agent, one)
 
         agent.take(says(of(edge, one, "strongswan")))
         await until(lambda: phase() == "active")
@@ -82,3 +88,23 @@ async def test_a_gateway_goes_over_to_the_other_driver_and_back_and_nothing_leav
             assert ping(edge.within, edge.host.inner, edge.peer.inner) == 0
         assert clear == []
         assert not edge.run.joinpath("vpn", NAME, "own").exists()
+
+
+async def test_a_driver_that_is_not_there_ends_nothing(state_dir: Path, python: str) -> None:
+    with wide_area(state_dir / "wan") as wan:
+        edge = Edge(wan, Readable(state_dir, python), state_dir)
+        one = connection(edge)
+        nowhere = ("--libreswan", "/usr/lib")
+        with edge.rootd.serving(*OPTIONS, *nowhere, before=edge.host.within()):
+            async with edge.answering(one), edge.agent() as agent:
+                agent.take(says(of(edge, one, "strongswan")))
+                await until(lambda: phase_of(agent, one) == "active")
+                before = agent.doings()[ID].states[one.id].children
+
+                agent.take(says(of(edge, one, "libreswan")))
+                await until(lambda: "libreswan cannot take over" in agent.doings()[ID].reason)
+                assert await asyncio.to_thread(ping, edge.within, edge.host.inner, edge.peer.inner) == 0
+                after = agent.doings()[ID].states[one.id].children
+                assert [each.spi_in for each in after] == [each.spi_in for each in before]
+                assert not edge.run.joinpath("namespaces", f"{NAME}-next").exists()
+            edge.rootd.ask("remove-namespace", namespace=NAME)

@@ -106,6 +106,15 @@ class Rest:
 
 
 @dataclass(frozen=True)
+class Rehearse:
+    """See in a namespace of its own that another daemon is there and takes all of it, before one is ended."""
+
+    namespace: str
+    driver: DriverName
+    connections: tuple[Connection, ...]
+
+
+@dataclass(frozen=True)
 class Stop:
     namespace: str
     driver: DriverName
@@ -116,7 +125,7 @@ class Remove:
     namespace: str
 
 
-Step = Make | Guard | Connect | Start | Load | Unload | Activate | Rest | Stop | Remove
+Step = Make | Guard | Connect | Start | Load | Unload | Activate | Rest | Rehearse | Stop | Remove
 
 
 def plan(desired: Gateway | None, observed: Observed) -> list[Step]:
@@ -127,6 +136,8 @@ def plan(desired: Gateway | None, observed: Observed) -> list[Step]:
     if observed.namespace and (observed.stale or observed.namespace != wiring.namespace(desired)):
         steps, observed = _undone(observed), Observed()
     if observed.daemon not in (None, desired.driver):
+        enabled = tuple(one for one in desired.connections if one.enabled)
+        steps.append(Rehearse(f"vpn-{desired.id}-next", desired.driver, enabled))
         steps += _stopped(observed)
         observed = replace(observed, daemon=None, loaded={})
     return [*steps, *_done(desired, observed)]

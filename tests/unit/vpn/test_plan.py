@@ -66,6 +66,9 @@ def after(step, seen):
             return replace(seen, loaded={**seen.loaded, one.id: Loaded(one, True)})
         case steps.Rest(one):
             return replace(seen, loaded={**seen.loaded, one.id: Loaded(one, False)})
+        case steps.Rehearse(where, driver, _):
+            assert where != seen.namespace and driver != seen.daemon
+            return seen
         case steps.Stop(where, driver):
             assert (where, driver) == (seen.namespace, seen.daemon)
             return replace(seen, daemon=None, loaded={})
@@ -135,6 +138,17 @@ def test_a_change_says_what_it_was_before_and_a_switch_to_standby_plugs_out_firs
     assert plan(gateway(changed), world) == [steps.Load(changed, one, True)]
     kinds = [type(step) for step in plan(gateway(one, active=False), world)]
     assert kinds == [steps.Connect, steps.Rest]
+
+
+def test_another_driver_shows_that_it_takes_everything_before_the_present_one_ends():
+    one, off = connection(), connection(id="00000000-0000-4000-8000-000000000002", enabled=False)
+    world = carried_out(plan(gateway(one, off), Observed()), Observed())[-1]
+
+    first, second, *rest = plan(gateway(one, off, driver="libreswan"), world)
+
+    assert first == steps.Rehearse("vpn-0123456789ab-next", "libreswan", (one,))
+    assert isinstance(second, steps.Stop)
+    assert [type(step) for step in rest] == [steps.Start, steps.Load, steps.Load]
 
 
 def test_a_lent_namespace_that_was_made_anew_is_let_go_before_it_is_used_again():

@@ -11,6 +11,7 @@ from typing import Final, get_args
 
 from edgeward.errors import EdgewardError, Invalid, Unavailable
 from edgeward.log import logger
+from edgeward.node.tunnels import rehearsal
 from edgeward.node.tunnels.daemons import Daemons
 from edgeward.node.tunnels.kept import Kept
 from edgeward.node.tunnels.root import Made, Root
@@ -195,6 +196,8 @@ class Tending:
             case steps.Start(namespace, driver):
                 started = await self._daemons.start(namespace, driver, self._known())
                 self._opened(started, namespace, driver)
+            case steps.Rehearse():
+                await rehearsal.rehearse(step, self._root, self._daemons)
             case steps.Stop(namespace, _):
                 await self._let_go()
                 await self._daemons.stop(namespace)
