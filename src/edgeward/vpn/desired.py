@@ -80,6 +80,14 @@ class Proposal(Desired):
     """``group14`` and so on; a second one (``mlkem768``) is an additional key exchange (RFC 9370)."""
 
 
+Proposals = tuple[Proposal, ...]
+
+
+def without_additional(proposals: Proposals, known: frozenset[str] = frozenset()) -> Proposals:
+    """Leave out what needs an additional key exchange other than these, unless nothing would be left."""
+    return tuple(one for one in proposals if set(one.groups[1:]) <= known) or proposals
+
+
 class Ike(Desired):
     version: Literal[1, 2] = 2
     aggressive: bool = False
@@ -150,6 +158,19 @@ class Connection(Desired):
     ipsec: Ipsec
     dpd: Dpd = Dpd()
     auth: Annotated[Psk | Certificate, Field(discriminator="type")]
+
+    def without_additional(self, known: frozenset[str] = frozenset()) -> Connection:
+        """Give it as it is for a daemon that knows these additional key exchanges only."""
+        ike = without_additional(self.ike.proposals, known)
+        ipsec = without_additional(self.ipsec.proposals, known)
+        if (ike, ipsec) == (self.ike.proposals, self.ipsec.proposals):
+            return self
+        return self.model_copy(
+            update={
+                "ike": self.ike.model_copy(update={"proposals": ike}),
+                "ipsec": self.ipsec.model_copy(update={"proposals": ipsec}),
+            }
+        )
 
 
 class Inside(Desired):

@@ -124,10 +124,20 @@ def _offer(encryption: str, integrity: str | None, *groups: str) -> Offer:
 
 
 MODERN: Final = Profile(
-    ike=IkeProfile(proposals=(_offer("aes-256-gcm-16", "sha384", "group20"),)),
-    ipsec=IpsecProfile(proposals=(_offer("aes-256-gcm-16", None, "group20"),)),
+    ike=IkeProfile(
+        proposals=(
+            _offer("aes-256-gcm-16", "sha384", "group20", "mlkem768"),
+            _offer("aes-256-gcm-16", "sha384", "group20"),
+        )
+    ),
+    ipsec=IpsecProfile(
+        proposals=(
+            _offer("aes-256-gcm-16", None, "group20", "mlkem768"),
+            _offer("aes-256-gcm-16", None, "group20"),
+        )
+    ),
 )
-"""IKEv2, AES-GCM and ECP-384."""
+"""IKEv2, AES-GCM and ECP-384, with ML-KEM where the daemon has it: drivers leave out what theirs has not."""
 COMPATIBLE: Final = Profile(
     ike=IkeProfile(
         proposals=(

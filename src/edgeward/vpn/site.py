@@ -161,7 +161,8 @@ class Site(Value):
         Annotated[Literal["modern", "compatible"], Tag("name")] | Annotated[Profile, Tag("knobs")],
         Discriminator(_shape),
     ] = "modern"
-    """`modern`: IKEv2, AES-GCM and ECP-384; `compatible`: what older devices can do; or every knob."""
+    """`modern`: IKEv2, AES-GCM, ECP-384, with ML-KEM where the daemon has it; `compatible`: what older
+    devices can do; or every knob."""
     dns: Address | None = None
     """The site's own DNS server, asked through the tunnel for the names of backends behind the site."""
     dpd: Dpd = Dpd()

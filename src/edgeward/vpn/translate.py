@@ -63,7 +63,9 @@ def drawn(router: Router, parts: Sequence[Site | Held], reveal: Reveal) -> Drawn
         namespace=next((site.namespace for site in sites if site.namespace is not None), None),
         outside=desired.Outside(addresses=said.address, next_hops=said.next_hop, bridge=said.bridge),
         inside=_inside(sites),
-        connections=tuple(connection(site, said, auth(site, held, reveal)) for site in sites),
+        connections=tuple(
+            connection(site, said, driver_of(sites), auth(site, held, reveal)) for site in sites
+        ),
     )
     return Drawn(gateway, agreement.nodes_of(sites))
 
@@ -85,10 +87,12 @@ def auth(site: Site, held: Mapping[str, Held], reveal: Reveal) -> desired.Psk | 
     return desired.Certificate(chain=own.chain, key=own.key, authority=authority)
 
 
-def connection(site: Site, outside: Outside, auth: desired.Psk | desired.Certificate) -> desired.Connection:
-    """Give one connection of a gateway."""
+def connection(
+    site: Site, outside: Outside, driver: desired.DriverName, auth: desired.Psk | desired.Certificate
+) -> desired.Connection:
+    """Give one connection of a gateway. Of a profile with a name, what Libreswan never does is left out."""
     here = local_address(site, outside)
-    return desired.Connection(
+    made = desired.Connection(
         id=connection_id(site.project, site.name),
         name=f"{site.project}/{site.name}",
         enabled=site.enabled,
@@ -106,6 +110,8 @@ def connection(site: Site, outside: Outside, auth: desired.Psk | desired.Certifi
         dpd=site.dpd.desired(),
         auth=auth,
     )
+    named = isinstance(site.profile, str)
+    return made.without_additional() if named and driver == "libreswan" else made
 
 
 def local_address(site: Site, outside: Outside) -> str:

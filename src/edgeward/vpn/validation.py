@@ -27,11 +27,11 @@ def of_router(sites: Iterable[Site]) -> dict[str, list[Problem]]:
     """Give what does not hold for the sites of one router, by their names."""
     sites = agreement.ordered(sites)
     found = agreement.of_router(sites)
-    outside, refusals = agreement.outside_of(sites), REFUSALS[driver_of(sites)]
+    outside, driver = agreement.outside_of(sites), driver_of(sites)
     for site in sites:
         if not found[site.name]:  # what is not sound in itself has no connection yet
-            made = connection(site, outside, _proof(site))
-            found[site.name] = list(_in_words(site, refusals(made)))
+            made = connection(site, outside, driver, _proof(site))
+            found[site.name] = list(_in_words(site, REFUSALS[driver](made)))
     return found
 
 

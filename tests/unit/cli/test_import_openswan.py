@@ -180,6 +180,7 @@ def test_the_other_sides_file_read_back_is_what_was_declared(tmp_path_factory, o
             Site, {**site, "secret": Sealed.of("a secret", SEAL), "outside": {"address": "203.0.113.5/24"}}
         ),
         Outside.model_validate({"address": "203.0.113.5/24"}),
+        "libreswan",
         Psk(secret=Secret("a secret")),
     )
     assert [spelled(i) for i in (back.local_id, back.peer_id)] == [

@@ -72,3 +72,19 @@ def test_every_inner_address_is_in_its_network_and_survives_the_way_to_a_node(ne
     for one in found.inside:
         assert ipaddress.ip_address(one.address) in ipaddress.ip_network(one.network)
     assert Gateway.model_validate_json(found.model_dump_json()) == found
+
+
+def test_ml_kem_is_offered_first_where_the_daemon_may_have_it():
+    first, *others = gateway(site()).connections[0].ike.proposals
+    assert first.groups == ("group20", "mlkem768")
+    assert [offer.groups for offer in others] == [("group20",)]
+    plain = gateway(site(driver="libreswan")).connections[0]
+    assert {offer.groups for offer in (*plain.ike.proposals, *plain.ipsec.proposals)} == {("group20",)}
+
+
+def test_what_no_daemon_has_is_left_out_unless_nothing_would_be_left():
+    one = gateway(site()).connections[0]
+    assert one.without_additional(frozenset({"mlkem768"})) is one
+    assert [offer.groups for offer in one.without_additional().ipsec.proposals] == [("group20",)]
+    only = one.model_copy(update={"ike": one.ike.model_copy(update={"proposals": one.ike.proposals[:1]})})
+    assert only.without_additional().ike.proposals == only.ike.proposals

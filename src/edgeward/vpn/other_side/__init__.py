@@ -19,5 +19,8 @@ FORMS: Final[Mapping[Form, Callable[[Seen], str]]] = {
 
 def written(connection: Connection, form: Form) -> str:
     """Give the text; a secret is never in it but ``KEY_HERE`` in its place. Raises Invalid where that program
-    cannot be told so."""
-    return FORMS[form](seen(connection))
+    cannot be told so.
+
+    Additional key exchanges stand on the sheet only: a program that does not know one refuses the whole file.
+    """
+    return FORMS[form](seen(connection if form == "sheet" else connection.without_additional()))

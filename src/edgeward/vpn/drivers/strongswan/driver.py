@@ -14,7 +14,7 @@ from edgeward.errors import Invalid, NotFound, Problem, Unavailable
 from edgeward.vpn.desired import Connection, Psk
 from edgeward.vpn.driver import Effect, State
 from edgeward.vpn.drivers.keeping import Keeper
-from edgeward.vpn.drivers.strongswan import reasons, states, wording
+from edgeward.vpn.drivers.strongswan import proposals, reasons, states, wording
 from edgeward.vpn.drivers.strongswan.asking import BEGIN_SECONDS, Asking
 from edgeward.vpn.drivers.strongswan.keys import Keys
 from edgeward.vpn.drivers.strongswan.refusals import refusals
@@ -38,6 +38,8 @@ class StrongSwan:
         self._known: dict[str, Connection] = {}
         self._told = Told()
         self._traps = False
+        self._additional: frozenset[str] = frozenset()
+        """The additional key exchanges that this charon has."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._keys = Keys()
         self._watch = Watch(vici, self._told.ids, self._known)
@@ -55,6 +57,8 @@ class StrongSwan:
         """As Driver says. ``initiate``: it is kept up too, as long as it is not terminated."""
         if found := refusals(connection):
             raise Invalid(*(Problem(field, why) for field, why in found))
+        connection = connection.without_additional(self._additional)
+        before = None if before is None else before.without_additional(self._additional)
         was = self._told.name(connection.id)
         async with self._alone(wording.peers(connection), was):
             old = before or self._known.get(connection.id)
@@ -131,7 +135,8 @@ class StrongSwan:
 
     async def _open(self, known: Iterable[Connection]) -> None:
         self._traps = "kernel-libipsec" not in (await self._vici.request("stats")).get("plugins", ())
-        self._known.update((one.id, one) for one in known)
+        self._additional = proposals.additional(await self._vici.request("get-algorithms"))
+        self._known.update((one.id, one.without_additional(self._additional)) for one in known)
         for name, ids in (await self._listed()).items():
             self._told.tell(name, ids)
         self._tasks = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._keeper.run())]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from edgeward.vpn.algorithms import AEADS
+from edgeward.vpn.algorithms import AEADS, MORE_EXCHANGES
 from edgeward.vpn.desired import Connection, Proposal
 
 _GROUPS: Final = {
@@ -36,6 +36,12 @@ def esp(proposal: Proposal) -> str:
 
 def ah(proposal: Proposal) -> str:
     return "-".join((_integrity(proposal.integrity or _USUAL), *_exchanges(proposal)))
+
+
+def additional(algorithms: Mapping[str, Any]) -> frozenset[str]:
+    """Give the additional key exchanges among the algorithms that charon says it has (get-algorithms)."""
+    said = {name.lower().replace("_", "") for name in algorithms.get("ke", {})}
+    return MORE_EXCHANGES & said
 
 
 def refusals(connection: Connection) -> Iterator[tuple[str, str]]:
