@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import socket
 import ssl
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import vici
 import yaml
 
 from edgeward.vpn.naming import gateway_id
@@ -21,7 +23,7 @@ from tests.integration.rootd_rig import Readable, readable_python
 from tests.integration.vpn_rig import Charon, Namespace, Site, Wan, wide_area
 
 OPTIONS = ("--user", "0", "--vpn-user", "games", "--relay-user", "games")
-OURS, CONTROL, PEER = "198.51.99.5", "198.51.99.254", "198.51.99.9"
+OURS, CONTROL, PEER = "198.51.99.5", "198.51.99.254", "198.51.99.2"
 GATEWAY = gateway_id("default", "vpn", "berlin")
 SITE = {
     "name": "berlin",
@@ -67,6 +69,13 @@ class Host:
         """Whether there are keys: the userspace data plane has its route then."""
         return "10.2.0.0/24" in self._inside("route", "show", "table", "220")
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether it has everything but the address: its daemon answers."""
+        found = self._inside("link", "show", "dev", "outside")
+        daemon = Path(self.rootd.socket).parent / "vpn" / f"vpn-{GATEWAY}" / "charon.vici"
+        return "state DOWN" in found and daemon.exists()
+
     def _inside(self, *words: str) -> str:
         keeper = Path(self.rootd.socket).parent / "namespaces" / f"vpn-{GATEWAY}"
         try:
@@ -77,8 +86,8 @@ class Host:
 
 
 class Takeover:
-    def __init__(self, wan: Wan, place: Path, stack: ExitStack) -> None:
-        self.wan, self.place, self._stack = wan, place, stack
+    def __init__(self, wan: Wan, place: Path, python: str, stack: ExitStack) -> None:
+        self.wan, self.place, self._python, self._stack = wan, place, python, stack
         self.switch = wan.router
         self.switch.ip("link add sw type bridge")
         self.switch.ip("link set sw up")
@@ -123,9 +132,9 @@ class Takeover:
         where = f"https://{CONTROL}:2443"
         return ["--controller", where, "--join", token, "--ca-sha256", pin, "--name", name]
 
-    def host(self, name: str, number: int, python: str) -> Host:
+    def host(self, name: str, number: int) -> Host:
         place = self.place / name
-        rootd = Readable(place, python)
+        rootd = Readable(place, self._python)
         (rootd.actions.parent / "network.toml").write_text('bridges = ["br-ex"]\n')
         site = self.plug(number, bridge=True)
         self._stack.enter_context(rootd.serving(*OPTIONS, before=site.within()))
@@ -137,10 +146,14 @@ class Takeover:
 @contextmanager
 def takeover(needs: Callable[[str], str]) -> Iterator[Takeover]:
     place = Path(tempfile.mkdtemp(prefix="ew-", dir="/tmp"))
+    place.chmod(0o755)  # daemons run as users of their own
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
-        made = Takeover(stack.enter_context(wide_area(place / "wan")), place, stack)
-        made.python = stack.enter_context(readable_python(needs))
+        wan, python = (
+            stack.enter_context(wide_area(place / "wan")),
+            stack.enter_context(readable_python(needs)),
+        )
+        made = Takeover(wan, place, python, stack)
         made.controller()
         yield made
 
@@ -148,10 +161,6 @@ def takeover(needs: Callable[[str], str]) -> Iterator[Takeover]:
 @contextmanager
 def answering(peer: Site) -> Iterator[Charon]:
     """Have the peer know the site, and wait for it."""
-    import socket
-
-    import vici
-
     peer.outside = PEER
     with peer.charon() as charon, socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(charon.socket))
