@@ -32,18 +32,7 @@ class Pair:
 
     def pings(self) -> bool:
         """Whether the customer reaches what is behind the edge, soon."""
-        try:
-            until(lambda: ping(self.peer, "10.2.0.1", "10.77.0.1") == 0, 10, "an answer through the tunnel")
-        except AssertionError:
-            import subprocess
-            print(self.rig.said("vpn", "status"))
-            for h in (self.one, self.other):
-                print(h.name, h._inside("-br", "addr"), h._inside("route", "show", "table", "220"), h._inside("neigh"))
-                print(subprocess.run(f"tail -40 {h.rootd.place}/run/vpn/*/*log*", shell=True, capture_output=True).stdout.decode()[-3000:])
-                print("\n".join(str({k: v for k, v in l.items() if k not in ("level", "program")}) for l in h.lines()[-12:]))
-            print(self.peer.ip("neigh"))
-            print((self.peer.place / "charon.log").read_text()[-5000:])
-            raise
+        until(lambda: ping(self.peer, "10.2.0.1", "10.77.0.1") == 0, 10, "an answer through the tunnel")
         return True
 
 

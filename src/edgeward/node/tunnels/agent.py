@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from edgeward.declaration import feed
 from edgeward.errors import Unavailable
 from edgeward.log import logger
+from edgeward.node.tunnels.announcing import Announcing
 from edgeward.node.tunnels.daemons import Daemons
 from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept
@@ -41,6 +42,7 @@ class Agent:
     def __init__(self, kept: Kept, root: Root, daemons: Daemons, holding: Holding, peers: Peers) -> None:
         self._kept, self._root, self._daemons, self._holding = kept, root, daemons, holding
         self._peers = peers
+        self._announcing = Announcing(root)
         self._gateways = kept.gateways()
         self._loaded = kept.loaded()
         self._incoming: _Incoming | None = None
@@ -100,6 +102,8 @@ class Agent:
         for id_, tending in self._tending.items():
             if id_ not in self._gateways:
                 tending.want(Wanted(None, tending.wanted.namespace))
+        if self._group is not None:
+            self._announcing.judged(found.gateways, self._group)
         self._due.set()
         self.changed()
 

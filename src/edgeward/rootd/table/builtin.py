@@ -90,6 +90,7 @@ def actions(
             namespace | {"elsewhere": _ELSEWHERE, "pairs": _PAIRS},
             (relay_user,),
         ),
+        made("announce", "Tell a namespace's neighbours whose its outside addresses are", namespace),
         made("observe-networks", "Say which namespaces there are, and what was made of them", {}),
     )
     port = {"transport": _TRANSPORT, "address": _ADDRESS, "port": _LOW_PORT}

@@ -74,6 +74,21 @@ def apply(records: int, name: str, network: Network, transit: str) -> None:
         _route(network)
 
 
+def announce(records: int, name: str) -> str:
+    """Have the neighbours hear whose the outside's addresses are.
+
+    Setting a link's address has the kernel send what arp_notify and ndisc_notify ask for (NETDEV_CHANGEADDR
+    in devinet.c and ndisc.c): no packet of our making.
+    """
+    trusted.program(_IP)
+    with inside(records, name):
+        link = _links().get(OUTSIDE, {})
+        if "UP" not in link.get("flags", ()):
+            return f"{name} has nothing outside that is plugged in"
+        _batch(f"link set {OUTSIDE} address {link['address']}")
+    return f"{name} is announced"
+
+
 def present() -> frozenset[str]:
     """Give the ends of cables that the host has."""
     return frozenset(link for link in _links() if link.startswith(PREFIX))

@@ -48,6 +48,10 @@ def _apply_nft(_: Path, found: int, name: str, rules: str) -> str:
     return filters.apply(rules)
 
 
+def _announce(_: Path, found: int, name: str) -> str:
+    return cables.announce(found, name)
+
+
 _VERBS: Mapping[str, Callable[..., str]] = {
     "create-namespace": _create,
     "remove-namespace": _remove,
@@ -60,6 +64,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "adopt-namespace": gateways.adopt,
     "apply-network": gateways.apply_network,
     "apply-guard": gateways.apply_guard,
+    "announce": _announce,
     "observe-networks": gateways.observe,
 }
 
