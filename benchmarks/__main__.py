@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import (
     change,
     fleet,
+    gateways,
     handshake,
     hostile,
     issuance,
@@ -44,7 +45,7 @@ from benchmarks.visits import ROOT
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
 _LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals", "tier")
-MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels", "telling", "openstack")
+MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels", "gateways", "telling", "openstack")
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def _measure(run: Run, directory: Path) -> None:
     run.add("openstack", lambda: openstack.measure(directory / "openstack", 10_000, run.size.rounds + 2))
     run.add("tunnels", lambda: tunnels.measure(directory / "tunnels", run.size.rounds))
     run.add("telling", lambda: telling.measure(run.size.rounds))
+    run.add("gateways", lambda: gateways.measure(directory / "gateways", run.size.rounds))
 
 
 def _small(run: Run, directory: Path, port: int) -> None:
