@@ -25,8 +25,8 @@ from tests.integration.vpn_rig import Charon, has_charon, wide_area
 
 OURS = "Edgeward"
 _DPD_SECONDS = 5
-_GIVEN_UP_SECONDS = 14.2
-"""charon's retransmissions as rootd sets them: 2 + 2.8 + 3.9 + 5.5 s."""
+_GIVEN_UP_SECONDS = 7.1
+"""charon's retransmissions as rootd sets them: 1 + 1.4 + 2 + 2.7 s."""
 _NOTE = "node's agent, charon and rootd for real; the controller in the same process"
 
 
