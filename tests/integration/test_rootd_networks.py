@@ -194,6 +194,25 @@ def test_what_is_on_standby_is_silent_until_it_is_not(host: Host) -> None:
     assert reached(host, host.one, seconds=0.3) == "nothing"
 
 
+def test_neighbours_learn_who_has_an_address_now_though_another_had_it(host: Host) -> None:
+    host.lend(bridges=[host.bridge])
+    ran("ip", "netns", "add", host.theirs)
+    plug_in_peers(host)
+    known = ("ip", "-n", host.theirs, "neigh", "show", "198.18.77.5")
+    network = f"outside 198.18.77.5/24; bridge {host.bridge}"
+    host.connect(host.one, network)
+    said(["ip", "netns", "exec", host.theirs], "", "198.18.77.5", 0.2)
+    before = ran(*known)
+    assert "lladdr" in before
+    host.do("remove-namespace", namespace=host.one)
+
+    host.connect(host.other, network)
+
+    mac = json.loads(host.inside(host.other, "ip", "-json", "link", "show", "outside"))[0]["address"]
+    until(lambda: mac in ran(*known), what="the neighbour knows it", timeout=3)
+    assert mac not in before  # the control
+
+
 def test_the_guard_keeps_what_belongs_in_a_tunnel_from_the_outside(host: Host) -> None:
     host.lend(bridges=[host.bridge])
     network = f"outside 198.18.77.5/24; bridge {host.bridge}; next-hop 198.18.77.1; inside 10.1.0.1/24"

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from edgeward.rootd.table.network import Network
 PREFIX: Final = "ew"
 _IP: Final = "/usr/bin/ip"
 _SECONDS: Final = 10.0
+_CARRIER_SECONDS: Final = 1.0
 _HOST_V4, _HOST_V6 = "169.254.1.1", "fe80::1"
 """The host's end of a cable that no bridge has; on every one of them the same."""
 
@@ -69,9 +71,9 @@ def apply(records: int, name: str, network: Network, transit: str) -> None:
         _host_side(cable, network, transit)
     with inside(records, name):
         _forward()
-        _address(wanted, network)
-        _set_up(wanted, network)
+        changed = _address(wanted, network) | _set_up(wanted, network)
         _route(network)
+        _announce(sorted(changed))
 
 
 def announce(records: int, name: str) -> str:
@@ -181,22 +183,25 @@ def _forward() -> None:
         _say(f"ipv4/conf/{which}/send_redirects", "0")
 
 
-def _address(wanted: Sequence[Cable], network: Network) -> None:
+def _address(wanted: Sequence[Cable], network: Network) -> set[str]:
+    """Give each interface its addresses, and no others; gives those that have one more than before."""
     should = {cable.within: set(cable.addresses) for cable in wanted}
     should["lo"] = {_alone(one.address) for one in network.inside if not one.bridge}
-    lines = []
+    lines, changed = [], set()
     for link, have in _addresses().items():
         if link in should:
             lines += [f"address del {one} dev {link}" for one in sorted(have - should[link])]
             more = sorted(should[link] - have)
             lines += [f"address add {one} dev {link}{' nodad' if ':' in one else ''}" for one in more]
+            changed |= {link} if more else set()
     _batch(*lines)
+    return changed - {"lo"}
 
 
-def _set_up(wanted: Sequence[Cable], network: Network) -> None:
-    """Plug in what is not yet: its neighbours are told of its addresses then, whoever had them before."""
+def _set_up(wanted: Sequence[Cable], network: Network) -> set[str]:
+    """Plug in what is to be and is not yet, and pull out what is not to be; gives the former."""
     links = _links()
-    lines = []
+    lines, changed = [], set()
     for cable in wanted:
         _say(f"ipv4/conf/{cable.within}/arp_notify", "1")
         _say(f"ipv6/conf/{cable.within}/ndisc_notify", "1")
@@ -204,7 +209,29 @@ def _set_up(wanted: Sequence[Cable], network: Network) -> None:
         to_be = not (network.standby and cable.within == OUTSIDE)
         if is_up != to_be:
             lines.append(f"link set {cable.within} {'up' if to_be else 'down'}")
+            changed |= {cable.within} if to_be else set()
     _batch(*lines)
+    return changed
+
+
+def _announce(changed: Sequence[str]) -> None:
+    """Tell the neighbours of addresses that somebody else may have had before (arp_notify, ndisc_notify): the
+    kernel does where the interface is given its hardware address, also the one that it has."""
+    end = time.monotonic() + _CARRIER_SECONDS
+    while waiting := [one for one in changed if _is_waiting(_links().get(one, {}))]:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.01)
+    links = _links()
+    _batch(
+        *(f"link set {one} address {links[one]['address']}"
+          for one in changed if one not in waiting and "UP" in links[one]["flags"])
+    )  # fmt: skip
+
+
+def _is_waiting(link: Mapping[str, Any]) -> bool:
+    """Whether an interface is to carry, and does not yet: what it said now would be lost."""
+    return "UP" in link.get("flags", ()) and link.get("operstate") != "UP"
 
 
 def _route(network: Network) -> None:
