@@ -6,6 +6,7 @@ import typer
 
 from edgeward.cli.options import group
 from edgeward.cli.vpn.importing import from_openswan
+from edgeward.cli.vpn.migrate import migrate
 from edgeward.cli.vpn.peer_config import peer_config
 from edgeward.cli.vpn.plan import plan
 from edgeward.cli.vpn.steering import debug, initiate, promote, terminate
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
         "terminate": terminate,
         "debug": debug,
         "promote": promote,
+        "migrate": migrate,
         "peer-config": peer_config,
         "plan": plan,
         "import": from_openswan,
