@@ -148,12 +148,19 @@ class Relays:
 
     def _tell(self, before: Sites | None) -> None:
         """Have those services published anew that may lead elsewhere."""
-        for (project, name), site in (self._sites or {}).items():
-            was = (before or {}).get((project, name))
-            if was is not None and bool(was.trouble) != bool(site.trouble):
-                log.info("a site", site=f"{project}/{name}", tunnel="down" if site.trouble else "up",
-                         problem=site.trouble)  # fmt: skip
+        for key, services in self._behind().items():
+            was, now = (before or {}).get(key), (self._sites or {}).get(key)
+            if was is not None and now is not None and bool(was.trouble) != bool(now.trouble):
+                _say(key, now, services)
         self.changed({(s.project, s.name) for s in self._services})
+
+    def _behind(self) -> dict[tuple[str, str], list[str]]:
+        """Give the services behind each site."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for service in self._services:
+            for site in {place.site for place in sites.behind(service)}:
+                found.setdefault((service.project, site), []).append(service.name)
+        return found
 
     async def _start(self) -> None:
         now = self._clock()
@@ -216,6 +223,16 @@ class Relays:
 class _Failing:
     def __init__(self, why: str, retry: float, again: float) -> None:
         self.why, self.retry, self.again = why, retry, again
+
+
+def _say(key: tuple[str, str], site: sites.Site, services: list[str]) -> None:
+    about = {"site": "/".join(key), "services": services}
+    if site.trouble:
+        log.warning(
+            "what is behind a site is gone until its tunnel is up again", problem=site.trouble, **about
+        )
+    else:
+        log.info("what is behind a site is there: its tunnel is up", **about)
 
 
 def _named(namespace: str, name: str) -> dict[str, str | int]:

@@ -30,7 +30,7 @@ class Site(NamedTuple):
 
 
 Sites = Mapping[tuple[str, str], Site]
-"""By project and name."""
+"""By project, and name or id."""
 
 
 class Relay(NamedTuple):
@@ -54,7 +54,7 @@ class Relay(NamedTuple):
 
 
 def sites(gateways: Iterable[Gateway], doings: Doings) -> Sites:
-    """Give the sites of these gateways, by how they do on this node."""
+    """Give the sites of these gateways, by how they do on this node; all are known by their ids too."""
     found = {}
     for gateway in gateways:
         doing = doings.get(gateway.id)
@@ -64,7 +64,8 @@ def sites(gateways: Iterable[Gateway], doings: Doings) -> Sites:
             state = None if doing is None else doing.states.get(connection.id)
             trouble = standing or _trouble(state)
             namespace = gateway.namespace or f"vpn-{gateway.id}"
-            found[project, name] = Site(namespace, connection.dns or NO_RESOLVER, trouble)
+            site = Site(namespace, connection.dns or NO_RESOLVER, trouble)
+            found[project, name] = found[project, connection.id] = site
     return found
 
 

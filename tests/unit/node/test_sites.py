@@ -49,7 +49,9 @@ def doing(phase: Phase | None = "active", reason: str = "", daemon: str = "runni
 def test_a_site_is_up_once_its_connection_is_active() -> None:
     shown = gateway("acme/berlin", dns="192.168.4.2")
 
-    assert sites([shown], doing()) == {("acme", "berlin"): Site("vpn-0123456789ab", "192.168.4.2")}
+    found = sites([shown], doing())
+
+    assert found["acme", "berlin"] == found["acme", ONE] == Site("vpn-0123456789ab", "192.168.4.2")
 
 
 @pytest.mark.parametrize(
