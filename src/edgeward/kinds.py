@@ -150,6 +150,7 @@ class World:
         self._matches = _Index()  # routes by host, path, methods and headers
         self._sites = _Index()  # sites by project and router
         self._peers = _Index()  # sites by peer
+        self._proven = _Index()  # sites by their certificate's name, and by the wildcard over it
         self._agreed: dict[tuple[str, str], Mapping[str, Sequence[agreement.Problem]]] = {}
         self._selecting = _Index()  # domains and routes that say on which nodes
         self._behind = _Index()  # services by project and site
@@ -216,7 +217,7 @@ class World:
                 touched.add(_LISTEN)
                 for name in value.names:
                     touched.update(self._domains[name], self._below[name])
-                    touched.update(self._hosted[name], self._domains[_over(name)])
+                    touched.update(self._hosted[name], self._domains[_over(name)], self._proven[name])
             elif isinstance(value, Route):
                 touched.add(_LISTEN)  # it may pass through the default domain
             elif isinstance(value, Service):
@@ -318,6 +319,9 @@ class World:
         elif isinstance(value, Site):
             yield self._sites, (key.project, value.gateway)
             yield self._peers, value.peer
+            if value.certificate is not None:
+                for name in patterns_of(value.certificate.name):
+                    yield self._proven, name
         if isinstance(value, (Listen, TcpRoute)):
             for port in {passage.port_of(text) for _, text in passage.ports(value)}:
                 yield self._ports, port

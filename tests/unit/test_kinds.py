@@ -287,7 +287,7 @@ def test_what_is_removed_leaves_nothing_behind():
 
     assert len(world) == 0
     indexes = [v for v in vars(world).values() if hasattr(v, "_places")]
-    assert len(indexes) == 13
+    assert len(indexes) == 14
     assert all(index._places == {} for index in indexes)
 
 
@@ -444,3 +444,18 @@ def test_what_makes_no_sense_for_names_on_demand_is_refused(said):
 def test_a_url_to_ask_is_for_admins_of_every_project():
     (declared,) = from_data({"version": 1, "domains": [ANY]}, "f", KINDS).objects
     assert reaching_host(declared.value) == ("ask",)
+
+
+def test_a_domain_is_not_taken_from_under_a_site_that_shows_its_certificate():
+    proven = {**SITE, "certificate": {"name": "vpn.example.com"}}
+    del proven["secret"]
+    document = from_data({"version": 1, "domains": [{"name": "*.example.com"}], "vpn": [proven]}, "f", KINDS)
+    assert check(document.objects) == []
+    world = World()
+    for declared in document.objects:
+        world.put(declared.key, declared.value)
+    (domain,) = (key for key, _ in world.items("domains"))
+    (site,) = (key for key, _ in world.items("vpn"))
+    assert site in world.touched_by(domain, world.get(domain))
+    world.remove(domain)
+    assert [p.field for p in world.problems(site)] == ["certificate.name"]
