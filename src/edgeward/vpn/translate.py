@@ -55,17 +55,15 @@ def drawn(router: Router, parts: Sequence[Site | Held], reveal: Reveal) -> Drawn
     """
     sites = agreement.ordered(part for part in parts if isinstance(part, Site))
     held = {part.name: part for part in parts if isinstance(part, Held)}
-    said = agreement.outside_of(sites)
+    said, driver = agreement.outside_of(sites), driver_of(sites)
     gateway = desired.Gateway(
         id=router.id,
         name=str(router),
-        driver=driver_of(sites),
+        driver=driver,
         namespace=next((site.namespace for site in sites if site.namespace is not None), None),
         outside=desired.Outside(addresses=said.address, next_hops=said.next_hop, bridge=said.bridge),
         inside=_inside(sites),
-        connections=tuple(
-            connection(site, said, driver_of(sites), auth(site, held, reveal)) for site in sites
-        ),
+        connections=tuple(connection(site, said, driver, auth(site, held, reveal)) for site in sites),
     )
     return Drawn(gateway, agreement.nodes_of(sites))
 
