@@ -181,10 +181,14 @@ class StrongSwan:
         self, connection: Connection, name: str, was: str | None, cost: Effect, *, keep: bool
     ) -> None:
         """Have what is up be as it is told now. ``keep``: it is to be up."""
-        sas = await listed(self._vici, time.time(), was or name)
+        if was is None:
+            if keep:
+                await self._asking.start(name, wording.children(connection))
+            return
+        sas = await listed(self._vici, time.time(), was)
         live = [sa for sa in sas if any(child.carries for child in sa.of(connection.id))]
-        if was is None or cost == "none" or not live:
-            if was is not None and cost in ("ike", "secret"):
+        if cost == "none" or not live:
+            if cost in ("ike", "secret"):
                 await self._asking.end_all(sa for sa in sas if sa not in live and not sa.children)
             if keep and not live:
                 await self._asking.start(name, wording.children(connection))

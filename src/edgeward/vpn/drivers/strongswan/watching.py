@@ -62,8 +62,8 @@ class Watch:
         line, now = str(message.get("msg", "")), time.time()
         number, name = str(message.get("ikesa-uniqueid", "")), str(message.get("ikesa-name", ""))
         found = self._reader.read(number, name, line, now)
-        if found is None:
-            return
+        if found is None or not any(True for _ in self._of(found.who)):
+            return  # of strangers nothing is kept
         before = self._findings.get(found.who)
         self._findings[found.who] = reasons.kept(before, found)
         if before is None or before.kind != found.kind:
