@@ -28,6 +28,7 @@ from benchmarks import (
     request,
     root,
     scale,
+    sites,
     stored,
     table,
     telling,
@@ -45,7 +46,7 @@ from benchmarks.visits import ROOT
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
 _LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals", "tier")
-MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels", "gateways", "telling", "openstack")
+MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels", "gateways", "telling", "sites", "openstack")
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def _measure(run: Run, directory: Path) -> None:
     run.add("openstack", lambda: openstack.measure(directory / "openstack", 10_000, run.size.rounds + 2))
     run.add("tunnels", lambda: tunnels.measure(directory / "tunnels", run.size.rounds))
     run.add("telling", lambda: telling.measure(run.size.rounds))
+    run.add("sites", lambda: sites.measure(run.size.rounds))
     run.add("gateways", lambda: gateways.measure(directory / "gateways", run.size.rounds))
 
 

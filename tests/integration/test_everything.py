@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,9 @@ class Edge:
         return json.loads(self.host.run(*argv))
 
 
-@pytest.fixture(scope="module")
-def edge(needs: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+@contextmanager
+def everything(needs: Callable[[str], str]) -> Iterator[Edge]:
+    """Run the example on a host of its own."""
     place = Path(tempfile.mkdtemp(prefix="ew-", dir="/tmp"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
@@ -76,6 +77,12 @@ def edge(needs: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) 
             up.end()
             for path in Path(rootd.socket).parent.glob("namespaces/*"):
                 rootd.ask("remove-namespace", namespace=path.name)
+
+
+@pytest.fixture(scope="module")
+def edge(needs: Callable[[str], str]) -> Iterator[Edge]:
+    with everything(needs) as made:
+        yield made
 
 
 def test_both_customers_are_served_at_the_same_time_each_through_its_own_tunnel(edge: Edge) -> None:
