@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import os
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -23,6 +25,7 @@ from tests.redis_server import RedisServer
 
 NAME = "canary.people.example"
 SECRET = "c2VjcmV0LW9mLXRoZS1leHRlcm5hbC1hY2NvdW50"
+PSK = "pre-shared-key-of-the-office"
 DECLARED = """version: 1
 domains: [{{name: "*.people.example", on_demand: true}}]
 issuers:
@@ -30,6 +33,13 @@ issuers:
     acme:
       directory: https://ca.example/directory
       eab: {{kid: k, hmac_key: {{env: CANARY_EAB}}}}
+vpn:
+  - name: office
+    peer: 198.51.100.9
+    local_networks: 10.1.0.0/24
+    remote_networks: 10.2.0.0/24
+    local_id: "@edge.example"
+    secret: {{env: CANARY_PSK}}
 """
 
 
@@ -75,7 +85,12 @@ def test_keys_and_secrets_that_are_known_are_found_nowhere(
     key = next(b"-----BEGIN " + p.replace(b"\0", b"") for p in parts if b"PRIVATE" in p)
     assert any(canary in key for canary in spelled(key)), "else nothing would be found wherever it were"
     wrapping = base64.b64encode(b"the canary of all wrapping keys!")
-    env = {"EDGEWARD_SEAL_KEY": wrapping.decode(), "EDGEWARD_REDIS": redis.url, "CANARY_EAB": SECRET}
+    env = {
+        "EDGEWARD_SEAL_KEY": wrapping.decode(),
+        "EDGEWARD_REDIS": redis.url,
+        "CANARY_EAB": SECRET,
+        "CANARY_PSK": PSK,
+    }
     here = Controller(state_dir / "state", ("--local-node", "n1"), env)
     here.declare(DECLARED.format())
     answers: dict[str, bytes] = {}
@@ -87,7 +102,9 @@ def test_keys_and_secrets_that_are_known_are_found_nowhere(
             admin.put(f"/v1/certificates/{NAME}", json=body).raise_for_status()
             until(lambda: any(name.endswith(NAME) for name in redis.names()), what="the entry in Redis")
             until(lambda: kept(here, admin), what="the node's copy")
-            for path in ("export", "issuers/le", "certificates", f"certificates/{NAME}", "audit", "history",
+            until(lambda: gateways(here) == 1, what="the node's copy of its gateway")
+            for path in ("export", "issuers/le", "vpn", "vpn/office", "vpn/office/status", "vpn/office/peer-config", "tunnels",
+                          "certificates", f"certificates/{NAME}", "audit", "history",
                          f"explain/{NAME}", "status", "nodes", "keys"):  # fmt: skip
                 answers[path] = admin.get(f"/v1/{path}").raise_for_status().content
             answers["metrics"] = admin.get("/metrics").content
@@ -109,8 +126,11 @@ def test_keys_and_secrets_that_are_known_are_found_nowhere(
         p for directory in (here.state_dir, redis.directory) for p in directory.rglob("*") if p.is_file()
     ]
     found = {str(path): path.read_bytes() for path in (*places, *fresh_files(began))} | answers
-    canaries = [*spelled(key), SECRET.encode(), wrapping, b"the canary of all wrapping keys!"]
-    assert {"edgeward.db", "last-good.db", "copy.key", "dump.rdb"} <= {Path(p).name for p in found}
+    psks = [PSK.encode(), base64.b64encode(PSK.encode()), PSK.encode().hex().encode()]
+    canaries = [*spelled(key), SECRET.encode(), *psks, wrapping, b"the canary of all wrapping keys!"]
+    assert {"edgeward.db", "last-good.db", "tunnels.db", "copy.key", "dump.rdb"} <= {
+        Path(p).name for p in found
+    }
     assert NAME.encode() in found[str(here.state_dir / "edgeward.db")] + found.get(
         str(here.state_dir / "edgeward.db-wal"), b""
     )
@@ -122,3 +142,11 @@ def test_keys_and_secrets_that_are_known_are_found_nowhere(
 def kept(here: Controller, admin: httpx.Client) -> bool:
     nodes = admin.get("/v1/nodes").json()["items"]
     return any((node["report"] or {}).get("certificates") for node in nodes)
+
+
+def gateways(here: Controller) -> int:
+    file = here.state_dir / "node" / "tunnels.db"
+    if not file.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as kept:
+        return int(kept.execute("SELECT count(*) FROM gateways").fetchone()[0])
