@@ -150,8 +150,8 @@ async def _in_time(seconds: float | None) -> AsyncIterator[None]:
 
 
 def _event(body: bytes) -> tuple[str, Answer]:
-    length = body[0]
-    return body[1 : 1 + length].decode(), _message(body[1 + length :])
+    length = body[0] if body else 0
+    return body[1 : 1 + length].decode(errors="replace"), _message(body[1 + length :])
 
 
 def _message(body: bytes) -> Answer:
