@@ -32,7 +32,10 @@ PLUGINS = (
     " kernel-libipsec kernel-netlink vici"
 )
 PROFILE = """    profile:
-      ike: {proposals: [{encryption: aes-256-gcm-16, integrity: sha384, groups: [group20]}]}
+      ike:                                          # as before
+        proposals:
+          - {encryption: aes-256-gcm-16, integrity: sha384, groups: [group20, mlkem768]}
+          - {encryption: aes-256-gcm-16, integrity: sha384, groups: [group20]}
       ipsec: {proposals: [{encryption: aes-256, integrity: sha384, groups: [group20]}]}
 """
 OPENSTACK = """\
