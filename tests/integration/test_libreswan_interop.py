@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from edgeward.vpn.drivers.strongswan import driver as strongswan_driver
 from tests import libreswan
 from tests.integration.pluto import Pluto, pluto
 from tests.integration.processes import until
+from tests.integration.test_vpn_strongswan import Authority
 from tests.integration.vpn_drivers import AES128, GCM, changed, connection, mirrored, state
 from tests.integration.vpn_rig import (
     IS_ROOT,
@@ -185,3 +187,27 @@ async def test_much_is_logged_and_none_of_it_is_a_secret(two: Two) -> None:
     assert "canary" not in said
     assert base64.b64encode(b"canary in a coal mine").decode() not in said
     assert b"canary".hex() not in said.replace(" ", "")
+
+
+async def test_they_believe_each_others_certificates_and_nobody_elses(two: Two) -> None:
+    authority, other = Authority("Edgeward tests"), Authority("somebody else")
+    one = connection(auth=authority.proof("here-1.example"))
+    theirs = changed(mirrored(one), auth=authority.proof("there-1.example"))
+    seen = len(two.pluto.log())
+    await two.drivers[1].load(theirs, None, initiate=False)
+    await two.drivers[0].load(one, None, initiate=False)
+    with suppress(Unavailable):
+        await two.drivers[0].initiate(one.id)
+    until(lambda: "established IKE SA" in two.pluto.log()[seen:], what=f"{two.pluto.log()[seen:]}")
+
+    await two.drivers[0].load(
+        changed(one, auth=other.proof("here-1.example", authority)), one, initiate=False
+    )
+    with pytest.raises(Unavailable):
+        await two.drivers[0].initiate(one.id)
+    assert "refused to believe us" in (await state(two.drivers[0], one, "error")).reason
+    await two.drivers[0].unload(one.id)
+    listed = subprocess.run(
+        ["certutil", "-L", "-d", f"sql:{two.pluto.place}/own/nss"], capture_output=True, text=True, timeout=10
+    )
+    assert one.id not in listed.stdout

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from edgeward.errors import Invalid
-from edgeward.vpn.desired import Connection, Psk
+from edgeward.vpn.desired import Certificate, Connection, Psk
 from edgeward.vpn.drivers.libreswan import identity, proposals, text
 
 _LONGEST_SECRET: Final = 4096
@@ -32,6 +32,13 @@ def _of_peers(connection: Connection) -> Iterator[tuple[str, str]]:
     auth = connection.auth
     if isinstance(auth, Psk) and not 1 <= len(auth.secret.reveal().encode()) <= _LONGEST_SECRET:
         yield "secret", f"Libreswan takes secrets of 1 to {_LONGEST_SECRET} bytes; give another one"
+    if isinstance(auth, Certificate):
+        try:
+            if text.signature(auth) == "ecdsa" and connection.ike.version == 1:
+                yield "certificate", "IKEv1 proves itself by RSA alone; take IKEv2, or an RSA key"
+            text.authority(auth)
+        except Invalid as error:
+            yield "certificate", str(error)
     if connection.ike.aggressive and connection.ike.version == 2:
         yield "ike.aggressive", "only IKEv1 has an aggressive mode; leave it out"
     if connection.ike.aggressive and len(connection.ike.proposals) > 1:

@@ -14,12 +14,21 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
 from edgeward.errors import Invalid
-from edgeward.vpn.desired import Connection, Psk
+from edgeward.vpn.desired import Certificate, Connection, Psk
 from edgeward.vpn.drivers.libreswan import proposals
 from edgeward.vpn.drivers.libreswan.identity import spelled
 
 _WORKING: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_ATTRIBUTES: Final = {
+    NameOID.COUNTRY_NAME: "C", NameOID.STATE_OR_PROVINCE_NAME: "ST", NameOID.LOCALITY_NAME: "L",
+    NameOID.ORGANIZATION_NAME: "O", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU", NameOID.COMMON_NAME: "CN",
+    NameOID.EMAIL_ADDRESS: "E",
+}  # fmt: skip
 LONGEST_IKE: Final = 86_400
 LONGEST_IPSEC: Final = 86_400
 _ACTIONS: Final[Mapping[str, str]] = {
@@ -108,10 +117,46 @@ def _proof(connection: Connection) -> Iterator[str]:
     if isinstance(connection.auth, Psk):
         yield "authby=secret"
         return
-    yield "authby=rsasig,ecdsa" if connection.ike.version == 2 else "authby=rsasig"
+    yield f"authby={signature(connection.auth)}"
     yield f"leftcert={connection.id}"  # its nickname in the NSS database
     yield "leftsendcert=always"
     yield "rightrsasigkey=%cert"
+    yield f'rightca="{authority(connection.auth)}"'  # it asks for one of these, and takes no other
+
+
+def signature(auth: Certificate) -> str:
+    """Give how a certificate's key signs: pluto does not look by itself. Raises Invalid."""
+    try:
+        key = x509.load_pem_x509_certificate(auth.chain.encode()).public_key()
+    except ValueError:
+        raise Invalid("the certificate is not readable; give it as PEM, the leaf first") from None
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return "ecdsa"
+    if isinstance(key, rsa.RSAPublicKey):
+        return "rsasig"
+    raise Invalid("Libreswan proves itself by RSA and ECDSA alone; take such a key, or the driver strongswan")
+
+
+def authority(auth: Certificate) -> str:
+    """Give the name of the one whose certificates a peer may show; raises Invalid."""
+    try:
+        found = x509.load_pem_x509_certificates(auth.authority.encode())
+    except ValueError:
+        raise Invalid("the authority's certificate is not readable; give it as PEM") from None
+    if len(found) > 1:
+        raise Invalid(
+            "Libreswan trusts one authority for a connection; give one, or take the driver strongswan"
+        )
+    try:
+        parts = [f"{_ATTRIBUTES[part.oid]}={part.value!s}" for part in found[0].subject]
+        if any(part.count("=") > 1 or "," in part for part in parts):
+            raise Invalid("one part would be read as two")
+        return spelled(", ".join(parts)).strip('"')
+    except (KeyError, Invalid):
+        raise Invalid(
+            f"Libreswan cannot be told the authority '{found[0].subject.rfc4514_string()[:60]}'; "
+            "take one whose name is of C, ST, L, O, OU, CN and E in ASCII letters, or the driver strongswan"
+        ) from None
 
 
 def secrets(connections: Iterable[Connection]) -> str:

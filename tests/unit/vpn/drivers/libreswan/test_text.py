@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import itertools
 import re
 import subprocess
@@ -11,13 +12,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeward.errors import Invalid
 from edgeward.secret import Secret
 from edgeward.vpn import algorithms
-from edgeward.vpn.desired import Connection, Ike, Ipsec, Proposal, Psk
+from edgeward.vpn.desired import Certificate, Connection, Ike, Ipsec, Proposal, Psk
 from edgeward.vpn.drivers.libreswan import identity, proposals, text
 from edgeward.vpn.drivers.libreswan.refusals import refusals
 from tests import libreswan
@@ -214,3 +219,47 @@ _TWO = tuple(Proposal(encryption="aes-128", groups=(group,)) for group in ("grou
 def test_what_pluto_would_take_otherwise_than_said_is_refused(changed: dict[str, object], field: str) -> None:
     one: Connection = connection(**changed)
     assert [refused for refused, _ in refusals(one)] == [field]
+
+
+def _proof(key: object, *name: tuple[object, str]) -> Certificate:
+    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in name])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(7)
+        .not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+    )  # fmt: skip
+    pem = made.public_bytes(serialization.Encoding.PEM).decode()
+    return Certificate(chain=pem, key=Secret("only its certificate is looked at"), authority=pem)
+
+
+def test_a_certificate_is_said_by_its_kind_and_its_authority() -> None:
+    named = (
+        (NameOID.COUNTRY_NAME, "DE"),
+        (NameOID.ORGANIZATION_NAME, "Example"),
+        (NameOID.COMMON_NAME, "CA 1"),
+    )
+    one = connection(auth=_proof(ec.generate_private_key(ec.SECP256R1()), *named))
+    (section,) = text.sections(one).values()
+    assert "\tauthby=ecdsa\n" in section
+    assert '\trightca="C=DE, O=Example, CN=CA 1"\n' in section
+    assert refusals(one) == ()
+    assert text.secrets([one]) == ""
+
+
+@pytest.mark.parametrize("hostile", ['CA"\n\tleftupdown="id', "Ämter", "a, CN=b", "a\\2c"])
+def test_an_authority_whose_name_could_be_read_otherwise_is_refused(hostile: str) -> None:
+    one = connection(auth=_proof(ec.generate_private_key(ec.SECP256R1()), (NameOID.COMMON_NAME, hostile)))
+    ((field, why),) = refusals(one)
+    assert (field, "authority" in why) == ("certificate", True)
+
+
+def test_a_key_that_pluto_cannot_sign_with_is_refused() -> None:
+    name = (NameOID.COMMON_NAME, "CA")
+    edwards = connection(auth=_proof(ed25519.Ed25519PrivateKey.generate(), name))
+    assert "RSA and ECDSA" in refusals(edwards)[0][1]
+    old = Ike(version=1, proposals=(Proposal(encryption="aes-128", integrity="sha256", groups=("group14",)),))
+    proof = _proof(ec.generate_private_key(ec.SECP256R1()), name)
+    plain = Ipsec(proposals=old.proposals)
+    assert [field for field, _ in refusals(connection(ike=old, ipsec=plain, auth=proof))] == ["certificate"]
