@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -48,6 +50,10 @@ class Edge:
     def serves(self, name: str, word: str) -> bool:
         status, body = self.visit(name)
         return status == 200 and body.startswith(f"{word}: asked by 10.77.0.1 for {name}")
+
+    def pid(self, program: str) -> int:
+        programs = json.loads((self.state / "up.json").read_text())["programs"]
+        return next(int(one["pid"] or 0) for one in programs if one["name"] == program)
 
     def said(self, *words: str) -> Any:
         argv = [sys.executable, "-m", "edgeward.cli", *words, "-o", "json", "--state-dir", str(self.state)]
@@ -103,3 +109,18 @@ def test_without_its_tunnel_a_customer_gets_503_at_once_and_the_other_one_notice
     assert {edge.visit("any.both.example")[1].partition(":")[0] for _ in range(8)} == {"berlin"}
     edge.said("vpn", "initiate", "paris")
     until(lambda: edge.serves("paris.example", "paris"), 10, "paris")
+
+
+def test_visitors_go_through_tunnels_while_the_node_is_killed_and_comes_back(edge: Edge) -> None:
+    until(
+        lambda: edge.serves("paris.example", "paris") and edge.serves("berlin.example", "berlin"), 40, "both"
+    )
+    first = edge.pid("node")
+
+    os.kill(first, signal.SIGKILL)
+
+    answers = [edge.visit(f"{name}.example") for _ in range(25) for name in ("paris", "berlin")]
+    assert {status for status, _ in answers} == {200}, answers
+    until(lambda: edge.pid("node") != first, 20, "the node")
+    answers += [edge.visit(f"{name}.example") for _ in range(50) for name in ("paris", "berlin")]
+    assert {status for status, _ in answers} == {200}, answers

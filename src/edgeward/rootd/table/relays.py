@@ -19,6 +19,8 @@ from edgeward.rootd import trusted
 from edgeward.rootd.table import daemons, kernel, namespaces, sockets
 
 _BACKLOG: Final = 4096
+_CONNECT_SECONDS: Final = "2"
+"""As Envoy waits for a backend, where nothing else is said: a tunnel whose peer just went swallows SYNs."""
 _READY_SECONDS: Final = 8.0
 
 
@@ -70,11 +72,12 @@ def stop_all(place: Path, namespace: str) -> None:
 
 def _told_by_values(address: str, port: str, resolver: str) -> tuple[str, ...]:
     target = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    said = ("--to", target, "--connect-timeout", _CONNECT_SECONDS)
     if resolver != "none":
-        return ("--to", target, "--resolver", resolver)
+        return (*said, "--resolver", resolver)
     if not address.replace(".", "").isdecimal() and ":" not in address:
         raise daemons.NotStarted(f"resolver: give the DNS server that knows {address} inside the namespace")
-    return ("--to", target)
+    return said
 
 
 def _stop(records: int, name: str) -> bool:
