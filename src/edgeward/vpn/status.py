@@ -72,6 +72,8 @@ def status(
         return _unheard(daemons, connected)
     said, fresh = held.state, connected(held.node)
     daemon = next((one for one in daemons if one.node == held.node), None)
+    if daemon is not None and daemon.phase == "down" and said.phase == "active":
+        said = said.model_copy(update={"phase": "down", "since": daemon.since})  # nobody can tell any more
     reason, remedy = said.reason, said.remedy
     if not fresh:
         reason = f"node {held.node} is not connected; the tunnel was {said.phase} when it was heard of last"

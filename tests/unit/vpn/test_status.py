@@ -54,6 +54,14 @@ def test_what_its_node_says_is_what_is_said_while_that_node_is_there():
             "node n1 tries again",
         ),
         (
+            held(),
+            [Daemon(GATEWAY, "n1", "down", NOW, "it does not say how it does", NOW)],
+            there,
+            "down",
+            "down on node n1: it does not say how it does",
+            "tries again",
+        ),
+        (
             None,
             [Daemon(GATEWAY, "n1", "starting", NOW, "this host has no bridge br-ex", NOW)],
             there,

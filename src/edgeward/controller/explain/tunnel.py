@@ -50,9 +50,10 @@ def _daemon(site: Site, how: Status, daemons: Sequence[Daemon]) -> Iterator[Step
 def _peer(site: Site, how: Status) -> Iterator[Step]:
     peer = how.peer_address or site.connection.peer_address
     if how.phase != "active":
-        reason = how.reason or f"the tunnel to {peer} is {how.phase}"
-        remedy = how.remedy or f"look at what its daemon says: edgeward vpn log {site.name}"
-        yield broken("peer", peer, reason, remedy, how.since)
+        ended = ": it was ended here, and nothing began it since" if how.phase == "down" else ""
+        reason = how.reason or f"the tunnel to {peer} is {how.phase}{ended}"
+        begin = f"edgeward vpn initiate {site.name}, which says why where it does not come up"
+        yield broken("peer", peer, reason, how.remedy or begin, how.since)
         return
     yield Step("peer", peer, detail=f"keys are agreed on ({how.algorithms or 'IKE'})", since=how.since)
     for child in how.children:

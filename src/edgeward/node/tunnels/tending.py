@@ -296,7 +296,9 @@ class Tending:
             try:
                 states = await driver.states()
             except EdgewardError as error:
-                log.debug("a daemon does not say how it does", gateway=self.id, problem=str(error))
+                if self.driver is driver:  # it hangs, or is about to end; all is well again once it is looked
+                    self._is("down", f"its daemon does not say how it does: {error}")
+                    self.look()
                 continue
             if self.driver is driver:
                 self._states = states
