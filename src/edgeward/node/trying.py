@@ -56,7 +56,8 @@ async def _failure(place: _Place) -> str:
 
 
 async def _failure_behind(place: Behind, relay: str) -> str:
-    """A relay takes every connection, and resets those that it cannot carry on."""
+    """A relay takes every connection, and ends those at once that it cannot carry on: there is no reset on a
+    Unix socket."""
     shown = f"{place.host} port {place.port} behind {place.site}"
     try:
         async with asyncio.timeout(_SECONDS):
@@ -65,14 +66,14 @@ async def _failure_behind(place: Behind, relay: str) -> str:
         return f"{shown}: its relay does not answer"
     try:
         async with asyncio.timeout(_SECONDS):
-            await reader.read(1)
+            said = await reader.read(1)
     except TimeoutError:
         return ""  # it waits for what we have to say
     except OSError:
-        return f"{shown} takes no connection from its relay"
+        said = b""
     finally:
         writer.transport.abort()
-    return ""
+    return "" if said else f"{shown} takes no connection from its relay"
 
 
 def _reason(error: OSError) -> str:
