@@ -59,8 +59,10 @@ def asked(view: View, site: SiteConnection) -> tuple[desired.DriverName, desired
     if router is None or router.gateway is None:
         return None
     driver = _driver(_services(view, site.project, router.name))
+    if driver is None:
+        return None
     made = _connection(view, site.project, router, site, lambda _: Secret("-"), enabled=True)
-    return None if driver is None or made is None else (driver, made)
+    return None if made is None else (driver, made)
 
 
 def _driver(services: Sequence[VpnService]) -> desired.DriverName | None:
