@@ -26,6 +26,8 @@ from edgeward.vpn import store
 from edgeward.vpn.openstack.view import Ref
 
 _RESOLVE_SECONDS: Final = 5.0
+_AT_ONCE: Final = 4
+"""Names: each takes a thread until the resolver gives up."""
 _AGAIN: Final = 5.0
 _log = logger("edgeward.controller.openstack")
 
@@ -77,6 +79,7 @@ class OpenStack:
         self._state = state
         self._declarations = declarations
         self._seal = seal
+        self._resolving = asyncio.Semaphore(_AT_ONCE)
 
     def seen(self) -> Seen:
         return Seen(self._state)
@@ -101,7 +104,7 @@ class OpenStack:
     async def resolved(self, name: str) -> str | None:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_RESOLVE_SECONDS):
+            async with asyncio.timeout(_RESOLVE_SECONDS), self._resolving:
                 found = await loop.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError, TimeoutError):
             return None

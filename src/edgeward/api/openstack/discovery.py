@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from edgeward.api.openstack.faults import Fault, not_found
 from edgeward.vpn.desired import DriverName
@@ -24,9 +24,8 @@ _EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
 }
 _UPDATED: Final = "2013-05-29T10:00:00-00:00"
 _OURS: Final = uuid.UUID("0a1c2a52-6ad0-5b0e-8e8e-5f7d9c5a3b21")
-FLAVORS: Final[Mapping[str, DriverName]] = {
-    str(uuid.uuid5(_OURS, driver)): driver for driver in get_args(DriverName)
-}
+_DAEMONS: Final[Sequence[DriverName]] = ("strongswan", "libreswan")
+FLAVORS: Final[Mapping[str, DriverName]] = {str(uuid.uuid5(_OURS, driver)): driver for driver in _DAEMONS}
 """By id, which daemon each means."""
 _FLAVOR_OF: Final[Mapping[str, str]] = {driver: id_ for id_, driver in FLAVORS.items()}
 

@@ -102,10 +102,12 @@ async def looked_at(view: Seen, ref: Ref, draft: Known, values: Values, resolved
 
 async def _peer(given: str, resolved: Resolved) -> str:
     """Give the peer's address: that of a name is looked up once, as Neutron does it."""
-    try:
-        return str(ipaddress.ip_address(given)) if "%" not in given else _UNKNOWN
-    except ValueError:
-        address = await resolved(given) if given and given.isprintable() else None
+    address = None
+    if given and given.isprintable() and "%" not in given:
+        try:
+            return str(ipaddress.ip_address(given))
+        except ValueError:
+            address = await resolved(given)
     if address is None:
         raise Fault(400, "VPNPeerAddressNotResolved", f"Peer address {given} cannot be resolved")
     return address
