@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -41,6 +42,7 @@ def shown(stored: Stored, kind: Kind) -> dict[str, Any]:
     }
 
 
+@cache  # an app of its own for each test would have them all built anew
 def _many(kind: Kind) -> APIRouter:
     router = APIRouter(prefix=f"/v1/{kind.name}", tags=[kind.name])
     changer = [needs(right_to_change(kind.name))]
@@ -99,6 +101,7 @@ def _many(kind: Kind) -> APIRouter:
     return router
 
 
+@cache
 def _single(kind: Kind) -> APIRouter:
     router = APIRouter(prefix=f"/v1/{kind.name}", tags=[kind.name])
     changer = [needs(right_to_change(kind.name))]
