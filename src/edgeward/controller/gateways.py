@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from pydantic import ValidationError
+
 from edgeward.certificates import store as certificates
 from edgeward.certificates.model import Certificate
 from edgeward.controller.registry import Registry
@@ -173,7 +175,7 @@ class Gateways:
                     continue
                 try:
                     drawn = translation.drawn(router, members, lambda sealed: sealed.reveal(self._seal))
-                except Invalid as error:
+                except (Invalid, ValidationError) as error:  # what is declared got past its checks
                     _log.error("a gateway cannot be made", gateway=str(router), reason=str(error))
                     broken.add(router.id)
                     continue

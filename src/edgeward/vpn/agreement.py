@@ -9,14 +9,18 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from edgeward.placement import disjoint
+from edgeward.vpn.desired import MOST_CONNECTIONS
 from edgeward.vpn.site import Outside, Site
 
 Problem = tuple[str, str]
 _OF_ROUTER: Final = ("driver", "outside", "namespace", "nodes")
 _LEAST_IPV6: Final = 1280
+_MOST_PAIRS: Final = 2_000_000
+_TOO_MANY: Final = "too many networks of this router's sites overlap; give some of them another router"
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
@@ -28,6 +32,9 @@ def of_router(sites: Iterable[Site]) -> dict[str, list[Problem]]:
     found: defaultdict[str, list[Problem]] = defaultdict(list)
     for site in sites:
         found[site.name] += [*_alone(site), *_reached(site, outside)]
+    for site in sites[MOST_CONNECTIONS:]:
+        message = f"router '{site.gateway}' has over {MOST_CONNECTIONS:,} sites; give some another one"
+        found[site.name].append(("router", message))
     enabled = [site for site in sites if site.enabled]
     for site, problem in (*_said_otherwise(sites), *_same_networks(enabled), *_same_ids(enabled)):
         found[site.name].append(problem)
@@ -148,46 +155,58 @@ _OF_PEERS: Final = (
 
 
 class _Span(NamedTuple):
-    """A remote network as numbers, for an order in which those that overlap meet."""
+    """A network as numbers, for an order in which those that overlap meet."""
 
     six: bool
     first: int
     last: int
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """What a site carries, as numbers."""
+
     site: Site
-    text: str
+    here: tuple[_Span, ...]
+    there: tuple[_Span, ...]
 
 
 def _same_networks(sites: Sequence[Site]) -> Iterator[tuple[Site, Problem]]:
-    """Find packets that two sites of one gateway would both carry."""
-    spans = sorted((_span(n, site) for site in sites for n in site.remote_networks), key=lambda s: s[:3])
+    """Find packets that two sites of one gateway would both carry; looks at so many pairs and no more."""
+    carried = [_Carried(s, _spans(s.local_networks), _spans(s.remote_networks)) for s in sites]
+    ends = sorted(((span, one) for one in carried for span in one.there), key=lambda end: end[0])
     told: set[str] = set()
-    open_: list[_Span] = []
-    for span in spans:
-        open_ = [one for one in open_ if one.six == span.six and one.last >= span.first]
-        for one in open_:
-            early, late = sorted((one.site, span.site), key=lambda site: site.name)
-            if early is late or late.name in told or not _meet(early.local_networks, late.local_networks):
+    open_: list[tuple[_Span, _Carried]] = []
+    left = _MOST_PAIRS
+    for span, one in ends:
+        open_ = [o for o in open_ if o[0].six == span.six and o[0].last >= span.first]
+        for _, other in open_:
+            early, late = (other, one) if other.site.name < one.site.name else (one, other)
+            left -= len(early.here) * len(late.here)
+            if left < 0:
+                yield one.site, ("remote_networks", _TOO_MANY)
+                return
+            if early is late or late.site.name in told or not _meet(early.here, late.here):
                 continue
-            told.add(late.name)
+            told.add(late.site.name)
             message = (
-                f"the site '{early.name}' of the same router carries packets to {span.text} already; give"
-                " them routers of their own, or networks that do not overlap"
+                f"the site '{early.site.name}' of the same router carries packets to networks of these"
+                " already; give them routers of their own, or networks that do not overlap"
             )
-            yield late, ("remote_networks", message)
-        open_.append(span)
+            yield late.site, ("remote_networks", message)
+        open_.append((span, one))
 
 
-def _span(network: str, site: Site) -> _Span:
-    found = ipaddress.ip_network(network)
-    return _Span(found.version == 6, int(found[0]), int(found[-1]), site, network)
+def _spans(networks: Sequence[str]) -> tuple[_Span, ...]:
+    parsed = map(ipaddress.ip_network, networks)
+    return tuple(_Span(one.version == 6, int(one[0]), int(one[-1])) for one in parsed)
 
 
-def _meet(some: Sequence[str], others: Sequence[str]) -> bool:
-    networks = [ipaddress.ip_network(other) for other in others]
+def _meet(some: Sequence[_Span], others: Sequence[_Span]) -> bool:
     return any(
-        one.version == other.version and one.overlaps(other)
-        for one in map(ipaddress.ip_network, some)
-        for other in networks
+        one.six == other.six and one.first <= other.last and other.first <= one.last
+        for one in some
+        for other in others
     )
 
 

@@ -219,8 +219,9 @@ class Site(Value):
             )
         if self.dns is not None and not self.has(self.dns):
             raise ValueError(f"dns {self.dns} is in none of remote_networks, so that no tunnel leads to it")
+        remote = [ipaddress.ip_network(network) for network in self.remote_networks]
         for ours in map(ipaddress.ip_network, self.local_networks):
-            for theirs in map(ipaddress.ip_network, self.remote_networks):
+            for theirs in remote:
                 if ours.version == theirs.version and ours.overlaps(theirs):
                     raise ValueError(
                         f"{ours} here and {theirs} there overlap; a packet could belong to either"

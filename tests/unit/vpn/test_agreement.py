@@ -90,6 +90,31 @@ def test_two_sites_of_one_router_do_not_carry_the_same_packets():
     assert found(site("one", router="edge"), site("two", router="edge", **apart)) == []
 
 
+def test_networks_made_to_take_for_ever_are_refused_soon():
+    many = [f"10.{n}.0.0/16" for n in range(100)]
+    sites = [
+        site(
+            f"s{n}",
+            router="edge",
+            peer=f"198.51.100.{n}",
+            remote_networks=["0.0.0.0/1", *many[:99]],
+            local_networks=[f"192.{n}.{i}.0/25" for i in range(100)],
+        )
+        for n in range(22)
+    ]
+    told = agreement.of_router(sites)
+    assert any("too many networks" in message for problems in told.values() for _, message in problems)
+
+
+def test_a_router_has_so_many_sites_and_no_more(monkeypatch):
+    monkeypatch.setattr(agreement, "MOST_CONNECTIONS", 3)
+    some = [
+        site(f"s{n}", router="edge", peer=f"198.51.100.{n}", remote_networks=[f"172.16.{n}.0/24"])
+        for n in range(4)
+    ]
+    assert found(*some) == [("vpn/default/s3", "router")]
+
+
 def test_sites_with_the_same_peer_and_ids_are_one_connection_or_refused():
     two = {"router": "edge", "remote_networks": ["192.168.5.0/24"]}
     one = site("one", router="edge", secret=SAME)
