@@ -1,5 +1,5 @@
 """What stands in a customer's network: ``customer.py ADDRESS WORD [PEM]`` answers with the word on 80 (HTTP),
-81 (HTTP/2 without TLS) and, with a certificate, 443; its DNS server knows ``intranet.lan``."""
+81 (HTTP/2 without TLS) and, with a certificate, on 443 and 444 (HTTP/2); its DNS server knows ``intranet.lan``."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ def _serve(address: str, port: int, tls: ssl.SSLContext | None = None) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-def _serve_http2(address: str, port: int) -> None:
+def _serve_http2(address: str, port: int, tls: ssl.SSLContext | None = None) -> None:
     listening = socket.create_server((address, port))
 
     def accept() -> None:
         while True:
             stream, _ = listening.accept()
+            if tls is not None:
+                stream = tls.wrap_socket(stream, server_side=True)
             threading.Thread(target=_speak_http2, args=(stream,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
@@ -69,6 +71,10 @@ def main(address: str, word: str, pem: str = "") -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)
         _serve(address, 443, context)
+        chosen = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        chosen.load_cert_chain(pem)
+        chosen.set_alpn_protocols(["h2"])
+        _serve_http2(address, 444, chosen)
     NameServer(address, 53).put("intranet.lan", "A", 60, address)
     print("customer is there", flush=True)
     signal.pause()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from edgeward.gateway.envoy import Gateway, endpoints, translate
 from edgeward.gateway.model import Listen, Route, Service
@@ -44,6 +45,7 @@ class Edge:
         self.place = Path(rootd.socket).parent
         self.port = free_port()
         self.services: tuple[Service, ...] = ()
+        self.passed: dict[str, str] = {}
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.relays = self.within(self._made)
@@ -68,8 +70,9 @@ class Edge:
 
     # --- what is told -------------------------------------------------------------------------
 
-    def serve(self, **services: dict[str, Any]) -> None:
-        """Have one host for each of these services: NAME.example."""
+    def serve(self, *, passed: bool = False, **services: dict[str, Any]) -> None:
+        """Have one host for each of these services: NAME.example; ``passed``: TLS and all."""
+        self.passed = {"tls": "passthrough"} if passed else {}
         self.services = tuple(parse(Service, {"name": name, **said}) for name, said in services.items())
         self.within(lambda: self.relays.want(self.services))
         self.publish()
@@ -84,7 +87,7 @@ class Edge:
         self.within(lambda: self.relays.know(known))
 
     def publish(self) -> None:
-        routes = (parse(Route, {"name": s.name, "hosts": [f"{s.name}.example"], "service": s.name})
+        routes = (parse(Route, {"name": s.name, "hosts": [f"{s.name}.example"], "service": s.name, **self.passed})
                   for s in self.services)  # fmt: skip
         gateway = Gateway(Listen(https=f"127.0.0.1:{self.port}"), self.services, tuple(routes))
         found = (endpoints(s, {}, self.relays.sockets(s)) for s in self.services)
@@ -94,8 +97,12 @@ class Edge:
 
     def visit(self, service: str) -> tuple[int, str]:
         name = f"{service}.example"
-        with connect(self.port, name) as connection:
-            answer = ask(connection, f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        try:
+            with connect(self.port, name) as connection:
+                asked = f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode()
+                answer = ask(connection, asked)
+        except OSError as error:  # what is to be passed through is not yet there
+            return 0, repr(error)
         head, _, body = answer.partition(b"\r\n\r\n")
         if b"chunked" in head.lower():
             body = body.partition(b"\r\n")[2].partition(b"\r\n")[0]
@@ -167,9 +174,27 @@ def test_https_and_http2_backends_and_names_of_the_sites_own_dns_are_reached_thr
     edge.gets("a", 200, "berlin")
     edge.gets("b", 200, "paris over HTTP/2")
 
-    edge.serve(a={"backends": ["vpn://paris/intranet.lan:80"]})
+    edge.serve(
+        a={"backends": ["vpn://paris/intranet.lan:80"]},
+        b={"backends": [{"url": f"h2://{ADDRESS}:444", "via": "berlin", "tls": tls}]},
+    )
 
     edge.gets("a", 200, "paris")
+    edge.gets("b", 200, "berlin over HTTP/2")
+
+
+def test_bytes_are_passed_through_a_tunnel_unread(edge: Edge) -> None:
+    edge.sites(berlin="", paris="")
+    edge.serve(a={"backends": [{"url": f"tcp://{ADDRESS}:443", "via": "paris"}]}, passed=True)
+
+    edge.gets("a", 200, "paris")
+    with connect(edge.port, "a.example") as connection:
+        der = connection.getpeercert(binary_form=True)
+    assert der is not None
+    names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    assert [str(one) for one in names.value.get_values_for_type(x509.IPAddress)] == [ADDRESS]
 
 
 def test_while_a_tunnel_is_down_visitors_get_503_at_once_and_the_log_says_which_tunnel_it_is(
