@@ -35,6 +35,9 @@ def _troubles(status: Data) -> Iterator[str]:
     if troubled := (status.get("orders") or {}).get("troubled"):
         more = f", and {troubled['number'] - 1} more: edgeward get orders" if troubled["number"] > 1 else ""
         yield f"no new certificate for {troubled['name']}: {troubled['problem']}{more}"
+    if troubled := (status.get("tunnels") or {}).get("troubled"):
+        more = f", and {troubled['number'] - 1} more: edgeward vpn status" if troubled["number"] > 1 else ""
+        yield f"the tunnel {troubled['name']} is {troubled['phase']}: {troubled['reason']}{more}"
     if problem := (status.get("redis") or {}).get("problem"):
         yield f"Redis is not filled, and nodes do without it: {problem}"
     yield from openresty.troubles(status.get("openresty") or {})
@@ -77,6 +80,8 @@ def show_status(status: Data, now: float) -> None:
     counts = ", ".join(f"{kind} {count}" for kind, count in (status.get("objects") or {}).items())
     show.line(f"objects: {counts or 'none'}")
     show.line(f"certificates: {_certificates(certificates)}")
+    if phases := (status.get("tunnels") or {}).get("phases"):
+        show.line(f"tunnels: {', '.join(f'{count} {phase}' for phase, count in sorted(phases.items()))}")
     file = status.get("file") or {}
     if file.get("name"):
         show.line(f"file: {file['name']}, {file.get('state', '')}")

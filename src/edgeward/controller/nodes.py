@@ -30,6 +30,7 @@ from edgeward.errors import Conflict, NotFound, Refused, Unavailable
 from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.placement import NAME
+from edgeward.vpn import store as tunnels
 
 _PING: Final = 2.0
 _LOOK_READY: Final = 1.0
@@ -101,6 +102,7 @@ class Nodes:
             revoked = await self._revoke(writing, name)
             await writing.connection.execute(delete(_nodes).where(_nodes.c.name == name))
             await root_logs.forget(writing, name)
+            await tunnels.forget_node(writing, name)
             await self._record(writing, who, "forget", name)
             await writing.tell("node", name)
         self._drop(revoked)

@@ -190,7 +190,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     explainer.refusal = permission.refusal
     explainer.labels = lambda: {node.name: node.labels for node in registry}
     tunnels.known.gateways = gateways.now
-    seeing.tunnels = lambda metrics: tunnel_figures.tell(metrics, tunnels)
+    seeing.tunnels = tunnels.summary
+    seeing.tunnel_figures = lambda metrics: tunnel_figures.tell(metrics, tunnels)
     nodes.ready = seeing.ready
     nodes.tier_keys = tier.keys
     seeing.redis = tier.shown

@@ -70,8 +70,10 @@ class Seeing:
         self.redis: Callable[[], Mapping[str, Any] | None] = lambda: None
         self.selecting: Callable[[], Sequence[tuple[Sequence[Key], Mapping[str, Sequence[str]]]]] = tuple
         """Give what says on which nodes it is served, together what says the same."""
-        self.tunnels: Callable[[Metrics], Awaitable[None]] = _no_tunnels
+        self.tunnel_figures: Callable[[Metrics], Awaitable[None]] = _no_tunnels
         """Tells the figures of tunnels."""
+        self.tunnels: Callable[[Principal], Awaitable[Mapping[str, Any] | None]] = _nothing
+        """Gives how many tunnels are in which phase, and the first that needs a person."""
         self.started = False
         """Set once everything that is declared was taken in and told."""
 
@@ -88,6 +90,7 @@ class Seeing:
             "objects": objects,
             "nowhere": self._nowhere(who),
             "orders": await self._orders(project),
+            "tunnels": await self._tunnels(who),
             "certificates": {
                 "total": held.get("total"),
                 "expired": held.get("expired"),
@@ -126,6 +129,12 @@ class Seeing:
             found = None
         return {"troubled": None if found is None else asdict(found)}
 
+    async def _tunnels(self, who: Principal) -> Mapping[str, Any] | None:
+        try:
+            return await self.tunnels(who)
+        except Unreachable:
+            return None
+
     def _shown_database(self) -> Mapping[str, Any]:
         lost = self._database.lost
         return {
@@ -155,7 +164,7 @@ class Seeing:
         numbers("edgeward_certificates", "Stored certificates, by when they end", "ends", dict(held))
         self._node_figures()
         await self._order_figures()
-        await self.tunnels(self._metrics)
+        await self.tunnel_figures(self._metrics)
         openresty_figures.tell(self._metrics, self.openresty())
         number("edgeward_login_failures", "Refused log-ins since the start", self._access.failures)
         number("edgeward_obtaining", "Names being obtained or waiting for it", self._obtainer.waiting)
@@ -220,4 +229,8 @@ class Seeing:
 
 
 async def _no_tunnels(_metrics: Metrics) -> None:
+    return None
+
+
+async def _nothing(_who: Principal) -> None:
     return None

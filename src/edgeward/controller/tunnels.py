@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -22,9 +22,10 @@ from edgeward.log import logger
 from edgeward.vpn import store
 from edgeward.vpn.driver import State
 from edgeward.vpn.heard import Daemon, Heard, Held, Moved
-from edgeward.vpn.status import Site, Status, status
+from edgeward.vpn.status import WAITING, Site, Status, status
 
 _log = logger("edgeward.controller.tunnels")
+_TROUBLED: Final = ("down", "error", WAITING)
 
 
 class Tunnels:
@@ -64,6 +65,23 @@ class Tunnels:
         page = self.known.behind(after, limit, visible(who, project))
         return [shown(site, how) for site, how in (await self.states(page)).values()]
 
+    async def summary(self, who: Principal) -> Mapping[str, Any] | None:
+        """Give how many connections are in which phase, and the first one that needs a person; None where
+        none is declared."""
+        some = [site for site in self.known.all() if who.sees(site.project)]
+        if not some:
+            return None
+        async with self._database.reading() as connection:
+            phases = await store.phases(connection)
+        found = [_phase(site, phases) for site in some]
+        down = [site for site, phase in zip(some, found, strict=True) if phase in _TROUBLED]
+        troubled = None
+        if down:
+            _, how = (await self.states(down[:1]))[down[0].connection.id]
+            name = f"{down[0].project}/{down[0].name}"
+            troubled = {"name": name, "phase": how.phase, "reason": how.reason, "number": len(down)}
+        return {"phases": dict(Counter(found)), "troubled": troubled}
+
     async def found(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]:
         """Give one connection by its name or id; raises NotFound, or Invalid where several are meant."""
         site = self.site(who, name, project)
@@ -96,6 +114,10 @@ class Tunnels:
     def _connected(self, name: str) -> bool:
         node = self._registry.find(name)
         return node is not None and self._registry.connected(node)
+
+
+def _phase(site: Site, phases: Mapping[str, str]) -> str:
+    return phases.get(site.connection.id, WAITING) if site.connection.enabled else "disabled"
 
 
 def shown(site: Site, how: Status) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from edgeward.cli.overview import troubles
 from edgeward.declaration.feed import EnvoyState, Report
 from tests.unit.controller.assembled import on_both
 from tests.unit.vpn.tunnels import GATEWAY, NOW, connection, gateway, state
@@ -136,6 +137,20 @@ async def test_figures_have_tunnels_that_are_down_and_those_nobody_said_anything
     assert 'edgeward_tunnel_up{tunnel="default/office-1"} 1.0' in text
 
 
+async def test_the_status_of_all_counts_tunnels_and_names_one_that_needs_a_person(here, admin, node):
+    await tell(here, node, of_gateway(state(1, "error", reason="pre-shared keys differ")))
+
+    found = (await here.http.get("/v1/status", headers=admin)).json()["tunnels"]
+    assert found["phases"] == {"error": 1, "waiting": 1}
+    assert (found["troubled"]["name"], found["troubled"]["number"]) == ("default/office-1", 2)
+    assert any("pre-shared keys differ, and 1 more" in one for one in troubles({"tunnels": found}))
+    red = await here.token("red", "viewer", "red")
+    found = (await here.http.get("/v1/status", headers=red)).json()["tunnels"]
+    assert found["phases"] == {"waiting": 1}
+    here.parts.cases.tunnels.known.gateways = tuple
+    assert (await here.http.get("/v1/status", headers=admin)).json()["tunnels"] is None
+
+
 async def test_a_state_of_another_version_does_not_keep_the_others_out(here, admin, node):
     strange = {"connection": BRANCH.id, "phase": "sleeping", "since": NOW}
     said = of_gateway(state(1))
@@ -144,6 +159,14 @@ async def test_a_state_of_another_version_does_not_keep_the_others_out(here, adm
 
     found = (await here.http.get(f"/v1/vpn/{OFFICE.id}/status", headers=admin)).json()
     assert found["phase"] == "active"
+
+
+async def test_what_a_forgotten_node_said_is_forgotten_with_it(here, admin, node):
+    await tell(here, node, of_gateway(state(1)))
+    assert (await here.http.delete("/v1/nodes/n1", headers=admin)).status_code == 204
+
+    found = (await here.http.get(f"/v1/vpn/{OFFICE.id}/status", headers=admin)).json()
+    assert found["phase"] == "waiting"
 
 
 async def test_a_node_that_is_away_is_said_to_be_and_its_tunnel_does_not_count_as_up(here, admin, node):
