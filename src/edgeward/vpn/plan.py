@@ -6,8 +6,9 @@ guarded before the tunnel is there, and as long as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from edgeward.vpn import wiring
 from edgeward.vpn.desired import Connection, DriverName, Gateway
@@ -190,3 +191,19 @@ def _stopped(observed: Observed) -> list[Step]:
 
 def _guard(gateway: Gateway, connections: list[Connection] | tuple[Connection, ...]) -> Guard:
     return Guard(wiring.namespace(gateway), wiring.elsewhere(gateway), wiring.pairs(connections))
+
+
+def batches(todo: Sequence[Step], most: int) -> Iterator[list[Step]]:
+    """Give the steps in their order; what is told of different connections goes side by side."""
+    batch: list[Step] = []
+    for step in todo:
+        alike = batch and type(step) is type(batch[0]) and isinstance(step, _SIDE_BY_SIDE)
+        if batch and (not alike or len(batch) >= most):
+            yield batch
+            batch = []
+        batch.append(step)
+    if batch:
+        yield batch
+
+
+_SIDE_BY_SIDE: Final = (Load, Unload, Activate, Rest)

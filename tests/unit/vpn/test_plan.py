@@ -166,3 +166,15 @@ def test_rootd_spells_what_it_is_asked_as_it_is_asked(desired):
 
     assert own is None or network.typed(own) == own
     assert guard.typed(wiring.pairs(desired.connections)) == wiring.pairs(desired.connections)
+
+
+@given(GATEWAYS, observations())
+def test_batches_keep_the_order_and_tell_of_a_connection_once_in_each(desired, observed):
+    todo = plan(desired, observed)
+    found = list(steps.batches(todo, 3))
+
+    assert [step for batch in found for step in batch] == todo
+    assert all(len(batch) <= 3 and len({type(step) for step in batch}) == 1 for batch in found)
+    assert all(
+        len(batch) == 1 for batch in found if isinstance(batch[0], steps.Make | steps.Guard | steps.Start)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, get_args
@@ -17,9 +17,10 @@ from edgeward.node.tunnels.kept import Kept
 from edgeward.node.tunnels.root import Made, Root
 from edgeward.node.tunnels.telling import Doing
 from edgeward.vpn import plan as steps
+from edgeward.vpn import wiring
 from edgeward.vpn.desired import Connection, DriverName, Gateway
 from edgeward.vpn.driver import Driver, State
-from edgeward.vpn.plan import Loaded, Observed, Step, plan
+from edgeward.vpn.plan import Loaded, Observed, Step, batches, plan
 
 log = logger(__name__)
 _AT_ONCE: Final = 16
@@ -60,6 +61,8 @@ class Tending:
         self._phase = ("starting", time.time(), "")
         self._retry = 0.0
         self._acted = time.monotonic()
+        self._made: tuple[str, Made | None] | None = None
+        """The namespace, and what rootd made of it: found, or done since; None: to be asked."""
         self.driver: Driver | None = None
         self._drives: tuple[str, DriverName] | None = None
         """The namespace of its daemon, and what that is."""
@@ -72,10 +75,11 @@ class Tending:
     def want(self, wanted: Wanted) -> None:
         if wanted != self.wanted or self.gone:
             self.wanted, self.gone = wanted, False
-            self.look()
+            self._due.set()
 
     def look(self) -> None:
         """Have it looked whether all is as it should be."""
+        self._made = None
         self._due.set()
 
     def doing(self) -> Doing:
@@ -104,7 +108,7 @@ class Tending:
         try:
             observed = await self._observed(wanted)
             desired = self._without_refused(wanted.gateway)
-            for batch in _batches(plan(desired, observed)):
+            for batch in batches(plan(desired, observed), _AT_ONCE):
                 async with asyncio.timeout(_STEP_SECONDS):
                     came = await asyncio.gather(*map(self._carry_out, batch), return_exceptions=True)
                 if failed := [error for error in came if error is not None]:
@@ -113,6 +117,7 @@ class Tending:
             self.gone = wanted.gateway is None and self.wanted is wanted
             self._is("running" if wanted.gateway is None or wanted.gateway.active else "standby")
         except (EdgewardError, TimeoutError) as error:
+            self._made = None
             why = str(error) or f"a step took longer than {_STEP_SECONDS:g} s"
             if self._phase[2] != why:
                 log.warning("a gateway is not as it should be", gateway=self.id, problem=why)
@@ -132,7 +137,9 @@ class Tending:
             await self._let_go()
         if self.driver is None and wanted.gateway is not None:
             await self._find(wanted.namespace, wanted.gateway.driver)
-        made = (await self._look(self._acted)).get(wanted.namespace)
+        if self._made is None or self._made[0] != wanted.namespace:
+            self._made = wanted.namespace, (await self._look(self._acted)).get(wanted.namespace)
+        made = self._made[1]
         if made is None:
             return Observed()
         seen = Observed(wanted.namespace, made.stale, made.network, made.guard)
@@ -187,12 +194,14 @@ class Tending:
     async def _do(self, step: Step) -> None:
         match step:
             case steps.Make(namespace, lent):
-                await self._root.do("remove-namespace", namespace=namespace)  # what a dead one left behind
                 await self._root.do("adopt-namespace" if lent else "create-namespace", namespace=namespace)
+                self._made = namespace, Made(lent=lent)
             case steps.Guard(namespace, elsewhere, pairs):
                 await self._root.do("apply-guard", namespace=namespace, elsewhere=elsewhere, pairs=pairs)
+                self._know(namespace, lambda made: replace(made, guard=step.digest))
             case steps.Connect(namespace, network):
                 await self._root.do("apply-network", namespace=namespace, network=network)
+                self._know(namespace, lambda made: replace(made, network=wiring.digest(network)))
             case steps.Start(namespace, driver):
                 started = await self._daemons.start(namespace, driver, self._known())
                 self._opened(started, namespace, driver)
@@ -205,9 +214,15 @@ class Tending:
             case steps.Remove(namespace):
                 await self._let_go()
                 await self._root.do("remove-namespace", namespace=namespace)
+                self._made = namespace, None
                 self._forget(self._loaded)
             case _:
                 await self._tell(step)
+
+    def _know(self, namespace: str, done: Callable[[Made], Made]) -> None:
+        """Note what rootd has just done, so that nobody has to ask before the next change."""
+        if self._made is not None and self._made[0] == namespace and self._made[1] is not None:
+            self._made = namespace, done(self._made[1])
 
     async def _tell(self, step: Step) -> None:
         """Have the daemon know what is to be of one connection."""
@@ -307,19 +322,3 @@ class Tending:
 
 def refused(id_: str, reason: str, remedy: str) -> State:
     return State(connection=id_, phase="error", since=time.time(), reason=reason, remedy=remedy)
-
-
-def _batches(todo: list[Step]) -> Iterator[list[Step]]:
-    """Give the steps in their order; what is told of different connections goes side by side."""
-    batch: list[Step] = []
-    for step in todo:
-        alike = batch and type(step) is type(batch[0]) and isinstance(step, _SIDE_BY_SIDE)
-        if batch and (not alike or len(batch) >= _AT_ONCE):
-            yield batch
-            batch = []
-        batch.append(step)
-    if batch:
-        yield batch
-
-
-_SIDE_BY_SIDE: Final = (steps.Load, steps.Unload, steps.Activate, steps.Rest)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -67,6 +66,8 @@ def lent(file: Path) -> Lent:
         if isinstance(error.__cause__, FileNotFoundError):
             return Lent(file)
         raise
+    import tomllib  # costs each action a tenth of its time, and most need none
+
     try:
         said = tomllib.loads(trusted.file(file.name, within, str(file)).decode())
         found = Lent(file, **_texts(said))

@@ -25,15 +25,31 @@ from edgeward.rootd.table import (
 )  # fmt: skip
 
 
-def _create(_: Path, found: int, name: str) -> str:
+def _create(place: Path, found: int, name: str) -> str:
+    _clear(place, found, name)
     return namespaces.create(found, name)
 
 
+def _adopt(place: Path, found: int, file: str, name: str) -> str:
+    _clear(place, found, name)
+    return gateways.adopt(place, found, file, name)
+
+
+def _clear(place: Path, found: int, name: str) -> None:
+    """End what goes on in a namespace whose holder has died: it would not be in the new one."""
+    if not namespaces.is_held(found, name):
+        _leave(place, found, name)
+
+
 def _remove(place: Path, found: int, name: str) -> str:
+    _leave(place, found, name)
+    return namespaces.remove(found, name)
+
+
+def _leave(place: Path, found: int, name: str) -> None:
     relays.stop_all(place, name)
     _stop_daemon(place, found, name)
     gateways.forget(place, found, name)
-    return namespaces.remove(found, name)
 
 
 def _stop_daemon(place: Path, found: int, name: str) -> str:
@@ -61,7 +77,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "start-charon": charon.start,
     "start-pluto": pluto.start,
     "stop-daemon": _stop_daemon,
-    "adopt-namespace": gateways.adopt,
+    "adopt-namespace": _adopt,
     "apply-network": gateways.apply_network,
     "apply-guard": gateways.apply_guard,
     "announce": _announce,

@@ -32,6 +32,13 @@ def keep(records: int, name: str, be_in: Callable[[], None]) -> None:
     daemons.begin(records, name, _KEEPER, dict, partial(_prepare, be_in))
 
 
+def is_held(records: int, name: str) -> bool:
+    found = daemons.living(records, name)
+    if found is not None:
+        os.close(found[1])
+    return found is not None
+
+
 def remove(records: int, name: str) -> str:
     return f"{name} is removed" if daemons.end(records, name) else f"{name} was not there"
 

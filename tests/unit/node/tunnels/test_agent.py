@@ -22,6 +22,7 @@ from edgeward.node.tunnels.peers import Peers
 from edgeward.node.tunnels.root import Root
 from edgeward.sealing import Seal, new_key
 from edgeward.secret import Secret
+from edgeward.vpn import wiring
 from edgeward.vpn.desired import Gateway, Outside, Psk
 from edgeward.vpn.drivers.memory import Daemon, Internet, Memory
 from edgeward.vpn.wiring import digest
@@ -44,7 +45,7 @@ class Host:
         self.internet = Internet()
         self.dead = False
         self.refuses: set[str] = set()
-        self.dies_after: int | None = None
+        self.before_each: Callable[[], None] = lambda: None
         self.names: dict[str, str] = {}
 
     async def ask(self, request: Any) -> dict[str, Any]:
@@ -55,8 +56,11 @@ class Host:
         where = values.get("namespace", "")
         if action == "observe-networks":
             return {"outcome": "done", "exit": 0, "output": json.dumps(self.made)}
+        self.before_each()
         self.asked.append((action, where))
         if action == "create-namespace":
+            if where not in self.made:
+                self.end(where)
             self.made[where] = {"network": "", "guard": "", "stale": False, "lent": False}
         elif action == "remove-namespace":
             self.made.pop(where, None)
@@ -78,6 +82,7 @@ class Host:
 
     async def start(self, namespace: str, driver: str, known: object) -> Told:
         assert namespace in self.made
+        self.before_each()
         self.asked.append(("start", namespace))
         return Told(self, self.daemons.setdefault(namespace, self.internet.daemon()))
 
@@ -101,6 +106,7 @@ class Told(Memory):
     async def load(self, connection: Any, before: Any, *, initiate: bool) -> None:
         if connection.name in self._host.refuses:
             raise Invalid(f"{connection.name} is not taken")
+        self._host.before_each()
         self._host.loads.append((connection.id, before is not None))
         await super().load(connection, before, initiate=initiate)
 
@@ -149,7 +155,7 @@ async def test_a_gateway_is_made_guarded_connected_and_told_in_this_order(host: 
         await until(lambda: len(phases(one)) == 2)
 
         kinds = [action for action, _ in host.asked]
-        assert kinds == ["remove-namespace", "create-namespace", "apply-guard", "apply-network", "start"]
+        assert kinds == ["create-namespace", "apply-guard", "apply-network", "start"]
         assert sorted(host.loads) == [(ONE.id, False), (TWO.id, False)]
         assert one.doings()["0123456789ab"].phase == "running"
 
@@ -334,3 +340,38 @@ async def test_a_peer_with_a_name_is_followed_and_kept_while_dns_is_dead(host: H
         await asyncio.sleep(0.05)
         assert address() == "198.51.100.21"
     assert (host.asked, host.loads) == ([], [(ONE.id, True)])
+
+
+@pytest.mark.parametrize("last", range(12))
+async def test_an_agent_killed_after_any_step_is_followed_by_one_that_arrives(
+    host: Host, tmp_path: Path, last: int
+) -> None:
+    other = TWO.model_copy(update={"auth": Psk(secret=Secret("another"))})
+    done = 0
+
+    class Killed(BaseException):
+        pass
+
+    def die() -> None:
+        nonlocal done
+        done += 1
+        if done > last:
+            raise Killed
+
+    host.before_each = die
+    with suppress(BaseExceptionGroup, Killed):
+        async with agent(host, tmp_path) as one:
+            one.take(says(gateway(ONE, TWO)))
+            await until(lambda: len(phases(one)) == 2 or done > last)
+            one.take(says(gateway(other)))
+            await until(lambda: set(phases(one)) == {TWO.id} or done > last)
+    host.before_each = lambda: None
+
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(other)))
+        await until(lambda: phases(one) and one.doings()["0123456789ab"].phase == "running")
+        await until(lambda: set(host.daemons[WHERE].connections) == {TWO.id})
+
+    assert host.daemons[WHERE].connections == {TWO.id: other}
+    guard = digest(f"drop {wiring.pairs([other])}")
+    assert (set(host.made), host.made[WHERE]["guard"]) == ({WHERE}, guard)
