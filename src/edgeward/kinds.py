@@ -82,6 +82,7 @@ BUILT_IN_ISSUERS: Final = frozenset({"local", UPLOADED})
 _Match = tuple[str, str, frozenset[str], frozenset[tuple[str, str]]]
 _SITES: Final = ("vpn", "ipsec_site_connections")
 """Kinds of what a backend may be behind."""
+_MOST_OF_PEER: Final = 100
 _LISTEN: Final = Key("listen", DEFAULT_PROJECT, "listen")
 
 
@@ -439,12 +440,20 @@ class World:
         found = list(self._agreed[router].get(site.name, ()))
         if (proof := site.certificate) is not None and not self._covered(proof.name, site.project):
             found.append(("certificate.name", f"no domain of this project covers '{proof.name}'; declare it"))
-        routers = {(k.project, self._site(k).gateway) for k in self._peers[site.peer]} - {router}
-        if routers and agreement.shares_address(site.peer, beside := self._together(router)):
-            elsewhere = map(self._together, sorted(routers))
-            found += agreement.of_shared_address(site, beside, elsewhere)
+        if len(self._peers[site.peer]) > 1:
+            found += self._at_shared_address(site, router)
         for field, message in found:
             yield Problem(field, message, object=str(key))
+
+    def _at_shared_address(self, site: Site, router: tuple[str, str]) -> list[agreement.Problem]:
+        beside = self._together(router)
+        if not agreement.shares_address(site.peer, beside):
+            return []
+        routers = {(k.project, self._site(k).gateway) for k in self._peers[site.peer]} - {router}
+        if len(routers) > _MOST_OF_PEER:
+            message = f"over {_MOST_OF_PEER} routers that may share an address have the peer {site.peer}"
+            return [("peer", f"{message}; give this one outside.address")]
+        return list(agreement.of_shared_address(site, beside, map(self._together, sorted(routers))))
 
     def _together(self, router: tuple[str, str]) -> list[Site]:
         """Give the sites of a router, which is a project and a name."""
