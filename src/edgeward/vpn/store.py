@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.database import schema
 from edgeward.database.engine import Writing
 from edgeward.vpn.driver import State
-from edgeward.vpn.heard import STANDBY, Daemon, Heard, Held, Moved
+from edgeward.vpn.heard import Daemon, Heard, Held, Moved
 
 _gateways, _connections = schema.vpn_gateways, schema.vpn_connections
 _AT_ONCE: Final = 500
+_RUNNING: Final = "running"
 _ENDED: Final = ("starting", "down")
 """Phases in which a daemon knows of no connection, though it carried them before."""
 
@@ -25,14 +26,14 @@ async def take(
 ) -> list[Moved]:
     """Take in what a node says, and give what is news; ``whole``: it has no other gateways.
 
-    A node that stands by says nothing of connections that another one carries.
+    A node whose daemon does not run, or stands by, says nothing of connections that another one carries.
     """
     if whole:
         await _only(writing, node, [one.gateway for one in heard])
     moved: list[Moved] = []
     for one in heard:
         await _take_daemon(writing, node, one, now)
-        if one.phase != STANDBY or not await _carried_by_another(writing.connection, node, one):
+        if one.phase == _RUNNING or not await _carried_by_another(writing.connection, node, one):
             moved += await _take_connections(writing, node, one, now)
     return moved
 
@@ -107,7 +108,7 @@ async def _take_daemon(writing: Writing, node: str, heard: Heard, now: float) ->
 
 async def _carried_by_another(connection: AsyncConnection, node: str, heard: Heard) -> bool:
     mine = (_gateways.c.gateway == heard.gateway) & (_gateways.c.node != node)
-    query = select(_gateways.c.node).where(mine, _gateways.c.phase != STANDBY).limit(1)
+    query = select(_gateways.c.node).where(mine, _gateways.c.phase == _RUNNING).limit(1)
     return (await connection.execute(query)).first() is not None
 
 

@@ -87,6 +87,14 @@ async def test_a_node_that_stands_by_does_not_speak_for_the_one_that_carries(dat
         }
 
 
+async def test_a_node_that_is_back_takes_nothing_down_that_another_one_carries_by_now(database):
+    await said(database, "n1", heard(state()))
+    await said(database, "n2", heard(state()))
+    for phase in ("starting", "standby", "down"):
+        assert await said(database, "n1", heard(phase=phase)) == []
+        assert await phases(database) == known((1, "active"))
+
+
 async def test_a_node_that_says_all_it_has_is_taken_to_have_nothing_else(database):
     other = heard(state(2), gateway=OTHER)
     await said(database, "n1", heard(state(1)), other)
