@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +19,7 @@ from edgeward.controller.state import State
 from edgeward.database.engine import Database, current_revision
 from edgeward.declaration.feed import Gateways as Message
 from edgeward.declaration.model import Key
-from edgeward.errors import Invalid
+from edgeward.errors import EdgewardError, Invalid
 from edgeward.kinds import OF_TUNNELS
 from edgeward.log import logger
 from edgeward.parsing import Value
@@ -89,6 +90,8 @@ class Gateways:
                 self._joined = joined
                 if self._made:
                     self.look_again()
+            with suppress(EdgewardError):  # the feeds, which need it more, say so
+                await self._refresh()  # certificates come without anything being declared
             await asyncio.sleep(_LOOK)
 
     def look_again(self) -> None:

@@ -215,6 +215,18 @@ async def test_a_site_with_a_certificate_gets_it_as_soon_as_it_is_there_and_when
         await until(lambda: next(iter(node.held.values())).connections[0].auth != first.auth)
 
 
+async def test_a_site_with_a_certificate_is_known_where_no_node_follows(here):
+    boss, asking = await here.token("boss", "admin"), await here.node("asking")
+    site = {**BERLIN, "certificate": {"name": "vpn.example.com"}}
+    del site["secret"]
+    await here.apply(boss, domains=[{"name": "vpn.example.com", "on_demand": True}], vpn=[site])
+    await here.http.post("/v1/certificates/vpn.example.com/obtain", headers=asking)
+    async with Following(here):
+        await until(lambda: here.parts.gateways.now())
+    text = (await here.http.get("/v1/vpn/berlin/peer-config?for=sheet", headers=boss)).json()["text"]
+    assert "certificates" in text
+
+
 async def test_the_certificate_of_another_project_is_not_to_be_had(here):
     boss = await here.token("boss", "admin")
     site = {**BERLIN, "project": "other", "certificate": {"name": "vpn.example.com"}}
