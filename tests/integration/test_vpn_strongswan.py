@@ -21,7 +21,17 @@ from edgeward.vpn.driver import Driver
 from edgeward.vpn.drivers.strongswan.driver import opened
 from edgeward.vpn.drivers.strongswan.vici import Vici
 from tests.integration.vpn_drivers import AES128, changed, connection, mirrored, state
-from tests.integration.vpn_rig import IS_ROOT, Site, Wan, has_charon, has_esp, needs_root, ping, wide_area
+from tests.integration.vpn_rig import (
+    IS_ROOT,
+    Site,
+    Wan,
+    has_charon,
+    has_esp,
+    needs_root,
+    ping,
+    pinging,
+    wide_area,
+)
 
 pytestmark = [needs_root, pytest.mark.skipif(not has_charon(), reason="no charon-systemd here")]
 
@@ -249,6 +259,36 @@ async def test_what_only_the_kernel_can_do(wan: Wan, what: str) -> None:
         source, target = (here.inner, there.inner) if what == "ah" else (here.outside, there.outside)
         assert ping(here, source, target) == 0
         assert (await state(driver, one)).children[0].packets_out >= 3
+        for each in (driver, peer):
+            await each.close()
+
+
+async def test_of_two_that_both_ends_began_at_once_one_is_ended(wan: Wan) -> None:
+    one = connection()
+    here, there = wan.site(1), wan.site(2)
+    with here.charon() as mine, there.charon() as far:
+        driver, peer = await opened(mine.socket), await opened(far.socket)
+        for _ in range(20):  # until they really meet
+            await asyncio.gather(
+                peer.load(changed(mirrored(one), initiator=True), None, initiate=True),
+                driver.load(one, None, initiate=True),
+            )
+            await state(driver, one)
+            await asyncio.sleep(0.2)
+            if len((await driver.states())[one.id].children) == 2:
+                break
+            await driver.unload(one.id)
+            await peer.unload(one.id)
+        else:
+            pytest.skip("they never began at once")
+        with pinging(here, here.inner, there.inner) as seen:
+            end = time.monotonic() + 12
+            while len((await driver.states())[one.id].children) > 1:
+                assert time.monotonic() < end
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
+        assert seen.lost <= 2
+        assert len((await state(peer, one)).children) == 1
         for each in (driver, peer):
             await each.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ from edgeward.vpn.drivers.strongswan.vici import Answer, Vici
 from edgeward.vpn.drivers.strongswan.wording import connection_of
 
 _CARRIES: Final = frozenset({"INSTALLED", "UPDATING", "REKEYING", "REKEYED"})
+_SETTLED: Final = 3.0
+"""Seconds, after which no exchange that replaces one by another is under way any more."""
 _COMING: Final = frozenset({"CREATED", "CONNECTING"})
 
 
@@ -40,6 +42,10 @@ class IkeSa:
     since: float
     renewed_at: float | None
     children: tuple[ChildSa, ...]
+    spi: str = ""
+    """Of who began it: the same at both ends."""
+    ours: bool = False
+    """We began it."""
 
     def of(self, connection: str) -> tuple[ChildSa, ...]:
         return tuple(child for child in self.children if child.connection == connection)
@@ -54,6 +60,20 @@ async def listed(vici: Vici, now: float, name: str | None = None) -> tuple[IkeSa
     return tuple(found)
 
 
+def doubled(sas: Iterable[IkeSa], now: float) -> list[IkeSa]:
+    """Give those of ours that are one too many: both ends began at once, and both came up.
+
+    Of two the one with the lower SPI stays, and who began the other ends it, so that never both go.
+    """
+    settled = [sa for sa in sas if sa.established and now - sa.since >= _SETTLED]
+    return [sa for sa in settled if sa.ours and any(_replaces(other, sa) for other in settled)]
+
+
+def _replaces(other: IkeSa, sa: IkeSa) -> bool:
+    carried, needed = ({child.name for child in one.children if child.carries} for one in (other, sa))
+    return other.spi < sa.spi and other.peer == sa.peer and carried >= needed
+
+
 def _ike(name: str, sa: Answer, now: float) -> IkeSa:
     renewed = [int(sa[key]) for key in ("rekey-time", "reauth-time") if key in sa]
     return IkeSa(
@@ -66,6 +86,8 @@ def _ike(name: str, sa: Answer, now: float) -> IkeSa:
         since=now - int(sa.get("established", 0)),
         renewed_at=now + min(renewed) if renewed else None,
         children=tuple(_child(child, now) for child in sa.get("child-sas", {}).values()),
+        spi=sa.get("initiator-spi", ""),
+        ours=sa.get("initiator") == "yes",
     )
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgeward.vpn.driver import Keyed
 from edgeward.vpn.drivers.strongswan.reasons import Finding
-from edgeward.vpn.drivers.strongswan.sas import ChildSa, IkeSa
+from edgeward.vpn.drivers.strongswan.sas import ChildSa, IkeSa, doubled
 from edgeward.vpn.drivers.strongswan.states import States
 from edgeward.vpn.drivers.strongswan.told import Told
 from tests.integration.vpn_drivers import changed, connection
@@ -59,6 +61,25 @@ def test_since_counts_from_the_change_and_from_the_beginning_of_what_is_found_up
     assert states.of(ONE, up, None, False, 1011.0, 1012.0).since == 1011.0
     states.forget(ONE.id)
     assert states.of(ONE, [], None, False, 1020.0, 1020.0).since == 1020.0
+
+
+@pytest.mark.parametrize(
+    ("spis", "ours", "ended"),
+    [
+        ("12", (True, False), []),
+        ("21", (True, False), ["2"]),
+        ("12", (False, True), ["2"]),
+        ("21", (False, True), []),
+    ],
+)
+def test_of_two_that_both_ends_began_the_same_one_is_ended_and_by_one_end(spis, ours, ended):
+    two = [replace(sa(children=[child()]), spi=spi, ours=mine) for spi, mine in zip(spis, ours, strict=True)]
+
+    assert [one.spi for one in doubled(two, NOW)] == ended
+    assert doubled(two[:1], NOW) == []
+    assert doubled([replace(one, since=NOW - 1) for one in two], NOW) == []
+    apart = [two[0], replace(two[1], children=(child("another"),))]
+    assert doubled(apart, NOW) == []
 
 
 def test_what_charon_was_told_is_known_both_ways():
