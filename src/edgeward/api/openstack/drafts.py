@@ -88,7 +88,7 @@ async def looked_at(view: Seen, ref: Ref, draft: Known, values: Values, resolved
         found = rules.of_group(view, project, draft, call)
     elif isinstance(draft, SiteConnection):
         found = rules.of_connection(view, project, draft, call, mtu="mtu" in values)
-        found = found or refused.of_driver(view, draft)
+        found = found or rules.of_quota(view, project, draft) or refused.of_driver(view, draft)
     if found is not None:
         raise wrong(found)
     if not isinstance(draft, SiteConnection) or "peer_address" not in values:

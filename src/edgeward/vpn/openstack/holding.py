@@ -94,7 +94,8 @@ def _wrong(view: View, project: str, value: Value) -> Wrong | None:
         return rules.of_group(view, project, value, shown)
     if not isinstance(value, SiteConnection):
         return None
-    wrong = rules.of_connection(view, project, value, shown) or refused.of_driver(view, value)
+    wrong = rules.of_connection(view, project, value, shown) or rules.of_quota(view, project, value)
+    wrong = wrong or refused.of_driver(view, value)
     try:
         address = str(ipaddress.ip_address(value.peer_address))
     except ValueError:

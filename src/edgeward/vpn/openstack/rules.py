@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edgeward.vpn.desired import MOST_CONNECTIONS
 from edgeward.vpn.openstack.networks import Router, Subnet
 from edgeward.vpn.openstack.policies import IkePolicy, IpsecPolicy
 from edgeward.vpn.openstack.services import LEAST_MTU, EndpointGroup, SiteConnection, VpnService
@@ -59,7 +60,28 @@ def of_service(view: View, project: str, service: VpnService, shown: Shown) -> W
         return Wrong("RouterIsNotExternal", message, "router")
     if service.subnet is not None and router.interface(service.subnet) is None:
         return _unconnected(project, service.subnet, ref, shown, "subnet")
+    others = [other for other in _services(view, ref) if other.name != service.name]
+    if service.driver and any(other.driver not in (None, service.driver) for other in others):
+        message = f"Router {shown(ref)} has a VPN service of another flavor, and one daemon for both"
+        return Wrong("Conflict", message, "driver", 409)
     return None
+
+
+def of_quota(view: View, project: str, connection: SiteConnection) -> Wrong | None:
+    """Look whether a router has room for a connection, which may be among its own already."""
+    service = one(view, VpnService, "vpnservices", project, connection.vpnservice)
+    services = [] if service is None else _services(view, ("routers", project, service.router))
+    users = [view.meaning(("vpnservices", project, s.name)) for s in services]
+    own = ("ipsec_site_connections", project, connection.name)
+    if sum(map(len, users)) - any(own in some for some in users) < MOST_CONNECTIONS:
+        return None
+    message = "Quota exceeded for resources: ['ipsec_site_connection']."
+    return Wrong("OverQuota", message, "vpnservice", 409)
+
+
+def _services(view: View, router: Ref) -> list[VpnService]:
+    refs = [ref for ref in view.meaning(router) if ref[0] == "vpnservices"]
+    return [service for ref in refs if (service := one(view, VpnService, *ref)) is not None]
 
 
 def of_connection(

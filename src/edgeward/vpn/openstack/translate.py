@@ -6,7 +6,10 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from edgeward.parsing import Value
+from pydantic import ValidationError
+
+from edgeward.errors import Invalid
+from edgeward.parsing import Value, problems_of
 from edgeward.secret import Secret
 from edgeward.vpn import desired, naming
 from edgeward.vpn.openstack import rules
@@ -33,7 +36,14 @@ def grouped(values: Iterable[Value]) -> Mapping[naming.Router, Sequence[Value]]:
 
 
 def drawn(router: naming.Router, members: Sequence[Value], reveal: Reveal) -> Drawn:
-    """Give the gateway of a router; raises Invalid where a secret does not open."""
+    """Give the gateway of a router; raises Invalid where a secret does not open, or no node takes it."""
+    try:
+        return _drawn(router, members, reveal)
+    except ValidationError as error:
+        raise Invalid(*problems_of(error)) from error
+
+
+def _drawn(router: naming.Router, members: Sequence[Value], reveal: Reveal) -> Drawn:
     view = Objects(members)
     found = one(view, Router, "routers", router.project, router.name)
     assert found is not None

@@ -7,6 +7,11 @@ import pytest
 from edgeward.declaration.document import from_data
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS, World, check
+from edgeward.vpn.desired import MOST_CONNECTIONS
+from edgeward.vpn.openstack import rules
+from edgeward.vpn.openstack.networks import Router
+from edgeward.vpn.openstack.services import SiteConnection, VpnService
+from edgeward.vpn.openstack.view import Objects
 
 NETWORKS = [{"name": "world", "external": True}, {"name": "inner"}]
 SUBNETS = [
@@ -120,6 +125,28 @@ def test_a_service_needs_a_router_that_reaches_the_world(service, sentence):
     problems = found(vpnservices=[*SERVICES, {"name": "bad", **service}])
 
     assert problems == [f"vpnservices/default/bad {sentence}"]
+
+
+def test_services_of_one_router_have_one_daemon():
+    services = [
+        {"name": n, "router": "gw", "driver": d} for n, d in (("a", "strongswan"), ("b", "libreswan"))
+    ]
+
+    problems = found(vpnservices=[*SERVICES, *services])
+
+    assert [p.partition(" ")[0] for p in problems] == ["vpnservices/default/a", "vpnservices/default/b"]
+    assert "has a VPN service of another flavor" in problems[0]
+    assert found(vpnservices=[*SERVICES, services[1]]) == []
+
+
+def test_a_router_has_room_for_so_many_connections():
+    view = Objects([SiteConnection(**{**CONNECTION, "name": f"c{n}"}) for n in range(MOST_CONNECTIONS)])
+    view = Objects([*view.of(SiteConnection), VpnService(name="svc", router="gw"), Router(name="gw")])
+
+    assert rules.of_quota(view, "default", SiteConnection(**{**CONNECTION, "name": "c7"})) is None
+    refused = rules.of_quota(view, "default", SiteConnection(**{**CONNECTION, "name": "more"}))
+    assert refused is not None
+    assert (refused.status, refused.type) == (409, "OverQuota")
 
 
 def test_a_group_names_nothing_twice():
