@@ -125,6 +125,17 @@ def test_a_name_that_never_was_is_a_clear_line_and_an_end(dns: NameServer, port:
         assert line["reason"] == f"{NAME}:{port} has no address yet: there is no such name"
 
 
+def test_a_name_that_failed_for_a_while_is_asked_for_at_once_when_somebody_comes(
+    dns: NameServer, port: int, front: int
+) -> None:
+    to = ("--to", f"{NAME}:{port}", "--listen", front, "--resolver", dns.address, "--connect-timeout", 2)
+    with answering(("127.0.0.11", port), b"127.0.0.11"), relay(*to):
+        until(lambda: dns.count(NAME) >= 10, 30, "five failures, after which four seconds pass")
+        dns.put(NAME, "A", 60, "127.0.0.11")
+
+        assert now_at(front, "127.0.0.11")
+
+
 def test_long_answers_come_over_tcp(dns: NameServer, port: int, front: int) -> None:
     dns.truncates = True
     dns.put(NAME, "A", 60, *(f"127.0.1.{number}" for number in range(1, 60)))

@@ -8,11 +8,12 @@ from typing import Final, Protocol
 
 from edgeward.relay.connecting import Connecting
 from edgeward.relay.lines import Seldom, say
-from edgeward.relay.loop import Loop
+from edgeward.relay.loop import Loop, Timer
 from edgeward.relay.names import Answer, Book
 from edgeward.relay.place import Address, Name
 
 _SAY_SECONDS: Final = 60
+_HURRY_SECONDS: Final = 0.25
 
 
 class Asks(Protocol):
@@ -44,6 +45,9 @@ class Named:
         self.name, self.book = name, book
         self._resolver, self._loop = resolver, loop
         self._waiting: list[Connecting] = []
+        self._again: Timer | None = None
+        """What has DNS asked again; None while it is asked."""
+        self._asked_at = 0.0
         import random  # which a backend at an address can do without
 
         self._chance = random.Random()  # noqa: S311 - spreads load
@@ -54,6 +58,7 @@ class Named:
         return self.book.answer.addresses if self.book.answer else ()
 
     def start(self) -> None:
+        self._again, self._asked_at = None, monotonic()
         self._resolver.ask(self.name, self._told)
 
     def connect(self, connecting: Connecting) -> None:
@@ -63,6 +68,14 @@ class Named:
         else:
             connecting.wait(self._why_not())
             self._waiting.append(connecting)
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Ask DNS soon and not when its turn is: somebody waits, and a tunnel to it may just have come up."""
+        if self._again is not None:
+            self._again.cancel()
+            left = self._asked_at + _HURRY_SECONDS - monotonic()
+            self._again = self._loop.later(max(0.0, left), self.start)
 
     def slow(self, address: Address, tried: Sequence[Address]) -> None:
         """Hear that ``address`` answered while others that were tried before it did not."""
@@ -70,9 +83,11 @@ class Named:
 
     def _told(self, answer: Answer | str) -> None:
         if isinstance(answer, str):
-            self._loop.later(self._failed(answer), self.start)
+            seconds = self._failed(answer)
+            soon = min(seconds, _HURRY_SECONDS) if self._waiting else seconds
+            self._again = self._loop.later(soon, self.start)
         else:
-            self._loop.later(self._answered(answer), self.start)
+            self._again = self._loop.later(self._answered(answer), self.start)
 
     def _failed(self, reason: str) -> float:
         seconds = self.book.take_failure(reason)
