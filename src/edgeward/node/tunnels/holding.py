@@ -40,6 +40,7 @@ class Holding:
         self._kept = kept
         self._clock = clock
         self._shared: frozenset[str] = frozenset()
+        self._alone: frozenset[str] = frozenset()
         self._known = False
         """Whether it was said which gateways there are."""
         self._doings: Doings = {}
@@ -58,7 +59,15 @@ class Holding:
         if shared != self._shared:
             self._shared = shared
             self._due.set()
+        self._keep(self._alone & shared)
+        self._alone = frozenset(g.id for g in found if g.active and not g.shared)
         return tuple(self._judged(gateway) for gateway in found)
+
+    def _keep(self, were_alone: frozenset[str]) -> None:
+        """Go on with those that were this node's alone when another one comes to have them, too."""
+        if not were_alone <= self._held:
+            self._held |= were_alone
+            _write(self._kept, self._held)
 
     def _judged(self, gateway: Gateway) -> Gateway:
         active = gateway.id in self._held if gateway.shared else gateway.active

@@ -72,6 +72,18 @@ async def test_a_gateway_that_no_other_node_may_have_is_active_without_asking(de
     assert desk.claims == []
 
 
+async def test_when_another_node_comes_to_have_it_too_it_goes_on_here(desk: Desk) -> None:
+    assert desk.active(gateway(shared=False)) == [ONE]
+    desk.holding.doing(doing(up=True))
+
+    assert desk.active() == [ONE]
+    desk.grants = {ONE}
+    await desk.look()
+
+    assert desk.active() == [ONE]
+    assert desk.told == 0
+
+
 async def test_a_shared_one_is_active_once_it_was_granted_and_not_before(desk: Desk) -> None:
     assert desk.active() == []
     desk.holding.doing(doing("standby"))
