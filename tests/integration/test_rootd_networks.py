@@ -352,3 +352,31 @@ def test_a_relay_reaches_nothing_but_through_tunnels_wherever_a_customers_dns_se
         ]
 
     assert [one.strip() for one in said] == ["connected", "ConnectionRefusedError"]
+
+
+XTABLES = """
+import sys
+from edgeward.rootd.table import guard, guard_xtables
+guard_xtables.have(sys.argv[1], guard.read(sys.argv[2]), None)
+"""
+
+
+def test_without_nft_iptables_guards_in_the_same_way(host: Host, needs: Callable[[str], str]) -> None:
+    needs("xtables-legacy-multi")
+    host.lend(bridges=[host.bridge])
+    network = f"outside 198.18.77.5/24; bridge {host.bridge}; next-hop 198.18.77.1; inside 10.1.0.1/24"
+    host.connect(host.one, network, elsewhere="leave")
+    pairs = "10.1.0.0/24 1400 198.18.77.0/30 203.0.113.0/24; fd01::/64 1400 fd02::/64"
+    for _ in range(2):  # the second time, its chains are there already
+        host.inside(host.one, sys.executable, "-c", XTABLES, "drop", pairs)
+
+    assert reached(host, host.one, source="10.1.0.1", seconds=0.3) == "nothing"
+    assert reached(host, host.one, seconds=0.3) == "nothing"  # from any other address neither
+    for command, peer in (("iptables", "203.0.113.0/24"), ("ip6tables", "fd02::/64")):
+        kinds = ("xtables-legacy-multi", "xtables-nft-multi")  # whichever tables the kernel has
+        rules = [r for k in kinds for r in host.inside(host.one, k, command, "-S", check=False).splitlines()]
+        assert sum(f"-d {peer} -j DROP" in rule for rule in rules) == 1
+        assert sum(rule.endswith("-j EDGEWARD-FORWARD") for rule in rules) == 1
+
+    host.inside(host.one, sys.executable, "-c", XTABLES, "drop", "")
+    assert reached(host, host.one) == "198.18.77.5"  # the control

@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Final
 
 from edgeward.rootd import trusted
-from edgeward.rootd.table import allowed, cables, daemons, filters, guard, kernel, namespaces, network, shared
+from edgeward.rootd.table import (
+    allowed,
+    cables,
+    daemons,
+    filters,
+    guard,
+    guard_xtables,
+    kernel,
+    namespaces,
+    network,
+    shared,
+)
 
 _OTHERS: Final = Path("/run/netns")
 """Where namespaces stand that others made, as ip-netns(8) does."""
@@ -79,10 +90,20 @@ def apply_network(place: Path, records: int, file: str, name: str, text: str) ->
 def apply_guard(place: Path, records: int, relays: str, name: str, elsewhere: str, pairs: str) -> str:
     """Have these pairs of networks, and no others, be carried by tunnels or not at all."""
     with cables.inside(records, name):
-        filters.have(guard.text(elsewhere, guard.read(pairs), _uid(relays)))
+        _guard(elsewhere, guard.read(pairs), _uid(relays))
     said = f"{elsewhere} {pairs}"
     _write(place, records, name, lambda record: replace(record, guard=said))
     return f"{name} is guarded"
+
+
+def _guard(elsewhere: str, pairs: tuple[guard.Pairs, ...], relays: int | None) -> None:
+    try:
+        filters.have(guard.text(elsewhere, pairs, relays))
+    except (filters.NotApplied, trusted.Untrusted) as why:
+        try:
+            guard_xtables.have(elsewhere, pairs, relays)
+        except filters.NotApplied:
+            raise why from None
 
 
 def _uid(user: str) -> int | None:
@@ -98,11 +119,18 @@ def forget(place: Path, records: int, name: str) -> None:
     record = _read(place, records, name)
     if record.lent and daemons.living(records, name) is not None:
         with cables.inside(records, name):
-            filters.have(f"table inet {guard.TABLE} {{}}\ndelete table inet {guard.TABLE}\n")
+            _unguard()
     others = _sharers(place, records)
     if others.pop(name, None) is not None:
         filters.have(shared.host_text(others))
     (place / "networks" / name).unlink(missing_ok=True)
+
+
+def _unguard() -> None:
+    try:
+        filters.have(f"table inet {guard.TABLE} {{}}\ndelete table inet {guard.TABLE}\n")
+    except (filters.NotApplied, trusted.Untrusted):
+        guard_xtables.have("leave", (), None)
 
 
 def observe(place: Path, records: int) -> str:

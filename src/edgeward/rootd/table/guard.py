@@ -20,7 +20,7 @@ ELSEWHERE: Final = ("drop", "masquerade", "leave")
 MOST_PAIRS: Final = 10_000
 _SHAPE: Final = "10.1.0.0/24 1400 10.2.0.0/24 10.3.0.0/24; fd01::/64 1400 fd02::/64"
 _LEAST_MTU, _MOST_MTU = 68, 65_535
-_TUNNEL: Final = "ipsec0"
+TUNNEL: Final = "ipsec0"
 _IKE: Final = "{ 500, 4500 }"
 _FROM_OUTSIDE: Final = f'iifname "{OUTSIDE}" meta ipsec missing'
 _ELSEWHERE: Final = {
@@ -35,7 +35,7 @@ _NEEDED: Final = (
     "meta l4proto { tcp, udp } th dport 53 accept",
 )
 """Answers to pings, errors, and names to be looked up."""
-_HEADERS: Final = {"ip": 40, "ip6": 60}
+HEADERS: Final = {"ip": 40, "ip6": 60}
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ def _chain(name: str, hook: str, rules: Iterable[str]) -> str:
 def _forward(elsewhere: str, pairs: Sequence[Pairs]) -> list[str]:
     return [
         *(rule for one in pairs for rule in _clamped(one)),
-        f'oifname "{_TUNNEL}" accept',
+        f'oifname "{TUNNEL}" accept',
         "rt ipsec exists accept",
         *(f"{_ours_to_theirs(one)} drop" for one in pairs),
-        *(f'iifname != "{_TUNNEL}" meta ipsec missing {_theirs_to_ours(one)} drop' for one in pairs),
+        *(f'iifname != "{TUNNEL}" meta ipsec missing {_theirs_to_ours(one)} drop' for one in pairs),
         *_ELSEWHERE[elsewhere],
     ]
 
@@ -127,7 +127,7 @@ def _output(elsewhere: str, pairs: Sequence[Pairs], relays: int | None) -> list[
     ends = [_ours_to_theirs(one) for one in pairs] if elsewhere == "leave" else own
     users = [] if relays is None else [f"meta skuid {relays}"]
     return [
-        f'oifname {{ "{_TUNNEL}", "lo" }} accept',
+        f'oifname {{ "{TUNNEL}", "lo" }} accept',
         "rt ipsec exists accept",
         f"udp sport {_IKE} accept",
         "meta l4proto { esp, ah } accept",
@@ -144,7 +144,7 @@ def _refused(end: str) -> tuple[str, str]:
 
 def _input(pairs: Sequence[Pairs]) -> list[str]:
     return [
-        f'iifname {{ "{_TUNNEL}", "lo" }} accept',
+        f'iifname {{ "{TUNNEL}", "lo" }} accept',
         "meta ipsec exists accept",
         f"udp dport {_IKE} accept",
         "meta l4proto { esp, ah } accept",
@@ -159,7 +159,7 @@ def _exempt(elsewhere: str, pairs: Sequence[Pairs]) -> list[str]:
 
 
 def _clamped(one: Pairs) -> list[str]:
-    size = one.mtu - _HEADERS[one.family]
+    size = one.mtu - HEADERS[one.family]
     ends = (_ours_to_theirs(one), _theirs_to_ours(one))
     return [f"{end} tcp flags syn / syn,rst tcp option maxseg size set {size}" for end in ends if size > 0]
 
