@@ -114,7 +114,12 @@ def test_nothing_but_rootd_is_root_and_envoy_has_one_capability(up):
         "Host: shop.example",
         "http://127.0.0.1:80/",
     ]
-    assert subprocess.run([*inside, *curl], capture_output=True, text=True).stdout in ("301", "308", "503")
+
+    def is_served() -> bool:
+        said = subprocess.run([*inside, *curl], capture_output=True, text=True).stdout
+        return said in ("301", "308", "503")
+
+    until(is_served, what="the node had Envoy listen on what the file says")
     listening = subprocess.run([*inside, "ss", "-Hltn"], capture_output=True, text=True).stdout
     assert "127.0.0.1:443 " in listening
     token = (up.place / "state" / "admin.token").read_text().strip()
