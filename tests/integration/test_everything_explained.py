@@ -149,7 +149,7 @@ def test_nine_a_node_that_hangs(well: Edge) -> None:
 
 
 def test_ten_a_server_that_was_killed(well: Edge) -> None:
-    for pid in pids("customers.py", "serve", "paris"):
+    for pid in pids("demo.customers", "serve", "paris"):
         os.kill(pid, signal.SIGKILL)
     broken(well, PARIS, "backend")
     assert "no service" in broken(well, "relay/paris/192.168.4.77:80", "service")

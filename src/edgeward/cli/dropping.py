@@ -31,7 +31,7 @@ def drop(user: str, config: Path, state: Path, envoy: Path | None) -> None:
     found = _user(user)
     made = _give(state, found)
     try:
-        _see_that_it_can(found, config, state, envoy)
+        see_that_it_can(found, config, state, envoy)
     except Invalid:
         for directory in made:
             directory.rmdir()
@@ -71,7 +71,7 @@ def _give(state: Path, user: pwd.struct_passwd) -> list[Path]:
     return made
 
 
-def _see_that_it_can(user: pwd.struct_passwd, config: Path, state: Path, envoy: Path | None) -> None:
+def see_that_it_can(user: pwd.struct_passwd, config: Path, state: Path, envoy: Path | None) -> None:
     """See, as that user, that everything it needs is open to it."""
     needed = [
         (Path(sys.executable), os.X_OK, "run"),

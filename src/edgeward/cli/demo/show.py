@@ -17,7 +17,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from edgeward.cli.demo import declared
-from edgeward.cli.demo.steps import STEPS, Row, Step, Wrong
+from edgeward.cli.demo.steps import AS_ROOT, STEPS, Row, Step, Wrong
 from edgeward.cli.demo.visit import Failed
 from edgeward.cli.demo.world import World, opened
 
@@ -50,13 +50,15 @@ async def play(once: bool) -> int:
 async def _show(world: World, console: Console) -> bool:
     sections: list[RenderableType] = []
     failure = None
-    for title, step in STEPS:
+    for title, step in STEPS if world.rooted is None else (*STEPS, *AS_ROOT):
         console.print(f"{title} …", style="dim")
         rows, failure = await _play_step(world, step)
         sections += [f"\n[bold]{escape(title)}[/bold]", _section(rows, failure)]
         if failure is not None:
             break
     console.print(Panel(Group(*sections), title="Edgeward on this machine", expand=False, box=box.ROUNDED))
+    if world.left_out:
+        console.print(f"Left out: {world.left_out}", style="dim", soft_wrap=True)
     if failure is not None:
         console.print("The last lines of the log:")
         for line in world.log_tail():

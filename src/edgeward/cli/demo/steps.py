@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import httpx
 
-from edgeward.cli.demo import declared
+from edgeward.cli.demo import customers, declared
+from edgeward.cli.demo.rooted import ACTION
 from edgeward.cli.demo.visit import Failed, Visit, Visitors, trusting, visit
 from edgeward.cli.demo.world import World, until
 
@@ -121,7 +125,7 @@ async def change(world: World) -> list[Row]:
 
     _expect(not await redirects(), "the new route was there before it was declared")
     async with _visited(world, declared.EAGER) as visitors:
-        world.declare(declared.NEW_ROUTE)
+        world.declare(routes=[declared.NEW_ROUTE])
         seconds = await until(redirects, 15.0, "the new route")
     return [Row(f"{declared.EAGER[0]}/old", _all_served(visitors), f"after {_seconds(seconds)}")]
 
@@ -145,16 +149,110 @@ async def kill(world: World) -> list[Row]:
     ]
 
 
+async def ordered(world: World) -> list[Row]:
+    """Visit a name whose certificate an ACME authority issues at the first handshake."""
+    if world.authority is None:
+        return [Row("left out", "pebble is not installed", "")]
+    trust = trusting(world.root)
+    trust.load_verify_locations(cadata=world.authority.root)
+    first, second = await _twice(world, trust, declared.ORDERED)
+    return [Row(declared.ORDERED, "ordered by ACME (RFC 8555)", _handshakes(first, second))]
+
+
+async def low_ports(world: World) -> list[Row]:
+    """See as whom Envoy listens, and what it could do beside."""
+    said = _status(world.envoy_pid())
+    uid, capabilities = int(said["Uid"].split()[0]), int(said["CapEff"], 16)
+    _expect(uid != 0, "Envoy is root")
+    _expect(capabilities == 1 << _NET_BIND_SERVICE, f"Envoy has the capabilities {capabilities:x}")
+    _expect(said["NoNewPrivs"].strip() == "1", "Envoy could get more")
+    ports = f":{world.ports.http} and :{world.ports.https}"
+    return [Row(ports, f"Envoy is {pwd.getpwuid(uid).pw_name}, not root", "may bind low ports")]
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+async def root_action(world: World) -> list[Row]:
+    """Have rootd do what the operator allows, asked over the API."""
+    begun = time.monotonic()
+    said = await _posted(world, f"/v1/actions/{ACTION}/run")
+    _expect(said.get("exit") == 0 and said.get("output", "").strip() == "root", f"it gave {said}")
+    return [
+        Row(f"POST /v1/actions/{ACTION}/run", "rootd ran `id -un`: root", _seconds(time.monotonic() - begun))
+    ]
+
+
+async def behind_tunnels(world: World) -> list[Row]:
+    """Visit servers with one and the same private address, behind tunnels to two customers."""
+    assert world.rooted is not None
+    world.others.append(await world.rooted.customers_come())
+    begun = time.monotonic()
+    peers = {customer.name: customer.outside for customer in customers.CUSTOMERS}
+    world.declare(**declared.tunnels("10.77.0.0/24", peers, customers.WEB))
+    rows = []
+    for name in peers:
+        body = await _answered(world, f"{name}.example", name, 200, 45.0)
+        rows.append(
+            Row(f"{name}.example", body.partition(" for ")[0], f"after {_seconds(time.monotonic() - begun)}")
+        )
+    first = next(iter(peers))
+    for what, status, result in (("terminate", 503, "503 at once"), ("initiate", 200, "served again")):
+        begun = time.monotonic()
+        await _posted(world, f"/v1/vpn/{first}/{what}")
+        await _answered(world, f"{first}.example", "", status, 20.0)
+        rows.append(Row(f"{what} {first}'s tunnel", result, f"after {_seconds(time.monotonic() - begun)}"))
+    return rows
+
+
+async def _answered(world: World, name: str, body: str, status: int, timeout: float) -> str:
+    """Wait until a name gives this status and a body that begins so, and give the body."""
+    seen = ""
+
+    async def answers() -> bool:
+        nonlocal seen
+        with suppress(Failed):
+            found = await visit(world.ports.https, name, trust=_trust(world))
+            seen = found.body.strip()
+            return found.status == status and seen.startswith(body)
+        return False
+
+    await until(answers, timeout, f"status {status} of {name}")
+    return seen
+
+
+async def _posted(world: World, path: str) -> dict[str, Any]:
+    token = (world.state / "admin.token").read_text().strip()
+    async with httpx.AsyncClient(verify=_trust(world), trust_env=False, timeout=20.0) as client:
+        answer = await client.post(
+            f"https://127.0.0.1:{world.ports.api}{path}",
+            json={},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+    _expect(answer.is_success, f"POST {path} gave {answer.status_code}: {answer.text[:200]}")
+    said = answer.json() if answer.content else {}
+    return said if isinstance(said, dict) else {}
+
+
+_NET_BIND_SERVICE = 10
 _HANDSHAKES = "first → second handshake"
 
 STEPS: tuple[tuple[str, Step], ...] = (
     ("edgeward up", start),
     (f"Declared names: {_HANDSHAKES}", eager),
     (f"Names without a certificate: {_HANDSHAKES}", on_demand),
+    (f"A custom domain, from an ACME authority: {_HANDSHAKES}", ordered),
     ("Names nobody declared", unknown),
     (f"A backend's name moves from {declared.OLD_PLACE} to {declared.NEW_PLACE} (TTL 1 s)", moving),
     ("A route more in the file, in force", change),
     ("kill -9 of the controller: Envoy goes on, new names are back", kill),
+)
+AS_ROOT: tuple[tuple[str, Step], ...] = (
+    ("Low ports without root", low_ports),
+    ("A root action: allowed by the operator's file, done by rootd", root_action),
+    ("Backends behind IPsec tunnels, both at 192.168.4.10", behind_tunnels),
 )
 
 
