@@ -85,8 +85,17 @@ def missing(directory: Path) -> str:
     for program, package in _PROGRAMS.items():
         if shutil.which(program) is None:
             return f"{program} is not here, which tunnels need; install {package}"
+    return _refusal(directory / "state")
+
+
+def _refusal(state: Path) -> str:
+    """Say why that user could not run it, with a state directory that is its own."""
+    user = pwd.getpwnam(USER)
+    state.mkdir(mode=0o700)
+    os.chown(state, user.pw_uid, user.pw_gid)
     try:
-        dropping.see_that_it_can(pwd.getpwnam(USER), directory, directory, None)
+        dropping.see_that_it_can(user, Path(__file__), state, None)
     except Invalid as error:
+        state.rmdir()
         return str(error)
     return ""
