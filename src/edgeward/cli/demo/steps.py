@@ -167,7 +167,7 @@ async def low_ports(world: World) -> list[Row]:
     _expect(capabilities == 1 << _NET_BIND_SERVICE, f"Envoy has the capabilities {capabilities:x}")
     _expect(said["NoNewPrivs"].strip() == "1", "Envoy could get more")
     ports = f":{world.ports.http} and :{world.ports.https}"
-    return [Row(ports, f"Envoy is {pwd.getpwuid(uid).pw_name}, not root", "may bind low ports")]
+    return [Row(ports, f"Envoy is {pwd.getpwuid(uid).pw_name}, who is not root", "")]
 
 
 def _status(pid: int) -> dict[str, str]:
