@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Final
 
 from edgeward.access.model import EVERY_PROJECT, Principal
@@ -81,7 +82,10 @@ class OpenStack:
         self._seal = seal
         self._resolving = asyncio.Semaphore(_AT_ONCE)
 
-    def seen(self) -> Seen:
+    async def seen(self) -> Seen:
+        with suppress(Unreachable):  # then it is what we saw last
+            async with self._database.reading() as connection:
+                await self._state.catch_up(connection)
         return Seen(self._state)
 
     async def phases(self, connections: Collection[str] | None) -> Heard:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
@@ -25,7 +25,8 @@ from edgeward.vpn.openstack.networks import Network, Router, Subnet
 from edgeward.vpn.openstack.services import SiteConnection
 from edgeward.vpn.openstack.view import Ref, one
 
-_TRIES: Final = 5
+_Result = TypeVar("_Result")
+_TRIES: Final = 20
 _WITH_STATUS: Final = frozenset(("vpnservices", "ipsec_site_connections"))
 _POLICIES: Final = frozenset(("ikepolicies", "ipsecpolicies"))
 
@@ -41,7 +42,7 @@ class Facade:
     async def listed(self, who: Principal, asker: Asker, resource: Resource, query: Query, url: str) -> Body:
         """Give a list with its links."""
         require(who, Right.READ)
-        asked, view = lists.asked(query, resource), self._cases.seen()
+        asked, view = lists.asked(query, resource), await self._cases.seen()
         if resource is PORT:
             bodies: Sequence[lists.Body] = _ports(view, asker, asked, query)
         else:
@@ -69,7 +70,7 @@ class Facade:
     ) -> Body:
         """Give one; its secret only to those who could set up everything anyway."""
         require(who, Right.READ)
-        view = self._cases.seen()
+        view = await self._cases.seen()
         fields = lists.asked([q for q in query if q[0] == "fields"], resource).fields
         if resource is PORT:
             body = next((port for port in _all_ports(view, asker) if port["id"] == identity), None)
@@ -86,41 +87,36 @@ class Facade:
         values = read(data, resource, "post", asker)
         project = values["project_id"]
         require(who, Right.CHANGE, project)
-        for last in range(_TRIES):
-            view = self._cases.seen()
+
+        async def written() -> Ref:
+            view = await self._cases.seen()
             ref = (resource.kind, project, str(uuid.uuid4()))
             fields = drafts.fields(view, ref, values, None)
             draft = drafts.value(ref, fields)
             fields |= await drafts.looked_at(view, ref, draft, values, self._cases.resolved)
-            try:
-                await self._cases.put(who, Key(*ref), fields, None)
-                break
-            except Invalid:
-                if resource.kind != "routers" or last == _TRIES - 1:  # another one took the address
-                    raise
-        return await self._answer(who, resource, ref, values)
+            await self._cases.put(who, Key(*ref), fields, None)
+            return ref
+
+        return await self._answer(who, resource, await _tried(resource, written), values)
 
     async def changed(
         self, who: Principal, asker: Asker, resource: Resource, identity: str, data: bytes
     ) -> Body:
         values = read(data, resource, "put", asker)
-        for last in range(_TRIES):
-            view = self._cases.seen()
+
+        async def written() -> Ref:
+            view = await self._cases.seen()
             ref = self._ref(view, asker, resource, identity)
             require(who, Right.CHANGE, ref[1])
             if resource.kind in _POLICIES and (fault := uses.of_policy(view, ref)):
                 raise fault
-            fields = await self._changes(view, ref, values)
-            try:
-                await self._put(who, view, ref, fields)
-                break
-            except Outdated:
-                if last == _TRIES - 1:
-                    raise
-        return await self._answer(who, resource, ref, values)
+            await self._put(who, view, ref, await self._changes(view, ref, values))
+            return ref
+
+        return await self._answer(who, resource, await _tried(resource, written), values)
 
     async def deleted(self, who: Principal, asker: Asker, resource: Resource, identity: str) -> None:
-        view = self._cases.seen()
+        view = await self._cases.seen()
         ref = self._ref(view, asker, resource, identity)
         require(who, Right.CHANGE, ref[1])
         if (fault := uses.of(view, ref)) is not None:
@@ -136,8 +132,9 @@ class Facade:
     async def interface(self, who: Principal, asker: Asker, identity: str, verb: str, data: bytes) -> Body:
         """Add a subnet to a router's inside, or remove it."""
         asked = loaded(data)
-        for last in range(_TRIES):
-            view = self._cases.seen()
+
+        async def written() -> Body:
+            view = await self._cases.seen()
             ref = self._ref(view, asker, ROUTER, identity)
             require(who, Right.CHANGE, ref[1])
             router = one(view, Router, *ref)
@@ -149,13 +146,10 @@ class Facade:
                 interfaces, subnet = routers.removed(view, ref, router, asked, named)
                 if (fault := uses.of_interface(view, ref, subnet)) is not None:
                     raise fault
-            try:
-                await self._put(who, view, ref, {"interfaces": interfaces})
-                break
-            except Outdated:
-                if last == _TRIES - 1:
-                    raise
-        return routers.answer(view, ref, subnet)
+            await self._put(who, view, ref, {"interfaces": interfaces})
+            return routers.answer(view, ref, subnet)
+
+        return await _tried(ROUTER, written)
 
     # --- what they share -------------------------------------------------------------------
 
@@ -187,7 +181,7 @@ class Facade:
         await self._cases.put(who, Key(*ref), whole, stored.revision)
 
     async def _answer(self, who: Principal, resource: Resource, ref: Ref, values: Body) -> Body:
-        view = self._cases.seen()
+        view = await self._cases.seen()
         try:
             body = (await self._showing(who, view, resource, ref)).body(ref)
         except KeyError:
@@ -213,6 +207,20 @@ class Facade:
             if _visible(view, asker, ref):
                 return ref
         raise _absent(resource, identity)
+
+
+async def _tried(resource: Resource, work: Callable[[], Awaitable[_Result]]) -> _Result:
+    """Do it anew where somebody else was faster: what was read is another by then, or an address is taken."""
+    for left in reversed(range(_TRIES)):
+        try:
+            return await work()
+        except Outdated:
+            if not left:
+                raise
+        except Invalid:
+            if not left or resource is not ROUTER:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 class _Nothing:

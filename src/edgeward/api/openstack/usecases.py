@@ -37,7 +37,8 @@ class Phases(Protocol):
 class OpenStack(Protocol):
     """Declared objects, their state, and the resolver."""
 
-    def seen(self) -> Seen: ...
+    async def seen(self) -> Seen:
+        """Give everything declared up to now, whichever controller it was declared at."""
 
     async def phases(self, connections: Collection[str] | None) -> Phases:
         """Give the phases of these connections, None: of all."""

@@ -147,3 +147,11 @@ async def test_where_nobody_logs_in_browsers_are_kept_out(tmp_path):
 
     assert good.status_code == 201
     assert (from_page.status_code, rebound.status_code) == (403, 403)
+
+
+async def test_what_one_controller_was_told_another_one_knows_at_once(tmp_path):
+    async with neutron(tmp_path) as one, controller(tmp_path) as two:
+        made = await one.made(IKE, "ikepolicy", name="shared")
+        found = await two.http.get(f"/v2.0{IKE}/{made['id']}", headers=one.headers)
+
+    assert found.json()["ikepolicy"] == made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.unit.api.openstack.neutron import NOBODY, neutron
 
 
@@ -36,6 +38,29 @@ async def test_addresses_come_from_the_external_networks_pools(tmp_path):
     assert taken[:2] == (409, "IpAddressInUse")
     assert chosen["external_gateway_info"]["enable_snat"] is False
     assert chosen["external_gateway_info"]["external_fixed_ips"][0]["ip_address"] == "203.0.113.99"
+
+
+async def test_routers_that_are_made_at_once_get_addresses_of_their_own(tmp_path):
+    async with neutron(tmp_path) as here:
+        world = await here.made("/networks", "network", **{"router:external": True})
+        await here.subnet("out", world["id"], "203.0.113.0/24")
+        info = {"network_id": world["id"]}
+        made = await asyncio.gather(
+            *(here.made("/routers", "router", external_gateway_info=info) for _ in range(8))
+        )
+        inner = await here.made("/networks", "network")
+        await here.subnet("a", inner["id"], "10.1.0.0/24")
+        await here.subnet("b", inner["id"], "10.2.0.0/24")
+        path = f"/routers/{made[0]['id']}/add_router_interface"
+        added = await asyncio.gather(
+            *(here.ask("PUT", path, {"subnet_id": here.ids[name]}) for name in ("a", "b"))
+        )
+        ports = (await here.ask("GET", f"/ports?device_id={made[0]['id']}")).json()["ports"]
+
+    places = [router["external_gateway_info"]["external_fixed_ips"][0]["ip_address"] for router in made]
+    assert len(set(places)) == 8
+    assert [answer.status_code for answer in added] == [200, 200]
+    assert len(ports) == 3
 
 
 async def test_interfaces_come_and_go(tmp_path):
