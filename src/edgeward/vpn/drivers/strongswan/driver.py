@@ -71,7 +71,10 @@ class StrongSwan:
             (self._keeper.want if keep else self._keeper.leave)(connection.id)
             name = await self._tell(connection)
             self._known[connection.id] = connection
-            await self._carry_out(connection, name, was, effect(old, connection), keep=keep)
+            cost = effect(old, connection)
+            if cost != "none":
+                self._watch.forget(name)  # why it did not come up as it was told before
+            await self._carry_out(connection, name, was, cost, keep=keep)
             if was is not None and was != name:
                 await self._leave(was, connection.id)
 
