@@ -111,6 +111,7 @@ def test_without_its_tunnel_a_customer_gets_503_at_once_and_the_other_one_notice
     until(lambda: edge.serves("paris.example", "paris"), 10, "paris")
 
 
+@pytest.mark.slow
 def test_visitors_go_through_tunnels_while_the_node_is_killed_and_comes_back(edge: Edge) -> None:
     until(
         lambda: edge.serves("paris.example", "paris") and edge.serves("berlin.example", "berlin"), 40, "both"

@@ -14,6 +14,7 @@ from tests.integration.takeover_rig import Host, Takeover, answering, takeover
 from tests.integration.vpn_rig import Site, has_charon, ping
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not IS_ROOT, reason="only root makes network namespaces"),
     pytest.mark.skipif(not has_charon(), reason="no charon-systemd here"),
 ]
