@@ -380,3 +380,12 @@ def test_without_nft_iptables_guards_in_the_same_way(host: Host, needs: Callable
 
     host.inside(host.one, sys.executable, "-c", XTABLES, "drop", "")
     assert reached(host, host.one) == "198.18.77.5"  # the control
+
+
+def test_a_look_is_written_down_only_where_it_failed(host: Host) -> None:
+    host.do("create-namespace", namespace=host.one)
+    host.seen(host.one)
+    assert host.rootd.ask("observe-networks", x=1)["outcome"] == "invalid"
+
+    written = [(line["action"], line["outcome"]) for line in host.rootd.written() if "action" in line]
+    assert written == [("create-namespace", "done"), ("observe-networks", "invalid")]

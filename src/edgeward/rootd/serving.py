@@ -182,9 +182,9 @@ class Server:
             asked |= {"action": request.action, "values": {_cut(k): _cut(v) for k, v in values}}
             if request.asker is not None:
                 asked["asker"] = {k: _cut(v) for k, v in vars(request.asker).items() if v}
-        result = {("ran" if k == "pid" else k): _cut(v) for k, v in came.items()}
-        if "exit" in came or len(self._unlogged) < _MOST_UNLOGGED:  # what was done is never left out
-            self._unlogged.append(asked | result)
+        room = len(self._unlogged) < _MOST_UNLOGGED  # what was done is never left out
+        if ("exit" in came or room) and not self._table.looked(request, came):
+            self._unlogged.append(asked | {("ran" if k == "pid" else k): _cut(v) for k, v in came.items()})
         self._write_down()
         return came
 

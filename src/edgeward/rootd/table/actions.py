@@ -70,6 +70,8 @@ class Action:
     run_as: str = ""
     coalesce: bool = False
     cooldown: float = 0.0
+    looks: bool = False
+    """It changes nothing, and is asked for all the time: only what was not done of it is written down."""
     at_once: Callable[[tuple[str, ...]], dict[str, Any]] | None = None
     """Does it in rootd itself, for what no child could; must not wait."""
 

@@ -6,6 +6,7 @@ import os
 import pwd
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,12 +94,13 @@ def actions(
         made("announce", "Tell a namespace's neighbours whose its outside addresses are", namespace),
         made("observe-networks", "Say which namespaces there are, and what was made of them", {}),
     )
+    observed = next(action for action in found if action.name == "observe-networks")
     port = {"transport": _TRANSPORT, "address": _ADDRESS, "port": _LOW_PORT}
     name, about = "bind-port", "Bind a port below 1024 and hand the socket over"
     words, types = (name, *(f"{{{key}}}" for key in port)), {key: value.type for key, value in port.items()}
     specs = {key: value.spec for key, value in port.items()}
     low = Action(name, about, words, types, specs, allowed, at_once=ports.bound)
-    return {action.name: action for action in (*found, low)}
+    return {action.name: action for action in (*found, replace(observed, looks=True), low)}
 
 
 def _group(faces: Sequence[int]) -> int:

@@ -47,6 +47,11 @@ class Table:
             return peer.uid in self._faces and action.allowed.asker(asker)
         return action.allowed.peer(peer)
 
+    def looked(self, request: Request | None, came: Mapping[str, object]) -> bool:
+        """Whether nothing was changed, so that it need not be written down."""
+        action = None if request is None else self.actions.get(request.action)
+        return action is not None and action.looks and (came["outcome"], came.get("exit")) == ("done", 0)
+
     def knows(self, peer: Peer) -> bool:
         """Whether there is anything at all that it may ask for."""
         face = peer.uid == 0 or peer.uid in self._faces
