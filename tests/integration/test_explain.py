@@ -87,7 +87,9 @@ def edge() -> Iterator[Edge]:
     listen = {"https": f"127.0.0.1:{https}", "api": f"127.0.0.1:{api}"}
     config.write_text(yaml.safe_dump({"version": 1, "listen": listen}))
     argv = [sys.executable, "-P", "-m", "edgeward.cli", "up", "-c", config, "--state-dir", found.state]
-    with running([*argv, "--name", "edge1"], env={"EDGEWARD_CONCURRENCY": "1"}) as process:
+    nobody = str(directory / "rootd.sock")  # one that runs on this host is none of ours
+    environment = {"EDGEWARD_CONCURRENCY": "1", "EDGEWARD_ROOTD_SOCKET": nobody}
+    with running([*argv, "--name", "edge1"], env=environment) as process:
         record = found.state / "up.json"
         until(
             lambda: not process.alive() or (record.exists() and json.loads(record.read_text())["ready"]), 40.0
