@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-OFFICE, BERLIN, INTERNET = "ew-office", "ew-berlin", "ew-internet"
+OFFICE, BERLIN, INTERNET = "ew-office", "ew-berlin", "ew-world"
 PC, WEB = "10.1.0.10", "192.168.4.10"
 CHARON, SWANCTL = "/usr/sbin/charon-systemd", "/usr/sbin/swanctl"
 PLUGINS = (
@@ -39,7 +39,7 @@ PROFILE = """    profile:
       ipsec: {proposals: [{encryption: aes-256, integrity: sha384, groups: [group20]}]}
 """
 OPENSTACK = """\
-network create internet --external --provider-network-type flat --provider-physical-network ew-internet
+network create internet --external --provider-network-type flat --provider-physical-network ew-world
 subnet create internet --network internet --subnet-range 203.0.113.0/24 --gateway 203.0.113.1
 network create office --provider-network-type flat --provider-physical-network ew-office
 subnet create office --network office --subnet-range 10.1.0.0/24
