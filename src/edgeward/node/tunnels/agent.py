@@ -6,7 +6,6 @@ Nothing of it is rebuilt by a restart of this program or of rootd: what is there
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -33,7 +32,6 @@ from edgeward.vpn.sharing import shared
 
 log = logger(__name__)
 _LOOK_SECONDS: Final = 5.0
-_OURS: Final = re.compile(r"vpn-[0-9a-f]{12}")
 
 
 class Agent:
@@ -45,6 +43,7 @@ class Agent:
         self._announcing = Announcing(root)
         self._gateways = kept.gateways()
         self._loaded = kept.loaded()
+        self._used = kept.used()
         self._incoming: _Incoming | None = None
         self._known = kept.whole
         """Whether there are no others than these: before, what is found here may be one that is not known."""
@@ -93,6 +92,7 @@ class Agent:
 
     def _judge(self) -> None:
         """Have each gateway be tended as it is to be now."""
+        self._use({wiring.namespace(gateway) for gateway in self._gateways.values()})
         found = shared(self._holding.judged(self._peers.followed(self._gateways.values())), _host_address)
         left_out = {id_: refused(id_, *why) for id_, why in found.refused.items()}
         for gateway in found.gateways:
@@ -106,6 +106,12 @@ class Agent:
             self._announcing.judged(found.gateways, self._group)
         self._due.set()
         self.changed()
+
+    def _use(self, namespaces: set[str]) -> None:
+        """Note which namespaces are this node's, before they are made: others of this host have others."""
+        if fresh := namespaces - self._used:
+            self._kept.use(fresh)
+            self._used |= fresh
 
     # --- the work -----------------------------------------------------------------------------
 
@@ -132,7 +138,7 @@ class Agent:
         """See that what was found last is still there, and that nothing is that should not be."""
         for id_ in [id_ for id_, one in self._tending.items() if one.gone and id_ not in self._gateways]:
             self._tasks.pop(id_).cancel()
-            del self._tending[id_]
+            self._let_go(self._tending.pop(id_).wanted.namespace)
         before = self._seen[1]
         try:
             seen = await self._look(time.monotonic())
@@ -144,11 +150,16 @@ class Agent:
         if self._known:
             self._end_others(seen)
 
+    def _let_go(self, namespace: str) -> None:
+        if namespace not in {wiring.namespace(gateway) for gateway in self._gateways.values()}:
+            self._used.discard(namespace)
+            self._kept.let_go(namespace)
+
     def _end_others(self, seen: Mapping[str, Made]) -> None:
-        """End what a removal that was cut short left behind."""
-        for name in set(seen) - {tending.wanted.namespace for tending in self._tending.values()}:
-            if _OURS.fullmatch(name) or seen[name].lent:
-                self._tend(name).want(Wanted(None, name))
+        """End what a removal that was cut short left behind; what another node of this host has stays."""
+        wanted = {tending.wanted.namespace for tending in self._tending.values()}
+        for name in (set(seen) & self._used) - wanted:
+            self._tend(name).want(Wanted(None, name))
 
     def _tend(self, id_: str) -> Tending:
         found = self._tending.get(id_)

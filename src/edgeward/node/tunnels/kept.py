@@ -26,6 +26,7 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS gateways (gateway TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS loaded (
   gateway TEXT, connection TEXT, record BLOB NOT NULL, PRIMARY KEY (gateway, connection)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS used (namespace TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -55,6 +56,18 @@ class Kept:
                 one = Loaded(Connection.model_validate(value["connection"]), bool(value["active"]))
                 found.setdefault(id_, {})[name] = one
         return found
+
+    def used(self) -> set[str]:
+        """Give the namespaces that this node had made, or used, and has not let go of."""
+        return {str(row[0]) for row in self._rows("SELECT namespace FROM used")}
+
+    def use(self, namespaces: Iterable[str]) -> None:
+        with self._writing():
+            self._file.executemany("REPLACE INTO used VALUES (?)", [(name,) for name in namespaces])
+
+    def let_go(self, namespace: str) -> None:
+        with self._writing():
+            self._file.execute("DELETE FROM used WHERE namespace = ?", (namespace,))
 
     def keep(self, put: Iterable[Gateway], remove: Iterable[str]) -> None:
         """Keep what should be, all of it at once."""

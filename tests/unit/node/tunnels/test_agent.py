@@ -238,17 +238,21 @@ async def test_a_daemon_that_ends_is_started_and_told_everything_again(host: Hos
         assert host.loads == [(ONE.id, False)]
 
 
-async def test_what_is_declared_no_more_is_removed_also_where_it_was_removed_half(
+async def test_what_is_declared_no_more_is_removed_also_where_it_was_removed_half_and_nothing_of_other_nodes(
     host: Host, tmp_path: Path
 ) -> None:
-    host.made["vpn-00000000dead"] = {"network": "x", "guard": "y", "stale": False, "lent": False}
-    host.made["office"] = {"network": "", "guard": "", "stale": False, "lent": False}
+    before = Kept(tmp_path / "tunnels.db", Seal(KEY))
+    before.use(["vpn-00000000dead"])
+    before.close()
+    others = {"vpn-00000000beef", "office"}
+    for name in ("vpn-00000000dead", *others):
+        host.made[name] = {"network": "x", "guard": "y", "stale": False, "lent": False}
     async with agent(host, tmp_path) as one:
         one.take(says(gateway(ONE)))
         await until(lambda: phases(one))
         one.take(says())
-        await until(lambda: set(host.made) == {"office"})
-        assert one.doings() == {}
+        await until(lambda: set(host.made) == others and one.doings() == {})
+        await until(lambda: Kept(tmp_path / "tunnels.db", Seal(KEY)).used() == set())
     assert Kept(tmp_path / "tunnels.db", Seal(KEY)).loaded() == {}
 
 
