@@ -63,6 +63,7 @@ class Edge:
 
     def close(self) -> None:
         self.running.cancel()
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.1), self.loop).result(20)  # it takes a moment
         self.loop.call_soon_threadsafe(self.loop.stop)
 
     def keeper(self, namespace: str) -> int:

@@ -195,11 +195,12 @@ class Relays:
         self._failing[one] = _Failing(why, retry, self._clock() + retry)
 
     async def _stop(self) -> None:
-        """End the relays that nobody has wanted for a while."""
+        """End the relays that nobody has wanted for a while, in the namespaces of our sites."""
         if self._sites is None:
             return
         wanted = {(one.namespace, one.name) for one in self._wanted()}
-        there = {key for key in _sockets(self._place) if key not in wanted}
+        mine = {site.namespace for site in self._sites.values()}
+        there = {key for key in _sockets(self._place) if key[0] in mine and key not in wanted}
         now = self._clock()
         self._unwanted = {key: self._unwanted.get(key, now) for key in there}
         for key in [key for key, since in self._unwanted.items() if now - since >= _STOP_AFTER_SECONDS]:

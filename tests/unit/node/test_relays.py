@@ -123,6 +123,20 @@ async def test_a_relay_is_ended_when_nobody_has_wanted_it_for_a_while_and_not_be
     assert desk.rootd.asked == ["start-relay", "start-relay", "stop-relay"]
 
 
+async def test_relays_in_namespaces_of_another_node_are_left_alone(desk: Desk) -> None:
+    desk.relays.want([shop()])
+    desk.relays.know(HERE)
+    await desk.relays.tend()
+    desk.relays.know({("default", "paris"): Site("vpn-00000000beef", NO_RESOLVER)})
+    desk.relays.want([])
+
+    for _ in range(3):
+        await desk.relays.tend()
+        desk.now += 31
+
+    assert desk.rootd.asked == ["start-relay"]
+
+
 async def test_nothing_is_ended_before_it_is_known_which_sites_there_are(desk: Desk) -> None:
     desk.relays.want([shop()])
     desk.relays.know(HERE)
