@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_site_commands import SITE, Run, run, written
+from tests.integration.test_site_commands import SITE, Run, controller, run, written
 
 pytestmark = pytest.mark.usefixtures("run")
-__all__ = ["run"]
+__all__ = ["controller", "run"]
 SHARED = {"router": "edge", "driver": "strongswan"}
 PARIS = SITE | {"name": "paris", "peer": "198.51.100.30", "remote_networks": "192.168.30.0/24"}
 
@@ -54,7 +54,7 @@ def test_what_the_other_driver_cannot_do_is_said_and_nothing_changes(run: Run, t
 
     assert code != 0
     assert "Libreswan does not know aes-256-ccm-16" in err
-    assert drivers(run) == {}
+    assert "libreswan" not in drivers(run).values()
 
 
 def test_one_that_is_not_there_is_said(run: Run, tmp_path: Path) -> None:

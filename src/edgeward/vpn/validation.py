@@ -32,7 +32,23 @@ def of_router(sites: Iterable[Site]) -> dict[str, list[Problem]]:
         if not found[site.name]:  # what is not sound in itself has no connection yet
             made = connection(site, outside, driver, _proof(site))
             found[site.name] = list(_in_words(site, REFUSALS[driver](made)))
+    if driver == "libreswan":
+        for site, problem in _told_apart([site for site in sites if site.enabled]):
+            found[site.name].append(problem)
     return found
+
+
+def _told_apart(sites: Sequence[Site]) -> Iterator[tuple[Site, Problem]]:
+    """Find sites between the same peers whose offers for ESP pluto would hold against each other."""
+    first: dict[tuple[str | None, ...], Site] = {}
+    for site in sites:
+        known = first.setdefault((site.peer, site.identity, site.remote_id or site.peer), site)
+        if known.knobs.ipsec != site.knobs.ipsec:
+            message = (
+                f"the site '{known.name}' has the same router, peer and ids, and Libreswan takes one's"
+                " offers for ESP for the other's; let them be equal, or give other ids"
+            )
+            yield site, ("profile", message)
 
 
 def _proof(site: Site) -> Psk | Certificate:

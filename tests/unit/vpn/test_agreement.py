@@ -126,6 +126,19 @@ def test_sites_with_the_same_peer_and_ids_are_one_connection_or_refused():
     assert found(one, site("two", remote_id="@two.example", **two)) == []
 
 
+def test_libreswan_is_not_asked_to_tell_apart_what_it_cannot():
+    ike = {"ike": {**IKE, "version": 2}}
+    gcm, plain = ({"encryption": "aes-256-gcm-16"}, {"encryption": "aes-256", "integrity": "sha256"})
+    same = {"router": "edge", "secret": SAME}
+    one = {**same, "profile": {**ike, "ipsec": {"proposals": [gcm]}}}
+    two = {**same, "profile": {**ike, "ipsec": {"proposals": [plain]}}, "remote_networks": ["192.168.5.0/24"]}
+
+    assert found(site("one", **one), site("two", **two)) == []
+    both = [site("one", driver="libreswan", **one), site("two", driver="libreswan", **two)]
+    assert found(*both) == [("vpn/default/two", "profile")]
+    assert found(both[0], site("two", driver="libreswan", remote_id="@two.example", **two)) == []
+
+
 def test_two_routers_that_share_an_address_do_not_share_a_peer():
     assert found(site("one"), site("two")) == [("vpn/default/one", "peer"), ("vpn/default/two", "peer")]
     assert found(site("one"), site("two", outside=OWN)) == []

@@ -46,6 +46,9 @@ class Keeper:
     def wanted(self) -> Collection[str]:
         return self._wanted
 
+    def wants(self, connection: str) -> bool:
+        return connection in self._wanted
+
     def waits(self, connection: str) -> bool:
         return connection in self._due
 

@@ -72,6 +72,14 @@ class Libreswan:
             self._listeners.tell([connection.id])
         if keep:
             await self._begin(connection)
+        if ended:
+            await self._take_along(connection)
+
+    async def _take_along(self, connection: Connection) -> None:
+        """Have those come up again whose IKE_SA was begun for one that changed."""
+        for other in [one for one in self._known.values() if one.enabled and one.id != connection.id]:
+            if _peers(other) == _peers(connection) and self._keeper.wants(other.id):
+                await self._begin(other)
 
     async def unload(self, connection: str) -> None:
         async with self._lock:
@@ -247,6 +255,10 @@ class Libreswan:
             self._findings[connection] = reasons.kept(self._findings.get(connection), found)
         self._keeper.went([connection])
         self._listeners.tell([connection])
+
+
+def _peers(one: Connection) -> tuple[str, ...]:
+    return one.local_address, one.peer_address, one.local_id, one.peer_id
 
 
 async def opened(place: Path, known: Iterable[Connection] = ()) -> Libreswan:

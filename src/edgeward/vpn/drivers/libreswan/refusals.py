@@ -32,7 +32,7 @@ def _of_peers(connection: Connection) -> Iterator[tuple[str, str]]:
     auth = connection.auth
     if isinstance(auth, Psk) and not 1 <= len(auth.secret.reveal().encode()) <= _LONGEST_SECRET:
         yield "secret", f"Libreswan takes secrets of 1 to {_LONGEST_SECRET} bytes; give another one"
-    if isinstance(auth, Certificate):
+    if isinstance(auth, Certificate) and auth.chain:  # none: it is not known yet
         try:
             if text.signature(auth) == "ecdsa" and connection.ike.version == 1:
                 yield "certificate", "IKEv1 proves itself by RSA alone; take IKEv2, or an RSA key"

@@ -263,3 +263,8 @@ def test_a_key_that_pluto_cannot_sign_with_is_refused() -> None:
     proof = _proof(ec.generate_private_key(ec.SECP256R1()), name)
     plain = Ipsec(proposals=old.proposals)
     assert [field for field, _ in refusals(connection(ike=old, ipsec=plain, auth=proof))] == ["certificate"]
+
+
+def test_a_certificate_that_is_not_known_yet_is_not_refused() -> None:
+    unknown = Certificate(chain="", key=Secret("-"), authority="")
+    assert refusals(connection(auth=unknown)) == ()
