@@ -182,9 +182,13 @@ class Libreswan:
         return True
 
     async def _reread(self) -> None:
-        said = await self._pluto.whack("--rereadsecrets")
-        if "ERROR" in said:
-            raise Invalid("Libreswan does not take the secret of a connection; see its log")
+        for patience in (0.2, 0.5, 0.0):  # one that has just begun may still be busy with its own start
+            said = await self._pluto.whack("--rereadsecrets")
+            problem = next((line for line in said.splitlines() if "ERROR" in line), "")
+            if not problem:
+                return
+            await asyncio.sleep(patience)
+        raise Unavailable(f"Libreswan did not read the secrets: {problem[:200]}")
 
     async def _begin(self, connection: Connection) -> None:
         for name in await self._missing(connection):
