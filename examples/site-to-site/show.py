@@ -121,9 +121,9 @@ class Show:
             "--log", f"{self.place}/log", "--user", "root",
         )  # fmt: skip
         until((self.run / "rootd.sock").exists, "rootd")
+        self.stack.callback(self._end_gateways)  # once nobody makes them anew
         self.start(*EDGEWARD, "up", "-c", str(HERE / "edge.yaml"), "--user", "root")
         until(lambda: "node" in ran(*EDGEWARD, "status", check=False), "edgeward up", 60)
-        self.stack.callback(self._end_gateways)
 
     def _end_gateways(self) -> None:
         for path in self.run.glob("namespaces/*"):
