@@ -1,6 +1,6 @@
 """Two sites on one machine, joined by Edgeward; everything goes when it ends.
 
-    sudo python3 examples/site-to-site/show.py
+    sudo .venv/bin/python examples/site-to-site/show.py
 
 Berlin is a network namespace with strongSwan, configured by what `edgeward vpn peer-config` prints. Our
 office is a namespace on a bridge, and between the two stands a gateway that Edgeward makes. Needs Debian's
@@ -15,12 +15,14 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -285,12 +287,32 @@ def until(true: Callable[[], object], what: str, seconds: float = 20) -> None:
         time.sleep(0.1)
 
 
-def main() -> None:
+def check() -> None:
+    """Say beforehand why it cannot be."""
     if os.geteuid() != 0:
-        raise SystemExit("only root makes namespaces: sudo python3 examples/site-to-site/show.py")
+        raise SystemExit("only root makes namespaces: sudo .venv/bin/python examples/site-to-site/show.py")
+    if find_spec("edgeward") is None:
+        raise SystemExit(
+            f"{sys.executable} has no Edgeward; run this with .venv/bin/python (make demo makes it)"
+        )
     missing = [program for program in (CHARON, SWANCTL, "ping") if shutil.which(program) is None]
     if missing:
         raise SystemExit(f"install what has {' and '.join(missing)}")
+    for link in (INTERNET, OFFICE, f"{BERLIN}-0", "ew-pc-0"):
+        if Path("/sys/class/net", link).exists():
+            raise SystemExit(
+                f"the link {link} is there already: another show runs here, or a killed one left it; "
+                f"wait for it, or run: ip link del {link}"
+            )
+
+
+def end(_number: int, _frame: object) -> None:
+    raise SystemExit(143)
+
+
+def main() -> None:
+    check()
+    signal.signal(signal.SIGTERM, end)
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sites-")))
         place.chmod(0o755)

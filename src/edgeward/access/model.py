@@ -19,7 +19,7 @@ class Right(Enum):
     """What is asked for. The first three are asked of one project, the others of the installation."""
 
     READ = "read what is declared, its certificates and its state"
-    CHANGE = "change domains, services and routes, and expire certificates"
+    CHANGE = "change domains, services, routes and tunnels, and expire certificates"
     ADMINISTER = "change issuers, literal backends and tokens, and read the audit log"
     SURVEY = "read what belongs to the whole installation: nodes, metrics"
     GOVERN = "change what belongs to the whole installation: listen, cache, nodes"

@@ -45,18 +45,37 @@ CUSTOMERS = (Customer("berlin", "198.51.100.11"), Customer("paris", "198.51.100.
 
 
 def main() -> None:
+    _check()
     with ExitStack() as stack:
+        signal.signal(signal.SIGTERM, _end)
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="customers-")))
         _internet(stack)
         for customer in CUSTOMERS:
             _customer(stack, customer, place / customer.name)
         print(READY, flush=True)  # noqa: T201 - for who started it
-        signal.signal(signal.SIGTERM, _end)
         signal.pause()
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(0)
+
+
+def _check() -> None:
+    """Say beforehand why it cannot be."""
+    if os.geteuid() != 0:
+        raise SystemExit("only root makes network namespaces; run it with sudo")
+    if not Path(CHARON).exists():
+        raise SystemExit(f"there is no {CHARON}; apt install charon-systemd")
+    for link in (BRIDGE, *(_link(customer) for customer in CUSTOMERS)):
+        if Path("/sys/class/net", link).exists():
+            raise SystemExit(
+                f"the link {link} is there already: other customers run here, or a killed one left it; "
+                f"end them, or run: ip link del {link}"
+            )
+
+
+def _link(customer: Customer) -> str:
+    return f"{customer.name}-wan"
 
 
 def _internet(stack: ExitStack) -> None:
@@ -77,8 +96,9 @@ def _customer(stack: ExitStack, customer: Customer, place: Path) -> None:
     )
     assert holder.stdout is not None
     holder.stdout.readline()
-    _ip(f"link add {customer.name}-wan type veth peer name wan0 netns {holder.pid}")
-    _ip(f"link set {customer.name}-wan master {BRIDGE} up")
+    _ip(f"link add {_link(customer)} type veth peer name wan0 netns {holder.pid}")
+    stack.callback(_ip, f"link del {_link(customer)}")  # what is half closed keeps a namespace for minutes
+    _ip(f"link set {_link(customer)} master {BRIDGE} up")
     inside = ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
     for words in (
         f"address add {customer.outside}/24 dev wan0",
