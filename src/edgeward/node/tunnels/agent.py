@@ -28,7 +28,7 @@ from edgeward.node.tunnels.tending import Tending, Wanted, refused
 from edgeward.vpn import wiring
 from edgeward.vpn.desired import Gateway
 from edgeward.vpn.driver import Driver, State
-from edgeward.vpn.sharing import shared
+from edgeward.vpn.sharing import HostAddress, shared
 
 log = logger(__name__)
 _LOOK_SECONDS: Final = 5.0
@@ -37,9 +37,15 @@ _LOOK_SECONDS: Final = 5.0
 class Agent:
     """``changed()`` is called when there may be something to tell."""
 
-    def __init__(self, kept: Kept, root: Root, daemons: Daemons, holding: Holding, peers: Peers) -> None:
+    def __init__(
+        self, kept: Kept, root: Root, daemons: Daemons, holding: Holding, peers: Peers,
+        host_address: HostAddress | None = None,
+    ) -> None:  # fmt: skip
         self._kept, self._root, self._daemons, self._holding = kept, root, daemons, holding
         self._peers = peers
+        self._host_address = host_address or _host_address
+        self._reached: dict[str, str | None] = {}
+        """From which of the host's addresses the peers of gateways without one of their own were reached."""
         self._announcing = Announcing(root)
         self._gateways = kept.gateways()
         self._loaded = kept.loaded()
@@ -93,7 +99,8 @@ class Agent:
     def _judge(self) -> None:
         """Have each gateway be tended as it is to be now."""
         self._use({wiring.namespace(gateway) for gateway in self._gateways.values()})
-        found = shared(self._holding.judged(self._peers.followed(self._gateways.values())), _host_address)
+        self._reached.clear()
+        found = shared(self._holding.judged(self._peers.followed(self._gateways.values())), self._reach)
         left_out = {id_: refused(id_, *why) for id_, why in found.refused.items()}
         for gateway in found.gateways:
             ids = {one.id for one in self._gateways[gateway.id].connections}
@@ -112,6 +119,14 @@ class Agent:
         if fresh := namespaces - self._used:
             self._kept.use(fresh)
             self._used |= fresh
+
+    def _reach(self, peer: str) -> str | None:
+        self._reached[peer] = self._host_address(peer)
+        return self._reached[peer]
+
+    def _moved(self, peer: str, before: str | None) -> bool:
+        """Tell whether the host has another address by now; while it has none it keeps what it had."""
+        return self._host_address(peer) not in (before, None)
 
     # --- the work -----------------------------------------------------------------------------
 
@@ -139,6 +154,8 @@ class Agent:
         for id_ in [id_ for id_, one in self._tending.items() if one.gone and id_ not in self._gateways]:
             self._tasks.pop(id_).cancel()
             self._let_go(self._tending.pop(id_).wanted.namespace)
+        if any(self._moved(peer, before) for peer, before in self._reached.items()):
+            self._judge()
         before = self._seen[1]
         try:
             seen = await self._look(time.monotonic())

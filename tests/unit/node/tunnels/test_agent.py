@@ -47,6 +47,7 @@ class Host:
         self.refuses: set[str] = set()
         self.before_each: Callable[[], None] = lambda: None
         self.names: dict[str, str] = {}
+        self.address: str | None = "127.0.0.1"
 
     async def ask(self, request: Any) -> dict[str, Any]:
         await asyncio.sleep(0)
@@ -125,7 +126,9 @@ async def agent(host: Host, place: Path) -> AsyncIterator[Agent]:
         raise Unavailable("nobody can tell")
 
     holding = Holding(nobody, place / "active.json")
-    made = Agent(Kept(place / "tunnels.db", Seal(KEY)), root, host, holding, Peers(host))
+    made = Agent(
+        Kept(place / "tunnels.db", Seal(KEY)), root, host, holding, Peers(host), lambda _: host.address
+    )
     running = asyncio.create_task(made.run())
     try:
         yield made
@@ -316,6 +319,30 @@ async def test_who_shares_an_address_is_told_apart_by_peers_or_refused(host: Hos
         found = one.doings()["ba9876543210"].states[theirs.id]
         assert (found.phase, "another gateway that shares" in found.reason) == ("error", True)
         assert host.daemons[WHERE].connections[mine.id].local_address == "127.0.0.1"
+
+
+async def test_the_hosts_own_address_is_followed_and_kept_while_it_has_none(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeward.node.tunnels.agent._LOOK_SECONDS", 0.02)
+    host.address = None  # it starts before its network
+    mine = connection(local_address="0.0.0.0", peer_address="198.51.100.9")
+
+    def here() -> str | None:
+        found = host.daemons[WHERE].connections.get(mine.id) if WHERE in host.daemons else None
+        return None if found is None else found.local_address
+
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(mine, outside=Outside(), inside=())))
+        await until(lambda: phases(one) == {mine.id: "error"})
+        host.address = "203.0.113.5"
+        await until(lambda: here() == "203.0.113.5")
+        host.address = None
+        await asyncio.sleep(0.1)
+        assert here() == "203.0.113.5"
+        assert "no way" not in one.doings()["0123456789ab"].states[mine.id].reason
+        host.address = "203.0.113.6"
+        await until(lambda: here() == "203.0.113.6")
 
 
 async def test_a_peer_with_a_name_is_followed_and_kept_while_dns_is_dead(host: Host, tmp_path: Path) -> None:
