@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from edgeward.rootd import trusted
@@ -74,18 +75,11 @@ class Running:
 
 
 async def _ran(action: Action, argv: tuple[str, ...]) -> dict[str, Any]:
-    trusted.program(argv[0])
-    user = people.user(action.run_as) if action.run_as else None
     began, loop, output = time.monotonic(), asyncio.get_running_loop(), bytearray()
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(reading, False)
     try:
-        process = subprocess.Popen(  # noqa: S603, ASYNC220 - fixed argv, no shell; 1 ms
-            argv, env={}, cwd="/", umask=0o022, process_group=0, close_fds=True,
-            stdin=subprocess.DEVNULL, stdout=writing, stderr=writing,
-            user=user.pw_uid if user else None, group=user.pw_gid if user else None,
-            extra_groups=os.getgrouplist(user.pw_name, user.pw_gid) if user else None,
-        )  # fmt: skip
+        pid = (action.begin or partial(_started, action))(argv, writing)
     except BaseException:
         os.close(reading)
         raise
@@ -103,13 +97,12 @@ async def _ran(action: Action, argv: tuple[str, ...]) -> dict[str, Any]:
         return 0
 
     loop.add_reader(reading, read)
-    late = not await _ended(process, action.timeout)
+    late, code = await _ended(pid, action.timeout)
     for _ in range(32):  # a pipe holds no more; who left the group may go on writing
         if not read():
             break
     loop.remove_reader(reading)
     os.close(reading)
-    code = process.returncode
     return {
         "outcome": "timed-out" if late else "done",
         "exit": code if code >= 0 else None,
@@ -117,13 +110,25 @@ async def _ran(action: Action, argv: tuple[str, ...]) -> dict[str, Any]:
         "output": output[: action.output].decode(errors="replace"),
         "truncated": len(output) > action.output,
         "seconds": round(time.monotonic() - began, 4),
-        "pid": process.pid,
+        "pid": pid,
     }
 
 
-async def _ended(process: subprocess.Popen[bytes], timeout: float) -> bool:
-    """Wait for its end, and bring it about; False where it took too long. Its group ends with it."""
-    ended, loop, descriptor = asyncio.Event(), asyncio.get_running_loop(), os.pidfd_open(process.pid)
+def _started(action: Action, argv: tuple[str, ...], writing: int) -> int:
+    trusted.program(argv[0])
+    process = subprocess.Popen(  # noqa: S603 - fixed argv, no shell; 1 ms
+        argv, env={}, cwd="/", umask=0o022, process_group=0, close_fds=True,
+        stdin=subprocess.DEVNULL, stdout=writing, stderr=writing,
+        **(people.identity(action.run_as) if action.run_as else {}),
+    )  # fmt: skip
+    process.returncode = 0  # it is waited for below, not by this object
+    return process.pid
+
+
+async def _ended(pid: int, timeout: float) -> tuple[bool, int]:
+    """Wait for its end, and bring it about; gives whether it took too long, and its exit code, or less its
+    signal's number. Its group ends with it."""
+    ended, loop, descriptor = asyncio.Event(), asyncio.get_running_loop(), os.pidfd_open(pid)
     loop.add_reader(descriptor, ended.set)
     late = 0
     for seconds, number in ((timeout, signal.SIGTERM), (_KILL_AFTER, signal.SIGKILL), (None, None)):
@@ -132,10 +137,9 @@ async def _ended(process: subprocess.Popen[bytes], timeout: float) -> bool:
             break
         late += 1
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number or 0)
+            os.killpg(pid, number or 0)
     loop.remove_reader(descriptor)
     os.close(descriptor)
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)  # not waited for yet: this id is nobody else's
-    process.wait()
-    return not late
+        os.killpg(pid, signal.SIGKILL)  # not waited for yet: this id is nobody else's
+    return late > 0, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])  # noqa: ASYNC222 - it has ended

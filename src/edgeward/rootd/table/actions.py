@@ -72,6 +72,8 @@ class Action:
     cooldown: float = 0.0
     looks: bool = False
     """It changes nothing, and is asked for all the time: only what was not done of it is written down."""
+    begin: Callable[[tuple[str, ...], int], int] | None = None
+    """Begins a child of rootd's own, that says what it did to a descriptor; gives its pid."""
     at_once: Callable[[tuple[str, ...]], dict[str, Any]] | None = None
     """Does it in rootd itself, for what no child could; must not wait."""
 

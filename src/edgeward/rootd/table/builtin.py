@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,15 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from edgeward.rootd.table import filters, guard, network, ports
+from edgeward.rootd.table import filters, guard, hands, network, ports
 from edgeward.rootd.table.actions import Action, Allowed
 from edgeward.rootd.table.placeholders import Type, Wrong, type_of
 from edgeward.rootd.table.reading import Table
 
 RELAY_USER = "edgeward-relay"
 VPN_USER = "edgeward-vpn"
-_HANDS = str(Path(__file__).resolve().with_name("hands.py"))
-_PYTHON = os.path.realpath(sys.executable)
 _SECONDS = 20.0
 _OUTPUT = 65_536
 LENT = "network.toml"
@@ -51,10 +48,13 @@ def actions(
     def made(
         name: str, description: str, values: Mapping[str, _Value], fixed: Sequence[str] = ()
     ) -> Action:  # fmt: skip
-        words = (_PYTHON, "-I", "-S", _HANDS, name, str(place), *fixed, *(f"{{{value}}}" for value in values))
+        words = (name, str(place), *fixed, *(f"{{{value}}}" for value in values))
         types = {key: value.type for key, value in values.items()}
         specs = {key: value.spec for key, value in values.items()}
-        return Action(name, description, words, types, specs, allowed, timeout=_SECONDS, output=_OUTPUT)
+        return Action(
+            name, description, words, types, specs, allowed,
+            timeout=_SECONDS, output=_OUTPUT, begin=hands.begin,
+        )  # fmt: skip
 
     namespace, relay = {"namespace": _ID}, {"namespace": _ID, "relay": _ID}
     target = {"address": _HOST, "port": _PORT, "resolver": _RESOLVER}

@@ -1,14 +1,13 @@
-"""What a built-in action's child becomes: hands.py VERB PLACE WORD…, each word made by a type."""
+"""What a built-in action does, in a child of rootd's: VERB PLACE WORD…, each word made by a type."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-
-if not __package__:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from edgeward.rootd import trusted
 from edgeward.rootd.table import (
@@ -91,17 +90,39 @@ _FAILURES = (
 )  # fmt: skip
 
 
-def main(verb: str, place: str, *words: str) -> int:
+def begin(argv: tuple[str, ...], writing: int) -> int:
+    """Do it in a child, which is as a program would be but for the time in which Python starts: nothing
+    open, no environment, no signal handled, a group of its own. Gives its pid; it says to ``writing``
+    what it did."""
+    pid = os.fork()
+    if pid:
+        with suppress(OSError):  # as the child does: whichever is first
+            os.setpgid(pid, pid)
+        return pid
+    code = 1
     try:
-        said = _VERBS[verb](Path(place), daemons.locked(Path(place)), *words)
+        signal.set_wakeup_fd(-1)
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            if signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN):
+                signal.signal(number, signal.SIG_DFL)
+        os.setpgid(0, 0)
+        os.umask(0o022)
+        os.chdir("/")
+        os.environ.clear()
+        for place, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), writing, writing)):
+            os.dup2(descriptor, place)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        code, said = done(*argv)
+        os.write(1, f"{said}\n".encode())
+    except BaseException as error:
+        os.write(1, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(code)
+
+
+def done(verb: str, place: str, *words: str) -> tuple[int, str]:
+    """Do it, and give the exit code and what rootd answers."""
+    try:
+        return 0, _VERBS[verb](Path(place), daemons.locked(Path(place)), *words)
     except _FAILURES as error:
-        said = str(error)
-        code = 1
-    else:
-        code = 0
-    print(said)  # noqa: T201 - what rootd answers
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+        return 1, str(error)
