@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from edgeward.rootd import trusted
@@ -79,7 +78,7 @@ async def _ran(action: Action, argv: tuple[str, ...]) -> dict[str, Any]:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(reading, False)
     try:
-        pid = (action.begin or partial(_started, action))(argv, writing)
+        pid = action.begin(argv, writing) if action.begin else _started(action, argv, writing)
     except BaseException:
         os.close(reading)
         raise
