@@ -17,7 +17,9 @@ from tests import ports
 from tests.postgres import Postgres, binaries
 
 os.environ.setdefault("EDGEWARD_USER", "root")  # started as root, nobody else could use their directories
-os.environ.setdefault("EDGEWARD_ROOTD_SOCKET", "/nonexistent/rootd.sock")  # that of this host is not theirs to ask
+os.environ.setdefault(
+    "EDGEWARD_ROOTD_SOCKET", "/nonexistent/rootd.sock"
+)  # that of this host is not theirs to ask
 
 
 @pytest.fixture
