@@ -302,6 +302,29 @@ def test_two_namespaces_share_an_address_by_their_peers(host: Host) -> None:
     assert "map" not in host.on_host("nft", "list", "ruleset")
 
 
+def test_a_network_that_was_begun_and_failed_is_not_said_to_be_what_was_there_before(host: Host) -> None:
+    ran("ip", "netns", "add", host.theirs)
+    plug_in_peers(host)
+    host.on_host("ip", "addr", "add", "198.18.78.1/24", "dev", host.bridge)
+    network = "shared 198.18.77.1; peer 198.18.77.21"
+    host.connect(host.one, network)
+    assert host.seen(host.one)["network"] != ""
+
+    host.on_host("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    other = "shared 198.18.78.1; peer 198.18.77.21"
+    assert "does not forward" in host.refused("apply-network", namespace=host.one, network=other)
+    host.on_host("sysctl", "-qw", "net.ipv4.ip_forward=1")
+
+    assert host.seen(host.one)["network"] == ""
+    host.connect(host.one, network)
+    assert host.seen(host.one)["network"] != ""
+    with hearing(host.within(host.one), "198.18.77.1"):
+        assert (
+            said(["ip", "netns", "exec", host.theirs], "198.18.77.21", "198.18.77.1", port=500)
+            == "198.18.77.1"
+        )
+
+
 def plug_in_peers(host: Host) -> None:
     host.on_host("ip", "link", "add", "peers", "type", "veth", "peer", "name", "eth0")
     host.on_host("ip", "link", "set", "eth0", "netns", host.theirs)

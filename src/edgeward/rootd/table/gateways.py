@@ -41,6 +41,8 @@ class Record:
     transit: str = ""
     lent: bool = False
     """The namespace is somebody else's."""
+    half: bool = False
+    """Another network was begun, and did not come to its end: what is there is neither."""
 
 
 def adopt(place: Path, records: int, file: str, name: str) -> str:
@@ -73,6 +75,7 @@ def apply_network(place: Path, records: int, file: str, name: str, text: str) ->
         raise allowed.NotAllowed(why)
     transit = shared.transit(name, wanted, others)
     was_shared = name in others
+    _write(place, records, name, lambda record: replace(record, half=True))
     if wanted.shared or was_shared:
         others.pop(name, None)
         if wanted.shared:
@@ -83,7 +86,7 @@ def apply_network(place: Path, records: int, file: str, name: str, text: str) ->
     cables.apply(records, name, wanted, transit)
     if wanted.shared or was_shared:
         filters.have(shared.host_text(others))
-    _write(place, records, name, lambda record: replace(record, network=text, transit=transit))
+    _write(place, records, name, lambda record: replace(record, network=text, transit=transit, half=False))
     return f"{name} is connected"
 
 
@@ -143,7 +146,7 @@ def observe(place: Path, records: int) -> str:
         record = _read(place, records, name)
         whole = _whole(record, name, links) and (not record.lent or _is_same(records, name, _OTHERS / name))
         found[name] = {
-            "network": digest(record.network) if whole else "",
+            "network": digest(record.network) if whole and not record.half else "",
             "guard": digest(record.guard) if whole else "",
             "stale": record.lent and not whole,
             "lent": record.lent,
