@@ -122,12 +122,12 @@ def _taken_over(client: Client, before: Data, driver: str, last: float, timeout:
     while True:
         asked, found = time.time(), _status(client, before["id"], None)
         fresh = found["phase"] == "active" and _spis(found).isdisjoint(old)
-        if fresh and found["gateway"]["driver"] == driver:
+        if fresh and found["gateway"]["driver"] == driver and not found["gateway"]["reason"]:
             return max(0.0, min(float(found["since"]), time.time()) - last)
         if found["phase"] == "active" and not _spis(found).isdisjoint(old):
             last = asked
         if time.time() > end:
-            why = found["reason"] or f"it is {found['phase']}"
+            why = found["gateway"]["reason"] or found["reason"] or f"it is {found['phase']} as before"
             raise Unavailable(f"{_full(before)} is not up by {driver} after {timeout:g} s: {why}")
         time.sleep(_LOOK_SECONDS)
 

@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeVar
 from edgeward.vpn.desired import Connection, Psk
 from edgeward.vpn.drivers.strongswan import proposals
 
+_STEPS: Final = (5, 15, 60, 300, 3600, 21600, 86400)
 Kind = Literal[
     "secret", "refused-us", "ike-refused", "esp-refused", "offered", "networks-refused", "networks",
     "unknown-peer", "version", "silent", "other-id", "untrusted", "key", "address", "kernel", "unreadable",
@@ -68,6 +69,12 @@ class Reader:
         if kind == "unknown-peer" and len(details) > 1:
             return details[1]
         return self._addresses.get(number, "")
+
+
+def _lasting(seconds: float) -> str:
+    """Say how long, in few steps: each other text would be news, and be written down."""
+    passed = [step for step in _STEPS if step <= seconds]
+    return f" for {passed[-1]} s" if passed else ""
 
 
 def kept(before: Finding | None, found: Finding) -> Finding:
@@ -192,7 +199,7 @@ _SENTENCES: Final[dict[Kind, Sentence]] = {
         "give both sides the same IKE version",
     ),
     "silent": lambda d, c, s: (
-        f"no answer from {c.peer_address} for {s:.0f} s: UDP 500/4500 blocked?",
+        f"no answer from {c.peer_address}{_lasting(s)}: UDP 500/4500 blocked?",
         "see whether the peer runs, and whether UDP 500 and 4500 pass both ways",
     ),
     "other-id": lambda d, c, s: (

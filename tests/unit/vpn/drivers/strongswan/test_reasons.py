@@ -40,7 +40,7 @@ def read(*lines, name="c", number="1"):
         ),
         (["received IDr moon, but require sun"], "the peer says it is 'moon'"),
         (["no trusted RSA public key found for 'CN=moon'"], "comes from no authority that is trusted here"),
-        (["retransmit 1 of request with message ID 0"], "no answer from 198.51.2.2 for 7 s: UDP 500/4500 blocked?"),
+        (["retransmit 1 of request with message ID 0"], "no answer from 198.51.2.2 for 5 s: UDP 500/4500 blocked?"),
         (["giving up after 3 retransmits"], "no answer from 198.51.2.2"),
         (["ignore malformed INFORMATIONAL request"], "the pre-shared keys differ"),
     ],
