@@ -52,8 +52,10 @@ class Steering:
             raise Unavailable(f"{how.reason}; {how.remedy}")
         async with self._database.writing() as writing:
             await self._record(writing, who, site, what)
-        came = await self._came(who, site, how.node, what, level)
-        return {**came, "tunnel": await self._tunnels.found(who, site.connection.id, site.project)}
+        answer = await self._ask(how.node, self._steer(who, site, what, level), PATIENCE)
+        came, state = _came(how.node, answer), _state(answer)
+        _, how = (await self._tunnels.states([site]))[site.connection.id]
+        return {**came, "tunnel": shown(site, how if state is None else seen(how, state, self._clock()))}
 
     async def looked(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]:
         """Give how a connection does this moment, figures too; as told last where its node is silent."""
@@ -82,15 +84,6 @@ class Steering:
         lines += [{"at": row.at, "what": row.action, "who": row.who} for row in rows]
         return sorted(lines, key=lambda line: float(line["at"]))[-last:]
 
-    async def _came(self, who: Principal, site: Site, node: str, what: What, level: int) -> Mapping[str, Any]:
-        answer = await self._ask(node, self._steer(who, site, what, level), PATIENCE)
-        came = None if answer is None else answer.run
-        if came is None:
-            raise Unavailable(f"node {node} did not answer; what came of it is in the tunnel's status")
-        if came.get("outcome") != "done":
-            raise Unavailable(str(came.get("reason") or came.get("outcome")))
-        return {"outcome": "done", "node": node, "commands": came.get("commands", [])}
-
     def _steer(self, who: Principal, site: Site, what: What, level: int) -> Steer:
         gateway = site.gateway
         return Steer(
@@ -111,6 +104,16 @@ class Steering:
 
 def _key(site: Site) -> Key:
     return Key("vpn", site.project, site.name)
+
+
+def _came(node: str, answer: Answer | None) -> Mapping[str, Any]:
+    """Say what came of it; raises Unavailable with the reason where it did not come about."""
+    came = None if answer is None else answer.run
+    if came is None:
+        raise Unavailable(f"node {node} did not answer; what came of it is in the tunnel's status")
+    if came.get("outcome") != "done":
+        raise Unavailable(str(came.get("reason") or came.get("outcome")))
+    return {"outcome": "done", "node": node, "commands": came.get("commands", [])}
 
 
 def _state(answer: Answer | None) -> State | None:

@@ -34,6 +34,7 @@ async def test_what_is_asked_for_is_done_by_the_node_that_carries_it(here, admin
     assert (name, steer.what, steer.by) == ("n1", what, "boss")
     assert (steer.namespace, steer.driver) == (f"vpn-{steer.gateway}", "strongswan")
     assert came["commands"] == ["look"] and came["tunnel"]["id"] == OFFICE.id
+    assert came["tunnel"]["phase"] == "active", "as its node just said, not as it was before"
 
 
 async def test_why_it_did_not_come_about_is_said(here, admin, node, asked):  # noqa: F811
