@@ -10,9 +10,9 @@ from edgeward.certificates.model import Domain
 from edgeward.declaration.model import Key
 from edgeward.domain_name import wildcard_of
 from edgeward.gateway.model import Route, TcpRoute
-from edgeward.kinds import World, selector_of
 from edgeward.parsing import Value
 from edgeward.placement import EVERYWHERE, NOWHERE, Where, both, either, where
+from edgeward.world import World, selector_of
 
 
 @dataclass(frozen=True, slots=True)

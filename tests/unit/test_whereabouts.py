@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from edgeward import whereabouts
 from edgeward.declaration.document import from_data
 from edgeward.declaration.model import Key
-from edgeward.kinds import KINDS, World
+from edgeward.kinds import KINDS
 from edgeward.placement import EVERYWHERE, NOWHERE, where
+from edgeward.world import World
 from tests.unit.declaration.examples import documents
 
 EU, US = {"region": "eu"}, {"region": "us"}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from edgeward import kinds
+from edgeward import kinds, world
 from edgeward.cli import sockets
 from edgeward.declaration import document, references
 from edgeward.declaration.model import Declared
@@ -29,7 +29,7 @@ def read_declaration(path: Path, *, alone: bool = True) -> tuple[Declared, ...]:
     text = _read(path)
     read = references.reader(path.parent, os.environ)
     found = document.parse(text, str(path), kinds.KINDS, read, os.environ)
-    problems = [p for p in kinds.check(found.objects) if alone or not isinstance(p, kinds.Missing)]
+    problems = [p for p in world.check(found.objects) if alone or not isinstance(p, world.Missing)]
     if problems:
         lines = {str(declared.key): declared.line for declared in found.objects}
         raise Invalid(*(_placed(problem, str(path), lines.get(problem.object or "")) for problem in problems))

@@ -13,10 +13,10 @@ from edgeward.declaration import events, revisions, store
 from edgeward.declaration.model import Change, Key
 from edgeward.declaration.revisions import Author, Swept
 from edgeward.errors import Conflict
-from edgeward.kinds import Conflicting
 from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.whereabouts import Moved
+from edgeward.world import Conflicting
 
 API_SOURCE: Final = "api"
 _SWEEP_AFTER_BYTES: Final = 64 * 1024**2

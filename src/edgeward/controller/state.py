@@ -19,11 +19,12 @@ from edgeward.declaration.model import DEFAULT_PROJECT, Change, Key, Stored
 from edgeward.declaration.store import Followed, Position
 from edgeward.errors import EdgewardError, Problem
 from edgeward.gateway.model import Listen, OpenResty
-from edgeward.kinds import KINDS, OF_TUNNELS, Conflicting, World, selector_of
+from edgeward.kinds import KINDS, OF_TUNNELS
 from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.placement import Where
 from edgeward.whereabouts import Moved, Place
+from edgeward.world import Conflicting, World, selector_of
 
 _PAGE: Final = 5000
 _SMALL: Final = 300

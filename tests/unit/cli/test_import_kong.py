@@ -13,7 +13,8 @@ from edgeward.cli.imports.kong import translate
 from edgeward.declaration import notation
 from edgeward.declaration.document import from_data
 from edgeward.errors import Invalid
-from edgeward.kinds import KINDS, check
+from edgeward.kinds import KINDS
+from edgeward.world import check
 from tests.pairs import authority, make
 
 NOW = time.time()

@@ -15,8 +15,9 @@ from edgeward.cli.imports.found import Account, Found, Lineage
 from edgeward.cli.imports.planning import Declared, plan
 from edgeward.declaration.document import from_data
 from edgeward.errors import Invalid
-from edgeward.kinds import KINDS, check
+from edgeward.kinds import KINDS
 from edgeward.secret import Secret
+from edgeward.world import check
 from tests.integration.foreign import LETSENCRYPT, certbot_directory
 from tests.integration.foreign import jwk as written
 from tests.pairs import Made, authority, key_pem, make

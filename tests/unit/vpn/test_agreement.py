@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from edgeward.declaration.model import Declared
 from edgeward.errors import Invalid
-from edgeward.kinds import Key, World, check
+from edgeward.kinds import Key
 from edgeward.parsing import parse
 from edgeward.sealing import Sealed
 from edgeward.vpn import agreement
 from edgeward.vpn.site import Site
+from edgeward.world import World, check
 from tests.unit.vpn.sites import SEAL, site
 
 OWN = {"address": "203.0.113.5/24", "next_hop": "203.0.113.1", "bridge": "br-wan"}

@@ -6,12 +6,13 @@ import pytest
 
 from edgeward.declaration.document import from_data
 from edgeward.errors import Invalid
-from edgeward.kinds import KINDS, World, check
+from edgeward.kinds import KINDS
 from edgeward.vpn.desired import MOST_CONNECTIONS
 from edgeward.vpn.openstack import rules
 from edgeward.vpn.openstack.networks import Router
 from edgeward.vpn.openstack.services import SiteConnection, VpnService
 from edgeward.vpn.openstack.view import Objects
+from edgeward.world import World, check
 
 NETWORKS = [{"name": "world", "external": True}, {"name": "inner"}]
 SUBNETS = [

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from edgeward.declaration.document import from_data
 from edgeward.errors import Invalid
-from edgeward.kinds import KINDS, World, check, privileged, reaching_host
+from edgeward.kinds import KINDS, privileged, reaching_host
+from edgeward.world import World, check
 from tests.client_certificates import Authority
 from tests.unit.declaration.examples import documents
 
