@@ -22,6 +22,12 @@ os.environ.setdefault(
 )  # that of this host is not theirs to ask
 
 
+@pytest.fixture(autouse=True)
+def usual_umask() -> None:
+    """Whatever a program that was called in here has left: what other users are to read is made by tests, too."""
+    os.umask(0o022)
+
+
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """Call it for a TCP port nobody listens on; each call gives another one."""

@@ -77,6 +77,8 @@ class Publishing:
         self._due.set()
 
     def _elsewhere(self, services: set[tuple[str, str]]) -> None:
+        if not services:  # nothing may be known at all yet, which is not to be published
+            return
         for key in services:
             self._endpoints.pop(key, None)
         self._gathered = None
