@@ -190,7 +190,7 @@ async def storm(authority: Pebble, seed: int, kills: int) -> None:
 
 @pytest.mark.timeout(240)
 async def test_a_short_storm_costs_nothing(authority: Pebble) -> None:
-    await storm(authority, seed=7, kills=6)
+    await storm(authority, seed=7, kills=4)
 
 
 @pytest.mark.slow

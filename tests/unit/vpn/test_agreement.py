@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeward.declaration.model import Declared
+from edgeward.declaration.model import Declared, Key
 from edgeward.errors import Invalid
-from edgeward.kinds import Key
 from edgeward.parsing import parse
 from edgeward.sealing import Sealed
 from edgeward.vpn import agreement

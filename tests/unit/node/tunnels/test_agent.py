@@ -143,7 +143,7 @@ def says(*gateways: Gateway, whole: bool = True) -> feed.Gateways:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):  # what was forgotten is looked for every 5 s
         while not true():
             await asyncio.sleep(0.005)
 
