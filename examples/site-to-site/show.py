@@ -66,6 +66,8 @@ class Show:
         self.stack, self.place = stack, place
         self.state, self.yaml = place / "state", place / "berlin.yaml"
         self.run = place / "rootd"
+        for name in [name for name in os.environ if name.startswith("OS_")]:
+            del os.environ[name]  # of somebody's cloud: `openstack` is to ask this Edgeward
         os.environ |= {
             "EDGEWARD_STATE_DIR": str(self.state),
             "EDGEWARD_ROOTD_SOCKET": str(self.run / "rootd.sock"),

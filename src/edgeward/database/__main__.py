@@ -176,7 +176,12 @@ async def _restore(path: Path, url: str | None, state_dir: Path) -> None:
 
 
 def _existing(path: Path) -> Path:
-    if not path.exists():
+    try:
+        there = path.exists()
+    except PermissionError as error:
+        remedy = "run this as the user Edgeward runs as, or as root"
+        raise Invalid(f"{path}: {error.strerror}; {remedy}") from error
+    if not there:
         raise Invalid(f"{path} is not there; name the state directory of the store with --state-dir")
     return path
 

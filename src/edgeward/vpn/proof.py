@@ -16,7 +16,7 @@ LOCAL: Final = "local"
 _MOST_PEM: Final = 256 * 1024
 
 
-def authority(text: str) -> str:
+def authorities(text: str) -> str:
     """Give ``local``, or PEM of authorities; raises Invalid."""
     if text == LOCAL:
         return text
@@ -34,7 +34,7 @@ class Proof(Value):
 
     name: Annotated[str, checked(normalise)]
     """Of the certificate that this side shows: issued for a declared domain, or uploaded."""
-    authority: Annotated[str, Field(max_length=_MOST_PEM), checked(authority)] = LOCAL
+    authority: Annotated[str, Field(max_length=_MOST_PEM), checked(authorities)] = LOCAL
     """Who the peer's certificate must come from: `local` is this installation's own authority; or PEM,
     `{file: PATH}`."""
 

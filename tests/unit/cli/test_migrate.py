@@ -25,11 +25,11 @@ class Answers:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def said(phase: str, driver: str, spi: str = "", since: float = 0.0) -> dict[str, Any]:
+def said(phase: str, driver: str, spi: str = "", since: float = 0.0, refusal: str = "") -> dict[str, Any]:
     children = [{"spi_in": spi, "packets_in": 3, "packets_out": 4}] if spi else []
     return {
-        "id": "1", "project": "default", "name": "berlin", "phase": phase, "gateway": {"driver": driver},
-        "children": children, "since": since, "reason": "it says why",
+        "id": "1", "project": "default", "name": "berlin", "phase": phase, 
+        "gateway": {"driver": driver, "reason": refusal}, "children": children, "since": since, "reason": "it says why",
     }  # fmt: skip
 
 
@@ -46,6 +46,13 @@ def test_the_old_tunnel_is_not_taken_for_the_new_one(monkeypatch: pytest.MonkeyP
     client: Any = Answers(said("active", "libreswan", "aa"))
     with pytest.raises(Unavailable, match="it says why"):
         migrate._taken_over(client, said("active", "strongswan", "aa"), "libreswan", time.time(), 0.05)
+
+
+def test_a_daemon_that_cannot_take_over_is_not_waited_for() -> None:
+    refusal = "libreswan cannot take over, all stays as it is: it is not installed"
+    client: Any = Answers(said("active", "libreswan", "aa", refusal=refusal))
+    with pytest.raises(Unavailable, match="it is not installed"):
+        migrate._taken_over(client, said("active", "strongswan", "aa"), "libreswan", time.time(), 60)
 
 
 def test_the_cost_is_said_in_words() -> None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import insert
 
 from edgeward.database import backing_up, copying, restoring, schema
+from edgeward.database.__main__ import main as command
 from edgeward.database.backup_file import checked
 from edgeward.database.copying import TABLES
 from edgeward.database.engine import open_database
@@ -234,3 +235,14 @@ async def test_a_key_that_is_kept_elsewhere_is_named(sqlite_template, tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert "not in it: the key that opens it (id 0badcafe)" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_whoever_may_not_look_at_the_store_is_told_so(place, capfd):
+    child = os.fork()
+    if child == 0:
+        place.chmod(0)
+        os.setuid(65534)
+        os._exit(command(["backup", "out", "--state-dir", str(place)], {}))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert "Permission denied; run this as the user Edgeward runs as, or as root" in capfd.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, get_args
 
 from edgeward.api.openstack.attributes import Attribute, Resource
@@ -24,6 +25,7 @@ from edgeward.api.openstack.checks import (
     uuid,
 )
 from edgeward.vpn.openstack import choices
+from edgeward.vpn.openstack.networks import BRIDGE
 
 
 def _read_only(*names: str) -> tuple[Attribute, ...]:
@@ -46,6 +48,10 @@ def _whatever(name: str, default: Any = None) -> Attribute:
 
 FIRST: Final = object()
 """Of a subnet's gateway that nobody said: the first address."""
+
+
+def _bridge(value: Any) -> str | None:
+    return None if re.search(BRIDGE, value) else f"'{value}' is not the name of a bridge of the host"
 
 
 def _address_or_first(value: Any) -> str | None:
@@ -167,7 +173,7 @@ NETWORK: Final = Resource(
         _UP,
         Attribute("shared", default=False, convert=to_boolean),
         Attribute("router:external", default=False, convert=to_boolean),
-        Attribute("provider:physical_network", default=None, checks=(or_null(text()),)),
+        Attribute("provider:physical_network", default=None, checks=(or_null(text()), or_null(_bridge))),
         _whatever("provider:network_type"),
         _whatever("provider:segmentation_id"),
         _whatever("port_security_enabled", True),

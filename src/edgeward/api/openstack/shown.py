@@ -65,7 +65,6 @@ class Showing:
             f"{field}_id": None if (name := getattr(value, field)) is None else id_of(_GROUPS, project, name)
             for field in ("local_ep_group", "peer_ep_group")
         }
-        said = self.phases.connection(id_of("ipsec_site_connections", project, value.name))
         return {
             "peer_address": value.peer_address,
             "peer_id": value.peer_id,
@@ -77,13 +76,22 @@ class Showing:
             "initiator": value.initiator,
             "dpd": value.dpd.model_dump(),
             "admin_state_up": value.admin_state_up,
-            "status": status(said),
+            "status": self._connection_status(value),
             "vpnservice_id": id_of("vpnservices", project, value.vpnservice),
             "ikepolicy_id": id_of("ikepolicies", project, value.ikepolicy),
             "ipsecpolicy_id": id_of("ipsecpolicies", project, value.ipsecpolicy),
             "peer_cidrs": list(value.peer_cidrs),
             **groups,
         }
+
+    def _connection_status(self, value: SiteConnection) -> str:
+        """Give its own; while nobody told of it, it is down where its gateway's daemon is."""
+        said = self.phases.connection(id_of("ipsec_site_connections", value.project, value.name))
+        service = one(self.view, VpnService, "vpnservices", value.project, value.vpnservice)
+        if said is None and service is not None:
+            daemon = self.phases.gateway(gateway_id(value.project, "routers", service.router))
+            return "DOWN" if daemon == "down" else PENDING_CREATE
+        return status(said)
 
     def _service(self, value: VpnService) -> Body:
         project = value.project

@@ -13,6 +13,7 @@ from edgeward.errors import Invalid
 from edgeward.secret import Secret
 
 _MOST_BYTES: Final = 256 * 1024
+_NO_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,8 @@ def text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise Invalid(
-            f"{path}: {os.strerror(error.errno or 0)}; run this as a user who may read it"
-        ) from error
+        remedy = "name a file" if isinstance(error, _NO_FILE) else "run this as a user who may read it"
+        raise Invalid(f"{path}: {os.strerror(error.errno or 0)}; {remedy}") from error
     if len(data) > _MOST_BYTES:
         raise Invalid(f"{path}: it has over {_MOST_BYTES // 1024} KB, which no certificate needs")
     return data.decode("utf-8", "replace")

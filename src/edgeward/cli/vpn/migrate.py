@@ -47,7 +47,10 @@ def migrate(
     with connect(api, state_dir) as client:
         before = _status(client, name, project)
         sites = _sharing(client, before)
+        refused = _refusal(before, before["gateway"]["driver"])
         if before["gateway"]["driver"] == driver.value:
+            if refused:
+                raise Unavailable(f"{_full(before)}: {refused}")
             show.line(f"{_full(before)} is carried by {driver.value} already")
             return
         rate = _rate(client, before)
@@ -57,6 +60,9 @@ def migrate(
             show.line(f"~ {show.shown(site['project'])}/{show.shown(site['name'])}: driver {driver.value}")
         if before["phase"] != "active":
             show.line(f"it was not up before ({before['phase']}); see edgeward vpn status {show.shown(name)}")
+            return
+        if refused:
+            show.line(f"{_full(before)} was carried by {driver.value} all the time")
             return
         gone = _taken_over(client, before, driver.value, last, timeout)
         show.line(f"{_full(before)} is up by {driver.value}; {_cost(gone, rate)}")
@@ -76,8 +82,8 @@ def _sharing(client: Client, found: Data) -> Sequence[Data]:
     mine = next((one for one in declared if one["name"] == found["name"]), None)
     if mine is None:
         raise NotFound(
-            f"{_full(found)} is not declared under vpn:, but as OpenStack's; give its service the flavor "
-            "of the other driver"
+            f"{_full(found)} is not declared under vpn:, but as OpenStack's, where a service has its flavor "
+            "from the beginning; make the services of its router anew, with the flavor of the other driver"
         )
     return [one for one in declared if _router(one) == _router(mine)]
 
@@ -126,10 +132,18 @@ def _taken_over(client: Client, before: Data, driver: str, last: float, timeout:
             return max(0.0, min(float(found["since"]), time.time()) - last)
         if found["phase"] == "active" and not _spis(found).isdisjoint(old):
             last = asked
+        if refusal := _refusal(found, driver):
+            raise Unavailable(f"{_full(before)}: {refusal}")
         if time.time() > end:
             why = found["gateway"]["reason"] or found["reason"] or f"it is {found['phase']} as before"
             raise Unavailable(f"{_full(before)} is not up by {driver} after {timeout:g} s: {why}")
         time.sleep(_LOOK_SECONDS)
+
+
+def _refusal(found: Data, driver: str) -> str:
+    """Give why this daemon could not take over from the one that carries it; "" where it did."""
+    reason = str(found["gateway"]["reason"])
+    return reason if reason.startswith(f"{driver} cannot take over") else ""
 
 
 def _spis(found: Data) -> set[str]:

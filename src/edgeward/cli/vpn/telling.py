@@ -113,6 +113,8 @@ def _facts(found: Data, now: float) -> Iterator[tuple[str, str]]:
         yield "node", f"{found['node']}{away}, heard of {show.moment(found['heard'], now)}"
     daemon = f", {gateway['phase']} since {show.moment(gateway['since'], now)}" if gateway["phase"] else ""
     yield "gateway", f"{gateway['name']} ({gateway['id']}), {gateway['driver']}{daemon}"
+    if gateway["reason"] and gateway["reason"] not in found["reason"]:
+        yield "but", show.shown(gateway["reason"])
     yield "algorithms", found["algorithms"]
     if found["reauthenticates_at"]:
         yield "authentication", f"anew {show.moment(found['reauthenticates_at'], now)}"

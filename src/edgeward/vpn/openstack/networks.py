@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -12,7 +12,7 @@ from edgeward.placement import Selector
 from edgeward.vpn import desired
 from edgeward.vpn.openstack.identity import Known
 
-_BRIDGE = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$"
+BRIDGE: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$"
 _NAMESPACE = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
 
 
@@ -21,7 +21,7 @@ class Network(Known):
 
     external: bool = False
     """Whether routers of every project may have their gateway here."""
-    bridge: str | None = Field(default=None, pattern=_BRIDGE)
+    bridge: str | None = Field(default=None, pattern=BRIDGE)
     """The bridge of the host that it is on (OpenStack's ``provider:physical_network``); of none: the host
     routes to the gateways in it."""
     mtu: int = Field(default=1500, ge=68, le=65535)

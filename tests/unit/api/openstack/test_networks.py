@@ -139,3 +139,14 @@ async def test_networks_go_with_their_subnets(tmp_path):
     assert shown["subnets"] == [here.ids["s"]]
     assert gone.status_code == 204
     assert left == []
+
+
+async def test_what_is_no_name_of_a_bridge_is_refused_by_the_clients_own_word(tmp_path):
+    async with neutron(tmp_path) as here:
+        body = {"network": {"name": "world", "provider:physical_network": "br ex"}}
+        status, _, message = await here.error("POST", "/networks", body)
+
+    assert status == 400
+    assert message == (
+        "Invalid input for provider:physical_network. Reason: 'br ex' is not the name of a bridge of the host."
+    )

@@ -367,9 +367,12 @@ async def test_a_status_is_what_nodes_say(tmp_path):
 
 
 async def heard(here, connection: str, phase: str) -> None:
+    await told(here, "running", {"connection": connection, "phase": phase, "since": 1.0})
+
+
+async def told(here, daemon: str, *connections: dict[str, object]) -> None:
     gateway = gateway_id("default", "routers", here.ids["router"])
-    state = {"connection": connection, "phase": phase, "since": 1.0}
-    said = {"id": gateway, "phase": "running", "since": 1.0, "connections": [state]}
+    said = {"id": gateway, "phase": daemon, "since": 1.0, "connections": list(connections)}
     headers = await here.here.node("n1")
     body = Tunnels.model_validate({"gateways": [said]}).model_dump(mode="json")
     answer = await here.here.http.post("/v1/nodes/n1/tunnels", json=body, headers=headers)
@@ -473,3 +476,16 @@ async def test_a_connection_becomes_a_gateway_for_nodes(tmp_path):
     assert gateway.connections[0].auth.secret.reveal() == "hush"
     assert gateway.connections[0].name == "default/con"
     assert after.connections == ()
+
+
+async def test_a_connection_is_down_with_its_gateways_daemon_and_may_be_changed_then(tmp_path):
+    async with neutron(tmp_path) as here:
+        await here.site()
+        made = await here.connected()
+        path = f"{CONNECTIONS}/{made['id']}"
+        await told(here, "down")
+        shown = (await here.ask("GET", path)).json()["ipsec_site_connection"]
+        changed = await here.ask("PUT", path, {"ipsec_site_connection": {"mtu": 1400}})
+
+    assert shown["status"] == "DOWN"
+    assert changed.json()["ipsec_site_connection"]["mtu"] == 1400
