@@ -9,7 +9,7 @@ from typing import Any, Final
 from edgeward.api.openstack import routers
 from edgeward.api.openstack.checks import subnet as wrong_network
 from edgeward.api.openstack.checks import uuid as wrong_uuid
-from edgeward.api.openstack.faults import Fault, wrong
+from edgeward.api.openstack.faults import Fault, invalid_operation, wrong
 from edgeward.api.openstack.made import Named, Values, declared
 from edgeward.api.openstack.usecases import Seen
 from edgeward.parsing import parse
@@ -17,7 +17,7 @@ from edgeward.vpn.openstack import refused, rules
 from edgeward.vpn.openstack.identity import Known, id_of
 from edgeward.vpn.openstack.networks import Network, Router, Subnet
 from edgeward.vpn.openstack.services import EndpointGroup, SiteConnection, VpnService
-from edgeward.vpn.openstack.view import KINDS, Ref, one
+from edgeward.vpn.openstack.view import KINDS, Ref, network_of, one
 
 Resolved = Callable[[str], Awaitable[str | None]]
 _MODELS: Final = {kind: model for model, kind in KINDS.items()}
@@ -53,11 +53,24 @@ def fields(view: Seen, ref: Ref, values: Values, before: Known | None) -> dict[s
     network = data.get("network")
     if kind == "subnets" and network and one(view, Network, "networks", project, network) is None:
         raise wrong(rules.missing("networks", values["network_id"]))
+    if kind == "subnets" and network and _overlaps(view, project, network, data["cidr"]):
+        reason = f"Requested subnet with cidr: {data['cidr']} for network: {values['network_id']}"
+        raise invalid_operation(f"{reason} overlaps with another subnet.")
     if kind == "routers" and "external_gateway_info" in values:
         router = before if isinstance(before, Router) else None
         info = values["external_gateway_info"] or {}
         data["gateway"] = routers.gateway(view, project, info, router, named)
     return data
+
+
+def _overlaps(view: Seen, project: str, network: str, cidr: str) -> bool:
+    """Say whether a network has a subnet already that has addresses of this one."""
+    whole, ref = ipaddress.ip_network(cidr, strict=False), network_of(view, project, network)
+    for user in [] if ref is None else view.meaning(ref):
+        other = view.declared(user)
+        if isinstance(other, Subnet) and whole.overlaps(ipaddress.ip_network(other.cidr)):
+            return True
+    return False
 
 
 def merged(before: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,9 @@ class Steering:
     async def _done(self, steer: Steer) -> dict[str, Any]:
         driver = self._drivers(steer.gateway)
         if driver is None:
-            raise NotFound("the daemon of its gateway does not run on this node")
+            raise NotFound(
+                "the daemon of its gateway does not run on this node; edgeward vpn explain says why"
+            )
         log.info("steering a tunnel", what=steer.what, connection=steer.connection, by=steer.by)
         if steer.what == "initiate":
             await driver.initiate(steer.connection)

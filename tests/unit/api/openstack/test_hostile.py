@@ -40,7 +40,7 @@ ANYTHING = st.recursive(
 BODIES = [resource for resource in RESOURCES.values() if resource is not PORT]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(BODIES), st.data(), st.sampled_from(["post", "put"]))
 def test_reading_gives_values_or_a_fault(resource, data, verb):
     values = data.draw(st.dictionaries(st.sampled_from(resource.names), ANYTHING, max_size=6))

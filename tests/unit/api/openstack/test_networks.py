@@ -150,3 +150,18 @@ async def test_what_is_no_name_of_a_bridge_is_refused_by_the_clients_own_word(tm
     assert message == (
         "Invalid input for provider:physical_network. Reason: 'br ex' is not the name of a bridge of the host."
     )
+
+
+async def test_subnets_of_one_network_have_no_addresses_in_common(tmp_path):
+    async with neutron(tmp_path) as here:
+        await here.site()
+        inner = here.ids["inner"]
+        body = {"subnet": {"network_id": inner, "cidr": "10.1.0.128/25", "ip_version": 4}}
+        assert await here.error("POST", "/subnets", body) == (
+            400,
+            "InvalidInput",
+            "Invalid input for operation: Requested subnet with cidr: 10.1.0.128/25 for network: "
+            f"{inner} overlaps with another subnet.",
+        )
+        elsewhere = await here.made("/networks", "network", name="elsewhere")
+        await here.subnet("same", elsewhere["id"], "10.1.0.0/24")
