@@ -16,7 +16,7 @@ def allow(who: Principal, action: Action, key: Key, value: Value | None = None) 
     fields, hosts = (privileged(value), reaching_host(value)) if value is not None else ((), ())
     verdict = decide_change(who, action, key.kind, key.project, fields, hosts)
     about = f": {', '.join(fields)} may be written by admins only" if fields else ""
-    if hosts and who.role == "admin":
+    if hosts and (who.role == "admin" or (who.role == "operator" and not fields)):
         about = f": {', '.join(hosts)} reach the edge host itself, which is for admins of every project"
     enforce(verdict, who, f"{action} {key}{about}")
 

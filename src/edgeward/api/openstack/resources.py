@@ -51,7 +51,7 @@ FIRST: Final = object()
 
 
 def _bridge(value: Any) -> str | None:
-    return None if re.search(BRIDGE, value) else f"'{value}' is not the name of a bridge of the host"
+    return None if re.fullmatch(BRIDGE, value) else f"'{value}' is not the name of a bridge of the host"
 
 
 def _address_or_first(value: Any) -> str | None:

@@ -94,6 +94,7 @@ async def test_projects_see_their_own_and_external_networks(tmp_path):
     assert (networks, subnets) == (["world"], ["out"])
     assert router["external_gateway_info"]["external_fixed_ips"][0]["ip_address"] == "203.0.113.3"
     assert external.status_code == 403
+    assert "external reach the edge host itself, which is for admins of every project" in external.text
     assert [p["name"] for p in everything] == ["ike", "ann's"]
     assert [p["name"] for p in named] == ["ann's"]
     assert for_a.json()["ikepolicy"]["tenant_id"] == "a"
