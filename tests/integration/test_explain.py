@@ -178,6 +178,7 @@ def test_a_backend_that_is_down_or_whose_name_leads_nowhere(well: Edge) -> None:
     assert step == "backend" and "nowhere.invalid" in cause
 
 
+@pytest.mark.slow
 def test_a_node_that_hangs_is_told_to_be_away(well: Edge) -> None:
     pid = well.pid("node")
     os.kill(pid, signal.SIGSTOP)
