@@ -21,7 +21,7 @@ from edgeward.vpn.desired import Connection, Gateway, Ike, Inside, Ipsec, Outsid
 from edgeward.vpn.driver import Driver
 from edgeward.vpn.drivers.strongswan.driver import opened
 from tests.integration.rootd_rig import Readable, readable_python
-from tests.integration.test_tunnel_agent import Edge
+from tests.integration.tunnel_rig import Edge, serving
 from tests.integration.vpn_drivers import GCM, mirrored
 from tests.integration.vpn_rig import has_charon, wide_area
 
@@ -45,14 +45,9 @@ def _edge(directory: Path) -> Iterator[Edge]:
     with (
         wide_area(directory / "wan") as wan,
         readable_python(lambda name: shutil.which(name) or name) as python,
+        serving(Edge(wan, Readable(directory, python), directory)) as edge,
     ):
-        edge = Edge(wan, Readable(directory, python), directory)
-        with edge.serving():
-            try:
-                yield edge
-            finally:
-                for path in (edge.run / "namespaces").glob("vpn-*"):
-                    edge.rootd.ask("remove-namespace", namespace=path.name)
+        yield edge
 
 
 async def _measured(edge: Edge, count: int) -> list[Row]:

@@ -18,8 +18,8 @@ from benchmarks.table import Goal, Row
 from edgeward.vpn.desired import Connection, Dpd
 from edgeward.vpn.drivers.strongswan.driver import opened
 from tests.integration.rootd_rig import Readable, readable_python
-from tests.integration.test_tunnel_agent import NAME, Edge, connection
 from tests.integration.test_tunnel_status import Installation, installation
+from tests.integration.tunnel_rig import Edge, connection, serving
 from tests.integration.vpn_drivers import mirrored
 from tests.integration.vpn_rig import Charon, has_charon, wide_area
 
@@ -45,13 +45,9 @@ def _edge(directory: Path) -> Iterator[Edge]:
     with (
         wide_area(directory / "wan") as wan,
         readable_python(lambda name: shutil.which(name) or name) as python,
+        serving(Edge(wan, Readable(directory, python), directory)) as edge,
     ):
-        edge = Edge(wan, Readable(directory, python), directory)
-        with edge.serving():
-            try:
-                yield edge
-            finally:
-                edge.rootd.ask("remove-namespace", namespace=NAME)
+        yield edge
 
 
 async def _measured(edge: Edge, directory: Path, rounds: int) -> list[Row]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration import processes
 from tests.integration.openresty_rig import LUA
+from tests.integration.rootd_rig import readable_python
 
 if TYPE_CHECKING:
     from tests.integration.acme import Pebble
@@ -45,6 +46,13 @@ async def ours(sqlite_template: Path, state_dir: Path) -> AsyncIterator[Desk]:
     made = desk(sqlite_template, state_dir)
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="module")
+def python(needs: Callable[[str], str]) -> Iterator[str]:
+    """A Python that every user may run, for what rootd starts as others."""
+    with readable_python(needs) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from typing import Any
 from edgeward.declaration import feed
 from edgeward.node.tunnels.agent import Agent
 from edgeward.node.tunnels.telling import Telling
-from tests.integration import test_tunnel_agent as rig
-from tests.integration.test_tunnel_agent import Edge, spis, until
+from tests.integration import tunnel_rig
+from tests.integration.tunnel_rig import Edge, spis, until
 from tests.integration.vpn_rig import Site, ping
 from tests.unit.api.openstack.neutron import Neutron, neutron
 
-pytestmark, edge, python = rig.pytestmark, rig.edge, rig.python
+pytestmark, edge = tunnel_rig.MARKS, tunnel_rig.edge
 CONNECTIONS = "/vpn/ipsec-site-connections"
 ALGORITHMS = {"encryption_algorithm": "aes-128-gcm-16", "auth_algorithm": "sha256", "pfs": "group19"}
 

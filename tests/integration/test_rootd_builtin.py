@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pytest
 from edgeward import actions
 from tests.integration.processes import is_alive, running, until
 from tests.integration.relay_rig import word_from
-from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd, readable_python
+from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd
 
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="only root makes network namespaces")
 NAME = "office"
@@ -85,12 +85,6 @@ class Edge:
     def end_all(self) -> None:
         for path in self.place.glob("namespaces/*"):
             self.rootd.ask("remove-namespace", namespace=path.name)
-
-
-@pytest.fixture(scope="module")
-def python(needs: Callable[[str], str]) -> Iterator[str]:
-    with readable_python(needs) as found:
-        yield found
 
 
 @pytest.fixture

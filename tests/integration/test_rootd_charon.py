@@ -6,7 +6,7 @@ import os
 import pwd
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 import vici
 
 from tests.integration.processes import is_alive, until
-from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd, readable_python
+from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd
 from tests.integration.vpn_rig import Namespace, has_charon
 
 pytestmark = [
@@ -45,12 +45,6 @@ class Edge:
             asking.connect(str(self.vici))
             found: dict[str, bytes] = vici.Session(asking).version()
             return found
-
-
-@pytest.fixture(scope="module")
-def python(needs: Callable[[str], str]) -> Iterator[str]:
-    with readable_python(needs) as found:
-        yield found
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from tests import libreswan
 from tests.integration.processes import is_alive, until
-from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd, readable_python
+from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd
 from tests.integration.test_rootd_charon import NAME, NET_ADMIN, NET_BIND_SERVICE, ports, status
 
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="only root makes network namespaces")
@@ -40,15 +40,9 @@ class Edge:
         return subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
 
 
-@pytest.fixture(scope="module")
-def python(needs: Callable[[str], str]) -> Iterator[str]:
-    needs("certutil")
-    with readable_python(needs) as found:
-        yield found
-
-
 @pytest.fixture
-def edge(state_dir: Path, python: str) -> Iterator[Edge]:
+def edge(state_dir: Path, python: str, needs: Callable[[str], str]) -> Iterator[Edge]:
+    needs("certutil")
     made = Edge(Readable(state_dir, python))
     with made.rootd.serving(*made.options):
         made.do("create-namespace")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from edgeward import actions
 from tests.integration import units
-from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, readable_python
+from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable
 from tests.integration.test_rootd_attacks import end_traced
 
 SERVICE = units.UNITS / "edgeward-rootd.service"
@@ -27,12 +26,6 @@ SOCKET = units.UNITS / "edgeward-rootd.socket"
 
 def values(path: Path, name: str) -> list[str]:
     return re.findall(rf"^{name}=(.*)$", path.read_text(), re.MULTILINE)
-
-
-@pytest.fixture
-def python(needs: Callable[[str], str]) -> Iterator[str]:
-    with readable_python(needs) as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

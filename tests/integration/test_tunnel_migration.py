@@ -12,8 +12,8 @@ import pytest
 from edgeward.node.tunnels.agent import Agent
 from edgeward.vpn.desired import Connection, Gateway
 from tests import libreswan
-from tests.integration.rootd_rig import IS_ROOT, Readable, readable_python
-from tests.integration.test_tunnel_agent import ID, NAME, OPTIONS, Edge, connection, gateway, says, until
+from tests.integration.rootd_rig import IS_ROOT, Readable
+from tests.integration.tunnel_rig import ID, NAME, OPTIONS, Edge, connection, gateway, says, serving, until
 from tests.integration.vpn_rig import has_charon, ping, wide_area, wire
 
 pytestmark = [
@@ -30,24 +30,14 @@ class Both(Edge):
         return self.rootd.serving(*OPTIONS, *more, before=self.host.within())
 
 
-@pytest.fixture(scope="module")
-def python(needs: Callable[[str], str]) -> Iterator[str]:
-    needs("certutil")
-    with readable_python(needs) as found:
-        yield found
-
-
 @pytest.fixture
-def edge(state_dir: Path, python: str) -> Iterator[Both]:
-    with wide_area(state_dir / "wan") as wan:
-        made = Both(wan, Readable(state_dir, python), state_dir)
-        try:
-            with made.serving():
-                yield made
-        finally:
-            made.rootd.process = None
-            with made.serving():
-                made.rootd.ask("remove-namespace", namespace=NAME)
+def edge(state_dir: Path, python: str, needs: Callable[[str], str]) -> Iterator[Both]:
+    needs("certutil")
+    with (
+        wide_area(state_dir / "wan") as wan,
+        serving(Both(wan, Readable(state_dir, python), state_dir)) as made,
+    ):
+        yield made
 
 
 def phase_of(agent: Agent, one: Connection) -> str:

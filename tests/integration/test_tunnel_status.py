@@ -21,11 +21,11 @@ from edgeward.node.tunnels.telling import Telling
 from edgeward.secret import Secret
 from edgeward.vpn.desired import Dpd, Psk
 from edgeward.vpn.drivers.strongswan.driver import opened
-from tests.integration import test_tunnel_agent as rig
-from tests.integration.test_tunnel_agent import NAME, Edge, connection, gateway, says
+from tests.integration import tunnel_rig
+from tests.integration.tunnel_rig import NAME, Edge, connection, gateway, says
 from tests.unit.controller.assembled import Controller, controller
 
-pytestmark, edge, python = rig.pytestmark, rig.edge, rig.python
+pytestmark, edge = tunnel_rig.MARKS, tunnel_rig.edge
 
 
 class Installation:
