@@ -29,7 +29,6 @@ from edgeward.vpn.openstack.view import Ref
 _RESOLVE_SECONDS: Final = 5.0
 _AT_ONCE: Final = 4
 """Names: each takes a thread until the resolver gives up."""
-_AGAIN: Final = 5.0
 _log = logger("edgeward.controller.openstack")
 
 
@@ -149,17 +148,7 @@ class Loopback:
 
     async def run(self) -> None:
         """Listen where it is declared, until cancelled."""
-        try:
-            while True:
-                self._changed.clear()
-                await self._adjust()
-                try:
-                    async with asyncio.timeout(_AGAIN if self._problem else None):
-                        await self._changed.wait()
-                except TimeoutError:
-                    continue
-        finally:
-            await self._serving.stop()
+        await self._serving.follow(self._changed, self._adjust, lambda: self._problem is not None)
 
     async def _adjust(self) -> None:
         declared = self._state.listen().openstack

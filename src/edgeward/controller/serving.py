@@ -6,8 +6,8 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from edgeward.gateway.model import Address
 from edgeward.log import logger
 
 _GRACE: Final = 5
+_AGAIN: Final = 5.0
 _MOST_REQUESTS: Final = 2000
 _MOST_OF_ONE: Final = 500
 """Connections of one address: who takes all there are would keep the nodes out."""
@@ -185,6 +186,20 @@ class Serving:
         for name, opened in fresh.items():
             await self._start(name, opened)
         await self._stop([name for name in self._running if name not in wanted])
+
+    async def follow(
+        self, changed: asyncio.Event, adjust: Callable[[], Awaitable[None]], fails: Callable[[], bool]
+    ) -> None:
+        """Adjust after each change, and after a while as long as it fails, until cancelled; then stop."""
+        try:
+            while True:
+                changed.clear()
+                await adjust()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_AGAIN if fails() else None):
+                        await changed.wait()
+        finally:
+            await self.stop()
 
     async def stop(self) -> None:
         """Stop on every address; requests under way get some seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from edgeward.api.openresty.app import OpenRestyApp, OpenRestyCertificates
 from edgeward.controller.serving import Serving
@@ -16,7 +16,6 @@ from edgeward.log import logger
 from edgeward.sealing import Seal
 from edgeward.secret import Secret
 
-_AGAIN: Final = 5.0
 _log = logger("edgeward.controller.openresty")
 
 
@@ -51,18 +50,11 @@ class Listening:
 
     async def run(self) -> None:
         """Listen where it is declared, until cancelled."""
-        try:
-            while True:
-                self._changed.clear()
-                await self._adjust()
-                self.tried.set()
-                try:
-                    async with asyncio.timeout(_AGAIN if self.problem else None):
-                        await self._changed.wait()
-                except TimeoutError:
-                    continue
-        finally:
-            await self._serving.stop()
+        await self._serving.follow(self._changed, self._try, lambda: self.problem is not None)
+
+    async def _try(self) -> None:
+        await self._adjust()
+        self.tried.set()
 
     async def _adjust(self) -> None:
         settings = self._settings()
