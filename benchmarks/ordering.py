@@ -22,7 +22,7 @@ from benchmarks.edgeward import Edgeward, edgeward
 from benchmarks.peers import program
 from benchmarks.processes import Process, cpu_seconds, free_ports, tree, until
 from benchmarks.table import NOT_INSTALLED, Goal, Row
-from edgeward.certificates.signing import LeafSigner, new_intermediate, new_root
+from edgeward.certificates.local.signing import LeafSigner, new_intermediate, new_root
 
 WHAT: Final = "certificates from an ACME authority"
 CPU: Final = "CPU for one of them"

@@ -19,7 +19,7 @@ _CHILD = """
 import asyncio, json, resource, sys, time
 from edgeward.certificates import store
 from edgeward.certificates.model import AcmeIssuer, Issuer
-from edgeward.certificates.outlook import outlook
+from edgeward.certificates.renewal.forecast import outlook
 from edgeward.database.engine import open_database
 
 async def main(url, names):

@@ -17,7 +17,7 @@ import uvloop
 from benchmarks.peers import program
 from benchmarks.processes import free_ports
 from benchmarks.table import NOT_INSTALLED, Goal, Row
-from edgeward.certificates.signing import LeafSigner, new_intermediate, new_root
+from edgeward.certificates.local.signing import LeafSigner, new_intermediate, new_root
 from edgeward.errors import Unavailable
 from edgeward.node.following import certificate_of
 from edgeward.node.redis_tier import TIMEOUT, RedisTier, Standing

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgeward.certificates.signing import LeafSigner, new_intermediate, new_root
+from edgeward.certificates.local.signing import LeafSigner, new_intermediate, new_root
 
 EDGEWARD = str(Path(sys.executable).with_name("edgeward"))
 PEBBLE, PEBBLE_MANAGEMENT = 21400, 21500

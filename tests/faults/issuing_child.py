@@ -16,9 +16,11 @@ from pathlib import Path
 
 from sqlalchemy import event
 
-from edgeward.certificates import authority, obtain, policy
+from edgeward.certificates import policy
 from edgeward.certificates.issue import Issuance
+from edgeward.certificates.local import authority
 from edgeward.certificates.model import Domain
+from edgeward.certificates.on_demand import obtain
 from edgeward.controller import starting
 from edgeward.database.engine import open_database
 from edgeward.wrapping import Sources

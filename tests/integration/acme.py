@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from edgeward.certificates.signing import LeafSigner, new_intermediate, new_root
+from edgeward.certificates.local.signing import LeafSigner, new_intermediate, new_root
 from tests.integration.processes import Process, running, until
 from tests.ports import free_port
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeward.certificates.acme.fulfiller import AcmeFulfiller
-from edgeward.certificates.fulfilment import Job, Saved
 from edgeward.certificates.model import Issuer
+from edgeward.certificates.orders.fulfilment import Job, Saved
 from edgeward.database.engine import open_database
 from edgeward.sealing import Seal
 from edgeward.secret import Secret

@@ -12,8 +12,8 @@ from typing import Any, Final
 from cryptography import x509
 
 from edgeward.certificates.acme.fulfiller import AcmeFulfiller
-from edgeward.certificates.fulfilment import Fulfilled, Job, Saved
 from edgeward.certificates.model import AcmeIssuer, Issuer
+from edgeward.certificates.orders.fulfilment import Fulfilled, Job, Saved
 from edgeward.database.engine import Database, open_database
 from edgeward.sealing import Seal, Sealed
 from tests.integration.acme import Pebble

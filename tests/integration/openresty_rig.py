@@ -195,7 +195,7 @@ def _open(port: int) -> bool:
 
 def _self_signed(directory: Path) -> None:
     """Write the certificate nginx falls back to."""
-    from edgeward.certificates.signing import LeafSigner, new_intermediate, new_root
+    from edgeward.certificates.local.signing import LeafSigner, new_intermediate, new_root
 
     root = new_root(1_700_000_000.0)
     leaf = LeafSigner(new_intermediate(root, 1_700_000_000.0)).sign(["default.invalid"], [], 1e9, 1.7e9)

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import delete, select
 
 from edgeward.certificates.acme.accounts import sealed
-from edgeward.certificates.fulfilment import Rejected
 from edgeward.certificates.model import Issuer
+from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.database import schema
 from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble, started

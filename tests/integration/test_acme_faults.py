@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.certificates.fulfilment import Limited, Rejected
 from edgeward.certificates.model import Issuer
+from edgeward.certificates.orders.fulfilment import Limited, Rejected
 from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble, trust
 from tests.integration.acme_faults import Lose, Proxy, Reset, Say, Stall

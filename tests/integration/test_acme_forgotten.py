@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.certificates.fulfilment import Saved
+from edgeward.certificates.orders.fulfilment import Saved
 from tests.integration.acme import Needs, pebble
 from tests.integration.acme_orders import desk, issuer
 

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import func, select
 
-from edgeward.certificates.fulfilment import Unproven
+from edgeward.certificates.orders.fulfilment import Unproven
 from edgeward.database import schema
 from tests.integration.acme import Needs, pebble
 from tests.integration.acme_answers import answers

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgeward.certificates.fulfilment import Rejected
 from edgeward.certificates.model import Issuer
+from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble
 from tests.integration.acme_orders import Desk, issuer, leaf, names

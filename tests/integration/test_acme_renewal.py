@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from edgeward.certificates.acme.ari import identifier
-from edgeward.certificates.fulfilment import Fulfilled, Rejected
 from edgeward.certificates.model import Issuer
+from edgeward.certificates.orders.fulfilment import Fulfilled, Rejected
 from edgeward.errors import Unavailable
 from tests.integration.acme import Needs, Pebble, pebble
 from tests.integration.acme_faults import Proxy, Say, proxy

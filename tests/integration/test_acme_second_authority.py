@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from edgeward.certificates.fulfilment import Rejected, Unproven
 from edgeward.certificates.model import Issuer
+from edgeward.certificates.orders.fulfilment import Rejected, Unproven
 from edgeward.database import schema
 from tests.integration.acme import Needs
 from tests.integration.acme_orders import Desk, issuer, leaf, names

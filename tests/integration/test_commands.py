@@ -374,7 +374,7 @@ def test_a_server_that_is_not_there_or_another_one_is_said_so(edge: Edge, tmp_pa
 
 
 def _another_root(directory: Path) -> Path:
-    from edgeward.certificates.signing import new_root
+    from edgeward.certificates.local.signing import new_root
 
     path = directory / "other.pem"
     path.write_text(new_root(1_790_000_000.0).pem)

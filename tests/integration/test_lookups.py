@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgeward.certificates.lookups import Caa, Dns
+from edgeward.certificates.preflight.lookups import Caa, Dns
 from edgeward.errors import Unavailable
 from tests.integration.acme import Names, Needs
 from tests.integration.processes import running, until

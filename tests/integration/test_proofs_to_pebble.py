@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.certificates.fulfilment import Unproven
+from edgeward.certificates.orders.fulfilment import Unproven
 from edgeward.gateway.envoy import Gateway
 from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import parse

@@ -14,10 +14,10 @@ from edgeward.access.model import Principal
 from edgeward.api.bodies import body_of, described
 from edgeward.api.certificates import CertificateName
 from edgeward.api.principal import Administrator, Cases, Changer, Governor, Reader
-from edgeward.certificates.bring import Account, Brought, Imported
-from edgeward.certificates.issuances import Happened
+from edgeward.certificates.brought.keep import Account, Brought, Imported
+from edgeward.certificates.brought.pair import MOST_TEXT
+from edgeward.certificates.history import Happened
 from edgeward.certificates.model import Certificate
-from edgeward.certificates.pair import MOST_TEXT
 from edgeward.parsing import HostPattern, Name, Value
 from edgeward.secret import Secret
 

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.api.principal import Cases, Who
-from edgeward.certificates.challenges import Answer
+from edgeward.certificates.acme.challenges import Answer
 
 router = APIRouter(prefix="/v1/challenges", tags=["certificates"])
 

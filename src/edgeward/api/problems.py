@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from edgeward.access.model import Throttled, Unauthenticated
-from edgeward.certificates.budgets import Exhausted
+from edgeward.certificates.on_demand.budgets import Exhausted
 from edgeward.declaration.model import Outdated
 from edgeward.errors import Conflict, EdgewardError, Invalid, NotFound, Problem, Refused, Unavailable
 from edgeward.log import logger

@@ -8,9 +8,10 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import orders, store, tickets
+from edgeward.certificates import store, tickets
 from edgeward.certificates.issue import Issuance, provide
 from edgeward.certificates.model import UPLOADED, Domain, Order
+from edgeward.certificates.orders import queue
 from edgeward.database.leases import Lease, Taken, held
 from edgeward.errors import EdgewardError, Refused
 from edgeward.log import logger
@@ -55,7 +56,7 @@ async def make_missing(issuance: Issuance, domains: Sequence[Domain], lease: Lea
         return 0
     async with issuance.database.reading() as connection:
         missing = await _missing(issuance, connection, domains, issuance.clock())
-        queued = await orders.states(connection, [d.name for d in missing if issuance.policy().orders(d)])
+        queued = await queue.states(connection, [d.name for d in missing if issuance.policy().orders(d)])
         missing = [domain for domain in missing if domain.name not in queued]
     made = 0
     for start in range(0, len(missing), _BATCH):

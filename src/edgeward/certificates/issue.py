@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from edgeward.certificates import issuances, orders, store
-from edgeward.certificates.authority import Authority
-from edgeward.certificates.issuances import Happened
+from edgeward.certificates import history, store
+from edgeward.certificates.history import Happened
+from edgeward.certificates.local.authority import Authority
+from edgeward.certificates.local.rsa_keys import RsaKeys
 from edgeward.certificates.model import Certificate, Kept, Order
-from edgeward.certificates.orders import Reason, Wish
+from edgeward.certificates.orders import queue
+from edgeward.certificates.orders.queue import Reason, Wish
 from edgeward.certificates.policy import Policy
-from edgeward.certificates.rsa_keys import RsaKeys
 from edgeward.database.engine import Database, Writing
 from edgeward.log import logger
 from edgeward.sealing import Seal
@@ -54,7 +55,7 @@ async def provide(
     every, expires = list(wanted), ends or {}
     wishes = [Wish(order, reason, expires.get(order.name)) for order in every if order.queued]
     if wishes:
-        await orders.add(writing, wishes, now)
+        await queue.add(writing, wishes, now)
     return await issue(issuance, writing, [order for order in every if not order.queued], now)
 
 
@@ -82,5 +83,5 @@ async def issue(
         lines = [
             Happened(c.name, c.project, c.issuer, now, "issued", fingerprint=c.fingerprint) for c in fresh
         ]
-        await issuances.record(writing, lines)
+        await history.record(writing, lines)
     return {certificate.name: Kept(certificate, revision) for certificate in fresh}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates.issuances import Happened
+from edgeward.certificates.history import Happened
 from edgeward.database.schema import audit, issuances
 
 _WITHHELD = {"create": "deactivated", "delete": "activated"}

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgeward.certificates import issuances, store
-from edgeward.certificates.issuances import Happened
+from edgeward.certificates import history, store
+from edgeward.certificates.history import Happened
 from edgeward.certificates.issue import Issuance, provide
 from edgeward.certificates.model import UPLOADED, Issuer, Summary
 from edgeward.certificates.policy import certificate_for
@@ -58,7 +58,7 @@ async def revoke(issuance: Issuance, tell: Revoke, wanted: Revocation, note: Not
             Happened(s.name, s.project, s.issuer, now, "revoked", wanted.who, fingerprint=s.fingerprint)
             for s in found
         ]
-        await issuances.record(writing, lines)
+        await history.record(writing, lines)
         await note(writing)
     issuance.policy().look_again_at(found[0].name)
     return notes

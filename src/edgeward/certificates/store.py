@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from edgeward.certificates.local.signing import instant
 from edgeward.certificates.model import (
     IMPORTED,
     UPLOADED,
@@ -23,7 +24,6 @@ from edgeward.certificates.model import (
     Summary,
     Wanted,
 )
-from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
 from edgeward.database.schema import certificates, counter, expirations, orders, tombstones
 from edgeward.domain_name import CATCH_ALL, wildcard_of

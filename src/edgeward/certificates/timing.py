@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edgeward.certificates.fulfilment import Window
+from edgeward.certificates.orders.fulfilment import Window
 
 _DAY: Final = 86400.0
 _SHORT: Final = 10 * _DAY

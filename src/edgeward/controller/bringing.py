@@ -7,15 +7,16 @@ from typing import Final
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
-from edgeward.certificates import bring, past, store
+from edgeward.certificates import past, store
 from edgeward.certificates.acme import accounts
-from edgeward.certificates.bring import Account, Brought, Imported
-from edgeward.certificates.issuances import Happened
+from edgeward.certificates.brought import keep
+from edgeward.certificates.brought.keep import Account, Brought, Imported
+from edgeward.certificates.brought.pair import read
+from edgeward.certificates.history import Happened
 from edgeward.certificates.issue import Issuance
+from edgeward.certificates.local.signing import instant
 from edgeward.certificates.model import Certificate, Domain
-from edgeward.certificates.pair import read
 from edgeward.certificates.revoke import Revocation, Revoke, revoke
-from edgeward.certificates.signing import instant
 from edgeward.database.engine import Writing
 from edgeward.declaration import audit
 from edgeward.declaration.audit import Entry
@@ -41,8 +42,8 @@ class Bringing:
         domain, canonical = self._domain(who, name, Right.CHANGE)
         now = self._issuance.clock()
         pair = read(cert, key.reveal(), now)
-        names = bring.names_for(canonical, domain, pair)
-        changed = await self._kept(who, "upload", bring.uploaded(pair, names, domain.project), now)
+        names = keep.names_for(canonical, domain, pair)
+        changed = await self._kept(who, "upload", keep.uploaded(pair, names, domain.project), now)
         return Brought(names, pair.not_after, pair.fingerprint, pair.warnings, changed)
 
     async def imported(self, who: Principal, pair: Imported) -> Brought:
@@ -50,10 +51,10 @@ class Bringing:
         require(who, Right.GOVERN)
         now = self._issuance.clock()
         found = read(pair.cert, pair.key.reveal(), now)
-        bring.check_names(pair.names, found)
-        kept = bring.imported(found, pair.names, pair.project, pair.issuer, self._issuance.spread())
+        keep.check_names(pair.names, found)
+        kept = keep.imported(found, pair.names, pair.project, pair.issuer, self._issuance.spread())
         async with self._issuance.database.reading() as connection:
-            longer = await bring.longer(connection, kept[0])
+            longer = await keep.longer(connection, kept[0])
         if longer is not None:
             return Brought(pair.names, instant(longer.not_after), longer.fingerprint, changed=False)
         changed = await self._kept(who, "import", kept, now)
@@ -65,7 +66,7 @@ class Bringing:
         sealed = accounts.sealed(self._issuance.seal, place, account.key.reveal())
         now = self._issuance.clock()
         async with self._issuance.database.writing() as writing:
-            taken = await bring.register(writing, account, sealed, now)
+            taken = await keep.register(writing, account, sealed, now)
             if taken:
                 key = Key("accounts", account.project, account.issuer)
                 await audit.record(writing, [Entry(who.name, _SOURCE, "import", key)], now)
@@ -107,7 +108,7 @@ class Bringing:
 
     async def _kept(self, who: Principal, action: str, fresh: Sequence[Certificate], now: float) -> bool:
         async with self._issuance.database.writing() as writing:
-            changed = await bring.keep(writing, self._issuance.seal, fresh, who.name, now)
+            changed = await keep.keep(writing, self._issuance.seal, fresh, who.name, now)
             if changed:
                 first = fresh[0]
                 after = {"fingerprint": first.fingerprint, "not_after": first.not_after.isoformat()}

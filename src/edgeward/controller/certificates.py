@@ -9,9 +9,9 @@ from typing import Final
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.certificates import store
-from edgeward.certificates.authority import Authority
+from edgeward.certificates.local.authority import Authority
 from edgeward.certificates.model import Kept, Summary, Wanted
-from edgeward.certificates.obtain import Obtainer
+from edgeward.certificates.on_demand.obtain import Obtainer
 from edgeward.certificates.policy import Policy
 from edgeward.controller.looking import labels_of
 from edgeward.database.engine import Database

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from edgeward.certificates import authority as authorities
-from edgeward.certificates.authority import Authority
+from edgeward.certificates.local import authority as authorities
+from edgeward.certificates.local.authority import Authority
 from edgeward.certificates.model import Certificate
 from edgeward.controller.files import write_secret
 from edgeward.database.engine import Database

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgeward.access.model import Principal
-from edgeward.certificates import challenges
-from edgeward.certificates.challenges import Answer
+from edgeward.certificates.acme import challenges
+from edgeward.certificates.acme.challenges import Answer
 from edgeward.database.engine import Database
 
 

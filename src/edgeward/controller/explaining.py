@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
-from edgeward.certificates import orders, store
+from edgeward.certificates import store
 from edgeward.certificates.model import Domain, Summary
-from edgeward.certificates.orders import Queued
+from edgeward.certificates.orders import queue
+from edgeward.certificates.orders.queue import Queued
 from edgeward.certificates.policy import certificate_for
 from edgeward.controller.explain.facts import Facts, NodeView, choice_of, service_of
 from edgeward.controller.explain.gathering import Gathering
@@ -124,7 +125,7 @@ class Explainer:
     async def _order(self, name: str, domain: Domain) -> Queued | None:
         wanted = certificate_for(name, domain)
         async with self._database.reading() as connection:
-            return (await orders.states(connection, [wanted])).get(wanted)
+            return (await queue.states(connection, [wanted])).get(wanted)
 
     async def _certificate(self, name: str) -> Summary | None:
         async with self._database.reading() as connection:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
-from edgeward.certificates import orders
-from edgeward.certificates.orders import Queued, Sought
-from edgeward.certificates.outlook import Outlook, outlook
+from edgeward.certificates.orders import queue
+from edgeward.certificates.orders.progress import Progress, progress
+from edgeward.certificates.orders.queue import Queued, Sought
 from edgeward.certificates.policy import Policy
-from edgeward.certificates.progress import Progress, progress
+from edgeward.certificates.renewal.forecast import Outlook, outlook
 from edgeward.controller.allowed import visible
 from edgeward.database.engine import Database
 from edgeward.domain_name import normalise_pattern, printable
@@ -30,13 +30,13 @@ class Orders:
     async def listed(self, who: Principal, sought: Sought, limit: int, after: str | None) -> Sequence[Queued]:
         sought = sought.within(visible(who, sought.project))
         async with self._database.reading() as connection:
-            return await orders.listed(connection, sought, limit, after)
+            return await queue.listed(connection, sought, limit, after)
 
     async def found(self, who: Principal, name: str) -> Queued:
         try:
             canonical = normalise_pattern(name)
             async with self._database.reading() as connection:
-                found = (await orders.states(connection, [canonical])).get(canonical)
+                found = (await queue.states(connection, [canonical])).get(canonical)
         except Invalid:
             found = None
         if found is None or not who.sees(found.project):

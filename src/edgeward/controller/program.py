@@ -34,15 +34,17 @@ from edgeward.api.openstack import routes as openstack_routes
 from edgeward.api.openstack.app import OpenStackApp
 from edgeward.api.openstack.facade import Facade
 from edgeward.api.usecases import UseCases
-from edgeward.certificates import alarms, eager, orders, renew, tickets
+from edgeward.certificates import eager, tickets
 from edgeward.certificates.acme.fulfiller import AcmeFulfiller
 from edgeward.certificates.issue import Issuance
-from edgeward.certificates.lookups import Dns
-from edgeward.certificates.obtain import Obtainer
-from edgeward.certificates.permission import Permission
-from edgeward.certificates.planner import Planner
-from edgeward.certificates.preflight import Preflight
-from edgeward.certificates.webhook import Webhook
+from edgeward.certificates.on_demand.obtain import Obtainer
+from edgeward.certificates.on_demand.permission import Permission
+from edgeward.certificates.orders import queue
+from edgeward.certificates.orders.planner import Planner
+from edgeward.certificates.preflight.checks import Preflight
+from edgeward.certificates.preflight.lookups import Dns
+from edgeward.certificates.renewal import alarms, renew
+from edgeward.certificates.renewal.webhook import Webhook
 from edgeward.controller import entry, starting, sweeping, tunnel_alarms, tunnel_figures
 from edgeward.controller.accounts import Accounts
 from edgeward.controller.actions import Actions
@@ -163,7 +165,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     )
     webhook = Webhook(seal)
     planner = Planner(issuance, fulfiller, preflight.check)
-    database.on(orders.TOPIC, lambda _: issuance.ordered.set())
+    database.on(queue.TOPIC, lambda _: issuance.ordered.set())
     declarations = Declarations(database, state, seal, clock)
     looks = Looks(database, state, seal)
     me = Controller(str(uuid.uuid4()), socket.gethostname()[:100], "", __version__, clock(), clock())
@@ -329,7 +331,7 @@ async def _serve(parts: Parts) -> None:
         works = [
             parts.obtainer.run(),
             parts.leases.work("renewal", lambda lease: renew.run(parts.issuance, lease)),
-            parts.leases.work(orders.LEASE, parts.planner.run),
+            parts.leases.work(queue.LEASE, parts.planner.run),
             parts.leases.work("alarms", parts.alarm),
             parts.leases.work("tunnel alarms", parts.tunnel_alarm),
             parts.leases.work("sweeping", lambda lease: sweeping.run(parts.database, parts.leases, lease)),

@@ -14,8 +14,10 @@ from typing import Any, Final
 from sqlalchemy import Column, ColumnElement, Table, and_, bindparam, func, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import authority, orders, store, tickets
+from edgeward.certificates import store, tickets
 from edgeward.certificates.acme import accounts
+from edgeward.certificates.local import authority
+from edgeward.certificates.orders import queue
 from edgeward.database import schema
 from edgeward.database.engine import Database
 from edgeward.database.leases import Lease, held
@@ -81,7 +83,7 @@ PLACES: Final[Sequence[Records | Declared]] = (
     Records(schema.authorities.c.sealed_key, lambda row: authority.context(row["certificate"])),
     Records(schema.ticket_keys.c.sealed, lambda _row: tickets.CONTEXT),
     Records(schema.certificates.c.sealed_key, lambda row: store.context(row["name"], row["algorithm"])),
-    Records(schema.orders.c.sealed_key, lambda row: orders.context(row["name"])),
+    Records(schema.orders.c.sealed_key, lambda row: queue.context(row["name"])),
     Records(schema.accounts.c.sealed_key, lambda row: accounts.context_at(_account(row))),
     Records(schema.accounts.c.sealed_next, lambda row: accounts.context_at(_account(row))),
     Declared(schema.objects.c.value),

@@ -14,9 +14,10 @@ from typing import Any, Final
 from edgeward import __version__
 from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import Principal
-from edgeward.certificates import alarms, orders
 from edgeward.certificates import store as certificates
-from edgeward.certificates.obtain import Obtainer
+from edgeward.certificates.on_demand.obtain import Obtainer
+from edgeward.certificates.orders import queue
+from edgeward.certificates.renewal import alarms
 from edgeward.controller import remembered
 from edgeward.controller.files import read_text
 from edgeward.controller.fleet import Fleet
@@ -124,7 +125,7 @@ class Seeing:
         """Give what does not get on of orders; nothing while the database is lost."""
         try:
             async with self._database.reading() as connection:
-                found = await orders.troubled(connection, project)
+                found = await queue.troubled(connection, project)
         except Unreachable:
             found = None
         return {"troubled": None if found is None else asdict(found)}
@@ -184,7 +185,7 @@ class Seeing:
         now, numbers = self._clock(), self._metrics.numbers
         try:
             async with self._database.reading() as connection:
-                counted = await orders.counts(connection)
+                counted = await queue.counts(connection)
                 late = await alarms.late(connection, self._state.policy(), now)
         except Unreachable:
             return

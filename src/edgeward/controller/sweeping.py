@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from edgeward.access import store as tokens
-from edgeward.certificates import issuances
+from edgeward.certificates import history
 from edgeward.controller import root_logs
 from edgeward.controller.changing import told
 from edgeward.database.engine import Database
@@ -34,7 +34,7 @@ async def run(database: Database, leases: Leases, lease: Lease) -> None:
                 await audit.sweep(writing, now, revisions.Bounds.seconds)
                 await leases.sweep(writing)
                 await root_logs.sweep(writing, now)
-                await issuances.sweep(writing, now)
+                await history.sweep(writing, now)
         except Taken:
             raise
         except EdgewardError as error:

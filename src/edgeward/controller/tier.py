@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import following
+from edgeward.certificates import changed_names
 from edgeward.certificates import store as certificates
 from edgeward.certificates.model import Kept
 from edgeward.controller.looking import certificate_value, labels_of
@@ -160,14 +160,14 @@ class Tier:
             _log.warning("Redis is filled anew: its head is not ours", reason=str(error))
             return beginning
         async with self._database.reading() as connection:
-            _, floor = await following.store_and_floor(connection)
+            _, floor = await changed_names.store_and_floor(connection)
             now = await current_revision(connection)
         if not floor <= found.revision <= now:
             return beginning
         return replace(found, token=lease.token)
 
     async def _batch(self, connection: AsyncConnection, since: int, now: float) -> Batch:
-        changed, upto = await following.names_changed(connection, since, _AT_ONCE)
+        changed, upto = await changed_names.names_changed(connection, since, _AT_ONCE)
         current = await current_revision(connection)
         names = [name for name in changed if name != certificates.EVERY_NAME]
         names += await _withheld_since(connection, since, upto)
@@ -218,7 +218,7 @@ class Tier:
     async def _named(self) -> Names:
         if self._names is None:
             async with self._database.reading() as connection:
-                store, _ = await following.store_and_floor(connection)
+                store, _ = await changed_names.store_and_floor(connection)
             self._names = Names(store)
         return self._names
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgeward.certificates.client import ClientCertificates
 from edgeward.certificates.model import Domain
+from edgeward.certificates.model.client_certificates import ClientCertificates
 from edgeward.gateway.envoy.tls import AUTHORITY, ECDSA, RSA, TICKETS, secret_of
 from edgeward.node.secrets import beside
 from edgeward.node.state import State, Touched

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from edgeward.certificates.authority import Authority, ensure
 from edgeward.certificates.issue import Issuance
+from edgeward.certificates.local.authority import Authority, ensure
 from edgeward.certificates.model import Domain, Issuer
 from edgeward.certificates.policy import Policy
 from edgeward.database.engine import Database, open_database

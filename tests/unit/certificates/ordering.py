@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from edgeward.certificates.fulfilment import Fulfilled, Job, Save, Saved, Window
 from edgeward.certificates.model import AcmeIssuer, Issuer, Limits, Order
-from edgeward.certificates.planner import Planner
+from edgeward.certificates.orders.fulfilment import Fulfilled, Job, Save, Saved, Window
+from edgeward.certificates.orders.planner import Planner
 from edgeward.database.leases import Lease
 from edgeward.secret import Secret
 from tests.unit.certificates.issuing import DAY, Installation

@@ -9,7 +9,7 @@ import pytest
 from edgeward.certificates import eager, store
 from edgeward.certificates.eager import make_missing
 from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Summary, Wanted
-from edgeward.certificates.renew import renew_due
+from edgeward.certificates.renewal.renew import renew_due
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from edgeward.certificates import following, store
+from edgeward.certificates import changed_names, store
 from edgeward.certificates.model import Kept, Order, Wanted
 from edgeward.certificates.store import Expiration
 from edgeward.database.schema import certificates
@@ -248,7 +248,7 @@ async def test_what_is_withdrawn_is_gone_and_followers_hear_of_it(here):
         assert await store.find(connection, here.seal, "b.example", START) is not None
         followed = await declared.moves_since(connection, Position(0), 10)
         assert await declared.declared_revision(connection) == 0
-        changed, _ = await following.names_changed(connection, first - 1, 10)
+        changed, _ = await changed_names.names_changed(connection, first - 1, 10)
         assert changed == ["a.example"], "copies outside of nodes go, too"
 
     assert [(str(f.key), f.value, f.revision) for f in followed] == [

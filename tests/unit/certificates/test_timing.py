@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeward.certificates.fulfilment import Window
+from edgeward.certificates.orders.fulfilment import Window
 from edgeward.certificates.timing import margin, next_try, renewal
 from tests.unit.certificates.issuing import DAY, START
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from edgeward.access.model import Principal
 from edgeward.certificates import eager, store
 from edgeward.certificates.acme.accounts import sealed
-from edgeward.certificates.renew import renew_due
+from edgeward.certificates.renewal.renew import renew_due
 from edgeward.database import schema
 from tests.pairs import SERVER, Made, authority, make
 from tests.unit.controller.assembled import ADMIN, on_both

@@ -10,7 +10,7 @@ from edgeward.access.model import Principal
 from edgeward.certificates import store
 from edgeward.certificates.eager import make_missing
 from edgeward.certificates.model import Domain, Wanted
-from edgeward.certificates.obtain import Obtainer
+from edgeward.certificates.on_demand.obtain import Obtainer
 from edgeward.controller.certificates import Certificates
 from edgeward.declaration import audit
 from edgeward.errors import NotFound, Refused

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgeward.access.model import Principal
-from edgeward.certificates.renew import renew_due
+from edgeward.certificates.renewal.renew import renew_due
 from edgeward.controller import gateways
 from edgeward.declaration import feed
 from edgeward.declaration.feed import ChangeMessage, Gateways, Hello

@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 from sqlalchemy import LargeBinary, select, update
 
-from edgeward.certificates import orders, tickets
 from edgeward.certificates import store as certificates
+from edgeward.certificates import tickets
 from edgeward.certificates.acme import accounts
+from edgeward.certificates.orders import queue
 from edgeward.controller import resealing
 from edgeward.controller.resealing import PLACES, older, reseal
 from edgeward.database import schema, seal_keys
@@ -104,7 +105,7 @@ async def test_orders_and_accounts_go_on_after_a_rotation(here, admin):
     context = accounts.context_at(tuple(place.values()))
     account = {**place, "created": 1.0, "sealed_key": seal.seal(b"now", context)}
     order = {"name": "a.example", "project": "default", "issuer": "le", "reason": "new", "state": "working"}
-    order |= {"queued": 1.0, "due": 1.0, "sealed_key": seal.seal(b"ordered", orders.context("a.example"))}
+    order |= {"queued": 1.0, "due": 1.0, "sealed_key": seal.seal(b"ordered", queue.context("a.example"))}
     async with here.parts.database.writing() as writing:
         account["sealed_next"] = seal.seal(b"next", context)
         await writing.connection.execute(schema.accounts.insert().values(account))
@@ -118,7 +119,7 @@ async def test_orders_and_accounts_go_on_after_a_rotation(here, admin):
     for record, where, plain in (
         (kept.sealed_key, context, b"now"),
         (kept.sealed_next, context, b"next"),
-        (going.sealed_key, orders.context("a.example"), b"ordered"),
+        (going.sealed_key, queue.context("a.example"), b"ordered"),
     ):
         assert bytes(record).startswith(seal.prefix)
         assert seal.open(bytes(record), where) == plain

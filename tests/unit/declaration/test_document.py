@@ -224,6 +224,6 @@ def test_no_more_than_a_thousand_problems_are_told():
 
 
 def _pem() -> str:
-    from edgeward.certificates.signing import new_root
+    from edgeward.certificates.local.signing import new_root
 
     return new_root(1_800_000_000.0).pem

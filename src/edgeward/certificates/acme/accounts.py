@@ -31,8 +31,8 @@ from edgeward.certificates.acme.keys import (
     write_key,
 )
 from edgeward.certificates.acme.wire import Fault
-from edgeward.certificates.fulfilment import Rejected
 from edgeward.certificates.model import AcmeIssuer, Issuer
+from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.database import schema
 from edgeward.database.engine import Database
 from edgeward.errors import Invalid, NotFound, Problem, Unavailable

@@ -8,7 +8,7 @@ from cryptography import x509
 
 from edgeward.certificates.acme.answers import RenewalInfo
 from edgeward.certificates.acme.keys import base64url
-from edgeward.certificates.fulfilment import Window
+from edgeward.certificates.orders.fulfilment import Window
 from edgeward.errors import Invalid, Unavailable
 
 _ASK_AGAIN: Final = 6 * 3600.0

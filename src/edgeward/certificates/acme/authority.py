@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from edgeward.certificates.acme.answers import Directory, read
 from edgeward.certificates.acme.keys import Signer
 from edgeward.certificates.acme.wire import THREADS, Answer, Fault, Lost, Wire
-from edgeward.certificates.fulfilment import Rejected
+from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.errors import Unavailable
 
 R = TypeVar("R")

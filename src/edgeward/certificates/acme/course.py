@@ -20,9 +20,9 @@ from edgeward.certificates.acme.problems import meaning
 from edgeward.certificates.acme.proofs import Proof, Proofs, choose
 from edgeward.certificates.acme.speaking import Speaker
 from edgeward.certificates.acme.wire import Answer, Fault, Lost
-from edgeward.certificates.fulfilment import Fulfilled, Job, Rejected, Save, Saved, Unproven
-from edgeward.certificates.rsa_keys import new_rsa_key
-from edgeward.certificates.signing import LeafKey
+from edgeward.certificates.local.rsa_keys import new_rsa_key
+from edgeward.certificates.local.signing import LeafKey
+from edgeward.certificates.orders.fulfilment import Fulfilled, Job, Rejected, Save, Saved, Unproven
 from edgeward.errors import EdgewardError, Unavailable
 from edgeward.log import logger
 from edgeward.secret import Secret

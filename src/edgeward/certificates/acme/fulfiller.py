@@ -21,8 +21,8 @@ from edgeward.certificates.acme.problems import refusal
 from edgeward.certificates.acme.proofs import Proofs
 from edgeward.certificates.acme.speaking import Speaker
 from edgeward.certificates.acme.wire import Fault, Lost
-from edgeward.certificates.fulfilment import Fulfilled, Job, Rejected, Save, Saved, Window
 from edgeward.certificates.model import AcmeIssuer, Issuer
+from edgeward.certificates.orders.fulfilment import Fulfilled, Job, Rejected, Save, Saved, Window
 from edgeward.database.engine import Database
 from edgeward.errors import EdgewardError, Invalid, NotFound, Unavailable
 from edgeward.sealing import Seal

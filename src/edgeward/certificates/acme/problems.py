@@ -9,7 +9,7 @@ from typing import Final
 
 from edgeward.certificates.acme.answers import Problem
 from edgeward.certificates.acme.wire import Fault
-from edgeward.certificates.fulfilment import Limited, Rejected, Scope, Unproven
+from edgeward.certificates.orders.fulfilment import Limited, Rejected, Scope, Unproven
 from edgeward.errors import EdgewardError, Unavailable
 
 _UNPROVEN: Final = frozenset(

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.acme.answers import Authorization, Challenge
 from edgeward.certificates.acme.records import Records
-from edgeward.certificates.fulfilment import Rejected
 from edgeward.certificates.model import AcmeIssuer
+from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.database import schema
 from edgeward.database.engine import Database
 from edgeward.sealing import Seal

@@ -15,8 +15,8 @@ from weakref import WeakValueDictionary
 import requests
 
 from edgeward.certificates.acme.zones import Place
-from edgeward.certificates.dns01 import DnsProvider
-from edgeward.certificates.fulfilment import Rejected
+from edgeward.certificates.model.dns01 import DnsProvider
+from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.errors import Unavailable
 from edgeward.sealing import Seal
 

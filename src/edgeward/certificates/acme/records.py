@@ -12,7 +12,7 @@ from edgeward.certificates.acme.pace import pauses
 from edgeward.certificates.acme.providers import Providers
 from edgeward.certificates.acme.updates import Updates
 from edgeward.certificates.acme.zones import Place, Zones
-from edgeward.certificates.dns01 import DnsProof
+from edgeward.certificates.model.dns01 import DnsProof
 from edgeward.errors import EdgewardError, Unavailable
 from edgeward.log import logger
 from edgeward.sealing import Seal

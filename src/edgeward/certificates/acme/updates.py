@@ -16,8 +16,8 @@ import dns.tsigkeyring
 import dns.update
 
 from edgeward.certificates.acme.zones import Place
-from edgeward.certificates.dns01 import DnsUpdate, split_address
-from edgeward.certificates.fulfilment import Rejected
+from edgeward.certificates.model.dns01 import DnsUpdate, split_address
+from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.errors import Unavailable
 from edgeward.sealing import Seal
 

@@ -16,7 +16,7 @@ import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
-from edgeward.certificates.dns01 import split_address
+from edgeward.certificates.model.dns01 import split_address
 from edgeward.errors import Refused, Unavailable
 
 R = TypeVar("R")

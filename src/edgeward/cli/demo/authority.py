@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from edgeward.certificates.signing import LeafSigner, new_intermediate, new_root
+from edgeward.certificates.local.signing import LeafSigner, new_intermediate, new_root
 from edgeward.launcher.child import Child
 
 _READY_SECONDS = 10.0

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from edgeward.certificates.pair import Pair
-from edgeward.certificates.pair import read as read_pair
+from edgeward.certificates.brought.pair import Pair
+from edgeward.certificates.brought.pair import read as read_pair
 from edgeward.cli.imports import kong_routes, kong_services
 from edgeward.cli.imports.kong_parts import Notes, called, items, named, pattern
 from edgeward.domain_name import patterns_of

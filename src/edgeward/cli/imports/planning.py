@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from edgeward.certificates.brought.pair import Pair
+from edgeward.certificates.brought.pair import read as read_pair
 from edgeward.certificates.model import UPLOADED, Domain
-from edgeward.certificates.pair import Pair
-from edgeward.certificates.pair import read as read_pair
 from edgeward.cli.imports.found import Account, Found, Lineage
 from edgeward.domain_name import normalise_pattern, patterns_of
 from edgeward.errors import Invalid

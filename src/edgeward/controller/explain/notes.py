@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgeward.certificates.ask import place
+from edgeward.certificates.on_demand.ask import place
 from edgeward.controller import awaited, traffic
 from edgeward.controller.explain.facts import (
     Facts,

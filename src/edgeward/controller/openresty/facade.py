@@ -9,7 +9,7 @@ from typing import Final
 from edgeward.api.openresty.app import Ordering
 from edgeward.certificates import store
 from edgeward.certificates.model import Domain, Kept
-from edgeward.certificates.obtain import Obtainer
+from edgeward.certificates.on_demand.obtain import Obtainer
 from edgeward.certificates.policy import Policy, withheld_sentence
 from edgeward.database.engine import Database
 from edgeward.errors import NotFound, Refused

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from edgeward.certificates.obtain import Obtainer
+from edgeward.certificates.on_demand.obtain import Obtainer
 from edgeward.controller.openresty.facade import Facade
 from edgeward.controller.openresty.listening import Listening
 from edgeward.controller.openresty.upkeep import Upkeep

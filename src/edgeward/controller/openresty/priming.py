@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import following, store
+from edgeward.certificates import changed_names, store
 from edgeward.certificates.model import Certificate
 from edgeward.controller.openresty import layout
 from edgeward.controller.openresty.facade import allowed
@@ -91,7 +91,7 @@ class Priming:
     async def _begun(self, mark: Mark | None) -> Mark:
         """Give where to go on; from the beginning where Redis does not belong to what the store says."""
         async with self._database.reading() as connection:
-            identity, floor = await following.store_and_floor(connection)
+            identity, floor = await changed_names.store_and_floor(connection)
             revision = await current_revision(connection)
         if mark is not None and mark.store == identity and floor <= mark.revision <= revision:
             return replace(mark, token=self._token)
@@ -102,12 +102,12 @@ class Priming:
         async with self._database.reading() as connection:
             await self._state.catch_up(connection)
             if mark.after is not None:
-                names = await following.names_after(connection, mark.after, _AT_ONCE)
+                names = await changed_names.names_after(connection, mark.after, _AT_ONCE)
                 through = len(names) < _AT_ONCE
                 mark = replace(mark, after=None if through else names[-1])
                 return _Part(mark, names, await self._certificates(connection, names), last=False)
             revision = await current_revision(connection)
-            names, upto = await following.names_changed(connection, mark.revision, _AT_ONCE)
+            names, upto = await changed_names.names_changed(connection, mark.revision, _AT_ONCE)
             if store.EVERY_NAME in names:
                 return _Part(replace(mark, revision=revision, after=""), (), {}, last=False)
             mark = replace(mark, revision=revision if upto is None else upto)

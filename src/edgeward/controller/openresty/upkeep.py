@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edgeward.certificates import following, store
+from edgeward.certificates import changed_names, store
 from edgeward.controller.openresty.facade import allowed
 from edgeward.controller.openresty.flushing import Flushing
 from edgeward.controller.openresty.gateway import GatewayDoor
@@ -200,7 +200,7 @@ class Upkeep:
             revision = await current_revision(connection)
             if since is None or since == revision:
                 return revision, False
-            names, upto = await following.names_changed(connection, since, _LOOKED_AT)
+            names, upto = await changed_names.names_changed(connection, since, _LOOKED_AT)
         return revision if upto is None else upto, bool(names)
 
     async def _prime(self, priming: Priming | None) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgeward.certificates.acme.chains import ends_in, read_chain, write_chain
-from edgeward.certificates.signing import LeafSigner, new_intermediate, new_root
+from edgeward.certificates.local.signing import LeafSigner, new_intermediate, new_root
 from edgeward.errors import Unavailable
 
 NOW = 1_800_000_000.0

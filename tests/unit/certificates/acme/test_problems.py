@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edgeward.certificates.acme.answers import Problem, read_problem
 from edgeward.certificates.acme.problems import meaning, refusal
 from edgeward.certificates.acme.wire import Fault
-from edgeward.certificates.fulfilment import Limited, Rejected, Unproven
+from edgeward.certificates.orders.fulfilment import Limited, Rejected, Unproven
 from edgeward.errors import EdgewardError, Unavailable
 
 PREFIX = "urn:ietf:params:acme:error:"

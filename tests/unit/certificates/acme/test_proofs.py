@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from edgeward.certificates.acme.answers import Authorization, Challenge
 from edgeward.certificates.acme.proofs import Answers, Proof, choose
-from edgeward.certificates.fulfilment import Rejected
 from edgeward.certificates.model import AcmeIssuer
+from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.database.engine import Database, open_database
 from edgeward.database.schema import challenges
 from edgeward.errors import Unavailable

@@ -1,0 +1,1 @@
+"""What is looked at before an order: whether its authority would say no."""
