@@ -19,10 +19,10 @@ from benchmarks.processes import free_ports
 from benchmarks.table import NOT_INSTALLED, Goal, Row
 from edgeward.certificates.local.signing import LeafSigner, new_intermediate, new_root
 from edgeward.errors import Unavailable
-from edgeward.node.following import certificate_of
-from edgeward.node.redis_tier import TIMEOUT, RedisTier, Standing
-from edgeward.node.secrets import Kept
-from edgeward.node.tiers import Tiers
+from edgeward.node.certificates.redis_tier import TIMEOUT, RedisTier, Standing
+from edgeward.node.certificates.secrets import Kept
+from edgeward.node.certificates.tiers import Tiers
+from edgeward.node.controllers.following import certificate_of
 from edgeward.redis_tier.door import Door
 from edgeward.redis_tier.entries import Entry, Head, Names, sealed
 from edgeward.redis_tier.place import Place

@@ -15,8 +15,8 @@ import pytest
 
 from edgeward.declaration.feed import ChangeMessage, Hello, Put, Synced
 from edgeward.errors import EdgewardError
-from edgeward.node.following import Following
-from edgeward.node.last_good import LastGood
+from edgeward.node.controllers.following import Following
+from edgeward.node.sealed_copy.last_good import LastGood
 from edgeward.node.state import State
 from edgeward.sealing import Seal
 from tests.faults.injection import killed_at
@@ -27,7 +27,7 @@ NAMES = tuple(f"n{i}.example" for i in range(12))
 BEFORE, AFTER = "before.example", "after.example"
 _HALF_DONE = """
 import runpy, sys
-from edgeward.node.copying import Copying
+from edgeward.node.sealed_copy.copying import Copying
 begin = Copying.begin
 def without_transaction(self, *, anew=False):
     begin(self, anew=anew)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgeward.errors import Unavailable
-from edgeward.node.challenges import Challenges
-from edgeward.node.proving import Proving
+from edgeward.node.proofs.challenges import Challenges
+from edgeward.node.proofs.proving import Proving
 
 
 class Answers:

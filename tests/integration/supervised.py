@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from edgeward import log
-from edgeward.cli.supervisor import Program, Supervisor
+from edgeward.cli.tree.supervisor import Program, Supervisor
 from edgeward.cli.up import supervise
 
 _BEHAVIOURS = {

@@ -19,9 +19,9 @@ from cryptography import x509
 
 from edgeward.gateway.envoy import Gateway, endpoints, translate
 from edgeward.gateway.model import Listen, Route, Service
-from edgeward.node.acting import Acting
-from edgeward.node.relays import Relays
-from edgeward.node.sites import Site, Sites
+from edgeward.node.actions import Acting
+from edgeward.node.backends.relays import Relays
+from edgeward.node.backends.sites import Site, Sites
 from edgeward.parsing import parse
 from tests.integration.gateway_rig import Rig, ask, connect, wait_for_port
 from tests.integration.processes import running, until

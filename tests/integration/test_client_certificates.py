@@ -23,7 +23,7 @@ from edgeward.gateway.envoy import NO_SNI, Gateway
 from edgeward.gateway.envoy.gateway import ClientCertificates, Edge
 from edgeward.gateway.envoy.tls import AUTHORITY, secret_of
 from edgeward.gateway.model import Listen, Route, Service
-from edgeward.node.lasting import Lasting
+from edgeward.node.certificates.listener_secrets import Lasting
 from edgeward.node.state import State, Touched, understand
 from edgeward.parsing import parse
 from edgeward.xds import messages as m

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.node import identity as identities
-from edgeward.node.catching_up import CatchingUp
-from edgeward.node.controllers import Controllers
-from edgeward.node.following import Following
-from edgeward.node.last_good import LastGood
-from edgeward.node.link import Link
+from edgeward.node.controllers import identity as identities
+from edgeward.node.controllers.catching_up import CatchingUp
+from edgeward.node.controllers.following import Following
+from edgeward.node.controllers.known import Controllers
+from edgeward.node.controllers.link import Link
+from edgeward.node.sealed_copy.last_good import LastGood
 from edgeward.node.state import State
 from edgeward.sealing import Seal, key_of
 from tests.integration.controller_setup import Controller

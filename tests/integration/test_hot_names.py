@@ -21,7 +21,7 @@ from edgeward.gateway.envoy import NO_SNI, Gateway
 from edgeward.gateway.envoy.gateway import ClientCertificates, Edge
 from edgeward.gateway.envoy.tls import AUTHORITY, ECDSA, RSA, TICKETS, secret_of
 from edgeward.gateway.model import Listen, Route, Service
-from edgeward.node.secrets import ticket_keys
+from edgeward.node.certificates.secrets import ticket_keys
 from edgeward.parsing import parse
 from edgeward.xds import messages as m
 from tests.client_certificates import Authority

@@ -123,7 +123,7 @@ def test_a_missing_envoy_is_named(running: Running, config: Path, state_dir: Pat
 def test_a_low_port_names_its_remedies(running: Running, free_port: Callable[[], int]) -> None:
     code = (
         "import os\n"
-        "from edgeward.cli.sockets import why_not\n"
+        "from edgeward.cli.tree.sockets import why_not\n"
         "from edgeward.gateway.model import Address\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "print(why_not(Address(host='127.0.0.1', port=81)))"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.controller.tier import Tier
+from edgeward.controller.certificates.redis_tier import Tier
 from edgeward.database.leases import Taken
 from edgeward.errors import NotFound, Unavailable
-from edgeward.node import redis_tier
-from edgeward.node.redis_tier import RedisTier, Standing
-from edgeward.node.secrets import Kept
+from edgeward.node.certificates import redis_tier
+from edgeward.node.certificates.redis_tier import RedisTier, Standing
+from edgeward.node.certificates.secrets import Kept
 from edgeward.redis_tier.door import Door
 from edgeward.redis_tier.entries import FRESH_SECONDS
 from edgeward.redis_tier.place import Place
@@ -380,7 +380,7 @@ async def test_a_node_opens_only_what_it_may_serve(here, edge):
 
 
 async def test_a_turned_over_seal_fills_redis_anew(edge):
-    from tests.unit.controller.test_keys import turned_over
+    from tests.unit.controller.keys.test_rotation import turned_over
 
     before = edge.near._head.epoch
     await edge.here.parts.keys.rotated(ADMIN)

@@ -13,8 +13,8 @@ import pytest
 
 from edgeward.declaration import feed
 from edgeward.errors import Unavailable
-from edgeward.node.acting import Acting
-from edgeward.node.resolver import Resolver
+from edgeward.node.actions import Acting
+from edgeward.node.backends.resolver import Resolver
 from edgeward.node.tunnels.agent import Agent
 from edgeward.node.tunnels.daemons import Rootd as Daemons
 from edgeward.node.tunnels.holding import Holding

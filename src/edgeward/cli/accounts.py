@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.client import segment
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir, group
+from edgeward.cli.printing import show
 
 
 def register(app: typer.Typer) -> None:

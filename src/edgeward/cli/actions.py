@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from edgeward import actions
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir, group
+from edgeward.cli.printing import show
 from edgeward.errors import Invalid, Problem, Refused, Unavailable
 
 _LOG = Path("/var/log/edgeward-rootd")

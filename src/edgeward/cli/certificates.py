@@ -9,9 +9,9 @@ from typing import Annotated, Final
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir, group, resolve_state_dir
+from edgeward.cli.printing import show
 from edgeward.errors import Invalid
 
 _MOST_BYTES: Final = 256 * 1024

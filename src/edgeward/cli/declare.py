@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
+from edgeward.cli.printing import show
 from edgeward.errors import Invalid, Problem, Unavailable
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def apply(
     state_dir: StateDir = None,
 ) -> None:
     """Make what is declared by this file exactly what it says, all of it or nothing."""
-    from edgeward.cli import changes
+    from edgeward.cli.printing import changes
 
     with connect(api, state_dir) as client:
         applied = _applied(client, file, keep=keep, take_over=take_over, dry_run=False)
@@ -113,7 +113,7 @@ def diff(
     state_dir: StateDir = None,
 ) -> None:
     """Say what applying this file would change; exit code 3 when it would change anything."""
-    from edgeward.cli import changes
+    from edgeward.cli.printing import changes
 
     with connect(api, state_dir) as client:
         planned = _applied(client, file, keep=keep, take_over=take_over, dry_run=True)["changes"]
@@ -164,7 +164,7 @@ def delete(
     state_dir: StateDir = None,
 ) -> None:
     """Delete one object."""
-    from edgeward.cli import kinds
+    from edgeward.cli.printing import kinds
 
     found = kinds.find(kind)
     if not found.deletable:

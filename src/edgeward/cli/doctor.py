@@ -12,7 +12,8 @@ import typer
 
 from edgeward import capabilities
 from edgeward.capabilities import NET_BIND_SERVICE, Held
-from edgeward.cli import show, sockets
+from edgeward.cli.printing import show
+from edgeward.cli.tree import sockets
 from edgeward.errors import Unavailable
 from edgeward.gateway.model import Address
 
@@ -155,7 +156,7 @@ def doctor(
 def _addresses(config: Path | None) -> Sequence[str]:
     if config is None:
         return _USUAL
-    from edgeward.cli import preflight
+    from edgeward.cli.tree import preflight
 
     listen = preflight.listen_of(preflight.read_declaration(config))
     return [*listen.http, *listen.https]

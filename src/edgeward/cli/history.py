@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
+from edgeward.cli.printing import show
 from edgeward.errors import Invalid
 
 WOULD_CHANGE: Final = 3
@@ -101,7 +101,7 @@ def rollback(
     state_dir: StateDir = None,
 ) -> None:
     """Make everything declared, or one project or object of it, what it was right after a revision."""
-    from edgeward.cli import changes
+    from edgeward.cli.printing import changes
 
     body = {**_object(kind, name), "project": project, "dry_run": dry_run}
     with connect(api, state_dir) as client:
@@ -124,7 +124,7 @@ def rollback(
 
 def _object(kind: str, name: str) -> dict[str, str | None]:
     """Give kind and name as the API wants them; raises Invalid for a kind there is not."""
-    from edgeward.cli import kinds
+    from edgeward.cli.printing import kinds
 
     if not kind:
         return {"kind": None, "name": None}
@@ -160,7 +160,7 @@ def _table(items: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _table_of_object(items: Sequence[Mapping[str, Any]]) -> None:
-    from edgeward.cli import changes
+    from edgeward.cli.printing import changes
 
     now = time.time()
     rows = [
@@ -198,7 +198,7 @@ def _objects(item: Mapping[str, Any]) -> str:
 
 
 def _show_revision(about: Mapping[str, Any], made: Sequence[Mapping[str, Any]]) -> None:
-    from edgeward.cli import changes
+    from edgeward.cli.printing import changes
 
     when = show.moment(about["at"], time.time())
     show.line(
@@ -211,7 +211,7 @@ def _show_revision(about: Mapping[str, Any], made: Sequence[Mapping[str, Any]]) 
 
 
 def _show_object(was: Mapping[str, Any], output: show.Format) -> None:
-    from edgeward.cli.changes import flat
+    from edgeward.cli.printing.changes import flat
 
     if output is not show.Format.table:
         show.data(was, output)

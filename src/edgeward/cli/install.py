@@ -11,8 +11,8 @@ from typing import Annotated, Final
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.options import group
+from edgeward.cli.printing import show
 from edgeward.errors import NotFound, Unavailable
 
 _PLACEHOLDER: Final = "/usr/bin/edgeward"

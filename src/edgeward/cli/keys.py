@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir, group
+from edgeward.cli.printing import show
 from edgeward.errors import Unavailable
 
 _LOOK_EVERY: Final = 0.5

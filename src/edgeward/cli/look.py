@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
+from edgeward.cli.printing import show
 from edgeward.errors import Invalid
 
 
@@ -32,7 +32,7 @@ def get(
     state_dir: StateDir = None,
 ) -> None:
     """Print what is declared, and nodes, certificates, tokens and the audit log."""
-    from edgeward.cli import kinds
+    from edgeward.cli.printing import kinds
 
     found = kinds.find(kind)
     if expiring is not None and found.name != "certificates":
@@ -61,7 +61,7 @@ def get(
 
 
 def _print_one(kind: Any, one: Mapping[str, Any], output: show.Format, now: float) -> None:
-    from edgeward.cli.changes import flat
+    from edgeward.cli.printing.changes import flat
 
     if output is not show.Format.table:
         show.data(one, output)
@@ -79,7 +79,7 @@ def status(
     state_dir: StateDir = None,
 ) -> None:
     """Say how controller, nodes and programs are, and what needs a person."""
-    from edgeward.cli import overview
+    from edgeward.cli.printing import overview
 
     with connect(api, state_dir) as client:
         found = client.get("/v1/status")

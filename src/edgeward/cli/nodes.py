@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
+from edgeward.cli.printing import show
 from edgeward.errors import Invalid
 
 

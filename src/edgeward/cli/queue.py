@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edgeward.cli import kinds, show
+from edgeward.cli.printing import kinds, show
 
 if TYPE_CHECKING:
     from edgeward.cli.client import Client

@@ -11,8 +11,8 @@ from typing import Any
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.options import StateDir, resolve_state_dir
+from edgeward.cli.printing import show
 from edgeward.errors import Refused, Unavailable
 from edgeward.launcher import files
 

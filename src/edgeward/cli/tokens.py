@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from edgeward.cli import nodes, show
+from edgeward.cli import nodes
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir, group
+from edgeward.cli.printing import show
 from edgeward.errors import Invalid
 
 
@@ -47,7 +48,7 @@ def create(
 
 def listed(output: show.Output = show.Format.table, api: Api = None, state_dir: StateDir = None) -> None:
     """List tokens, never their secrets."""
-    from edgeward.cli import kinds
+    from edgeward.cli.printing import kinds
 
     kind = kinds.find("tokens")
     now = time.time()
@@ -63,7 +64,7 @@ def revoke(
     name: Annotated[str, typer.Argument(help="Its id or name.")], api: Api = None, state_dir: StateDir = None
 ) -> None:
     """Revoke a token; it stops working at once."""
-    from edgeward.cli import kinds
+    from edgeward.cli.printing import kinds
 
     with connect(api, state_dir) as client:
         client.delete(kinds.find("tokens").path(name))

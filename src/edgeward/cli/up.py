@@ -16,7 +16,7 @@ from edgeward.cli.options import StateDir
 from edgeward.launcher.config import default_node_name, default_state_dir
 
 if TYPE_CHECKING:
-    from edgeward.cli.supervisor import Program, Supervisor
+    from edgeward.cli.tree.supervisor import Program, Supervisor
 
 _OF_THE_STORE = ("EDGEWARD_DATABASE", "PGPASSWORD", "PGPASSFILE")
 _SEAL_KEY = "EDGEWARD_SEAL_KEY"
@@ -59,9 +59,10 @@ def up(
 ) -> None:
     """Run controller, node and Envoy on this host until SIGTERM or Ctrl-C; SIGHUP re-reads the file."""
     from edgeward import capabilities, log
-    from edgeward.cli import beside, dropping, nodes, preflight
+    from edgeward.cli import nodes
     from edgeward.cli.options import resolve_state_dir
-    from edgeward.cli.supervisor import Supervisor
+    from edgeward.cli.tree import dropping, preflight, rootd
+    from edgeward.cli.tree.supervisor import Supervisor
 
     os.umask(0o077)
     labels = nodes.labels(label or ())
@@ -77,7 +78,7 @@ def up(
     preflight.check_addresses(listen, with_node=node)
     log.set_up("up", os.environ.get("EDGEWARD_LOG_LEVEL", "info").lower())
     programs = _programs(config.absolute(), state, binary, name, drain_seconds, labels)
-    code = asyncio.run(supervise(Supervisor(programs, state, beside.taken(os.environ))))
+    code = asyncio.run(supervise(Supervisor(programs, state, rootd.taken(os.environ))))
     os.close(lock)
     raise typer.Exit(code)
 
@@ -99,7 +100,7 @@ def _programs(
     labels: Mapping[str, str],
 ) -> list[Program]:
     """Give the programs in the order they start; without Envoy's binary the controller alone."""
-    from edgeward.cli.supervisor import Program
+    from edgeward.cli.tree.supervisor import Program
 
     state = ("--state-dir", str(state_dir))
     controller = (*_module("edgeward.controller"), *state, "--config", str(config))

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edgeward.cli import show
+from edgeward.cli.printing import show
 
 if TYPE_CHECKING:
     from edgeward.cli.client import Client

@@ -12,7 +12,7 @@ from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import EVERY_PROJECT, Token, Unauthenticated
 from edgeward.access.tokens import mint
 from edgeward.controller.files import read_text, write_secret
-from edgeward.controller.nodes import Nodes
+from edgeward.controller.nodes.usecases import Nodes
 from edgeward.controller.tokens import add
 from edgeward.database.engine import Database
 from edgeward.declaration.feed import Identity

@@ -11,7 +11,7 @@ from typing import Final
 from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import Principal
 from edgeward.api.events import Follow, place, reset, sent
-from edgeward.controller.allowed import visible
+from edgeward.controller.declared.rights import visible
 from edgeward.database.engine import Database, current_revision
 from edgeward.declaration import events
 from edgeward.declaration.events import Wanted

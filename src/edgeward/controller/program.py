@@ -45,42 +45,44 @@ from edgeward.certificates.preflight.checks import Preflight
 from edgeward.certificates.preflight.lookups import Dns
 from edgeward.certificates.renewal import alarms, renew
 from edgeward.certificates.renewal.webhook import Webhook
-from edgeward.controller import entry, starting, sweeping, tunnel_alarms, tunnel_figures
-from edgeward.controller.accounts import Accounts
-from edgeward.controller.actions import Actions
-from edgeward.controller.asking import Questions
-from edgeward.controller.bringing import Bringing
-from edgeward.controller.certificates import Certificates
-from edgeward.controller.certified import Certified
-from edgeward.controller.challenges import Challenges
+from edgeward.controller import entry, starting, sweeping
+from edgeward.controller.certificates.accounts import Accounts
+from edgeward.controller.certificates.bringing import Bringing
+from edgeward.controller.certificates.challenges import Challenges
+from edgeward.controller.certificates.local_authority import Certified
+from edgeward.controller.certificates.orders import Orders
+from edgeward.controller.certificates.redis_tier import Tier
+from edgeward.controller.certificates.usecases import Certificates
 from edgeward.controller.config import Settings
-from edgeward.controller.declared import Declarations
+from edgeward.controller.declared.file import WatchedFile
+from edgeward.controller.declared.history import History
+from edgeward.controller.declared.objects import Declarations
+from edgeward.controller.declared.state import State
 from edgeward.controller.events import Events
+from edgeward.controller.explain.explaining import Explainer
 from edgeward.controller.explain.gathering import Gathering
-from edgeward.controller.explaining import Explainer
 from edgeward.controller.files import write_secret
-from edgeward.controller.fleet import Controller, Fleet
-from edgeward.controller.gateways import Gateways
-from edgeward.controller.history import History
-from edgeward.controller.holding import Holding
-from edgeward.controller.keys import Keys
-from edgeward.controller.looking import Looks
+from edgeward.controller.keys.rotation import Keys
 from edgeward.controller.metrics import Metrics
-from edgeward.controller.nodes import Nodes
+from edgeward.controller.nodes.actions import Actions
+from edgeward.controller.nodes.fleet import Controller, Fleet
+from edgeward.controller.nodes.health_events import Telling
+from edgeward.controller.nodes.questions import Questions
+from edgeward.controller.nodes.reading import Looks
+from edgeward.controller.nodes.registry import Registry
+from edgeward.controller.nodes.usecases import Nodes
 from edgeward.controller.openresty.joined import OpenRestyParts
-from edgeward.controller.openstack import Loopback, OpenStack
-from edgeward.controller.orders import Orders
-from edgeward.controller.registry import Registry
-from edgeward.controller.seeing import Seeing
 from edgeward.controller.serving import Serving, tls_context
-from edgeward.controller.sites import Sites
-from edgeward.controller.state import State
-from edgeward.controller.steering import Steering
-from edgeward.controller.telling import Telling
-from edgeward.controller.tier import Tier
+from edgeward.controller.status import Seeing
 from edgeward.controller.tokens import Tokens
-from edgeward.controller.tunnels import Tunnels
-from edgeward.controller.watching import WatchedFile
+from edgeward.controller.tunnels import alarms as tunnel_alarms
+from edgeward.controller.tunnels import figures as tunnel_figures
+from edgeward.controller.tunnels.gateways import Gateways
+from edgeward.controller.tunnels.holding import Holding
+from edgeward.controller.tunnels.openstack import Loopback, OpenStack
+from edgeward.controller.tunnels.sites import Sites
+from edgeward.controller.tunnels.states import Tunnels
+from edgeward.controller.tunnels.steering import Steering
 from edgeward.database.engine import Database, open_database
 from edgeward.database.leases import Lease, Leases
 from edgeward.errors import EdgewardError

@@ -8,8 +8,8 @@ from typing import Final
 
 from edgeward.access import store as tokens
 from edgeward.certificates import history
-from edgeward.controller import root_logs
-from edgeward.controller.changing import told
+from edgeward.controller.declared.changing import told
+from edgeward.controller.nodes import root_logs
 from edgeward.database.engine import Database
 from edgeward.database.leases import Lease, Leases, Taken, held
 from edgeward.declaration import audit, events, revisions, store

@@ -10,7 +10,7 @@ from edgeward.access.authenticate import Authenticator
 from edgeward.access.decide import decide, decide_mint, enforce
 from edgeward.access.model import Principal, Right, Role, Token, Verdict
 from edgeward.access.tokens import Minted, mint
-from edgeward.controller.registry import Registry
+from edgeward.controller.nodes.registry import Registry
 from edgeward.database.engine import Database, Writing
 from edgeward.declaration import audit
 from edgeward.declaration.model import Key

@@ -14,9 +14,9 @@ from edgeward import loading
 from edgeward import log as logs
 from edgeward.confine import keep_memory_private
 from edgeward.errors import Conflict, EdgewardError, Invalid, Refused
-from edgeward.node import copy_key
 from edgeward.node.config import Config, read
 from edgeward.node.program import Node, become, lock
+from edgeward.node.sealed_copy import key
 from edgeward.wrapping import Sources
 
 
@@ -60,7 +60,7 @@ async def _run(config: Config) -> None:
             return
         becoming.result()
         sources = config.seal_keys or Sources(config.state_dir / "seal.key")
-        await Node(config, copy_key.seal(sources, config.node_dir)).run(ended)
+        await Node(config, key.seal(sources, config.node_dir)).run(ended)
     finally:
         os.close(held)
 

@@ -9,10 +9,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from edgeward import __version__
-from edgeward.node.answering import Answering
-from edgeward.node.envoy_admin import Seen
-from edgeward.node.last_good import LastGood
-from edgeward.node.reporting import Reporting
+from edgeward.node.certificates.answering import Answering
+from edgeward.node.controllers.reporting import Reporting
+from edgeward.node.envoy.admin import Seen
+from edgeward.node.sealed_copy.last_good import LastGood
 from edgeward.node.state import State
 
 _DAY = 86_400.0

@@ -15,31 +15,32 @@ from edgeward import notify, sealing
 from edgeward.declaration import feed
 from edgeward.errors import Conflict, Invalid, Unavailable
 from edgeward.log import logger
-from edgeward.node import identity as identities
-from edgeward.node import redis_tier, sites
-from edgeward.node.acting import Acting
-from edgeward.node.answering import Answering
-from edgeward.node.backends import Backends
-from edgeward.node.catching_up import CatchingUp
-from edgeward.node.challenges import Challenges
+from edgeward.node.actions import Acting
+from edgeward.node.backends import sites
+from edgeward.node.backends.addresses import Backends
+from edgeward.node.backends.relays import Relays
+from edgeward.node.backends.resolver import Resolver
+from edgeward.node.certificates import redis_tier
+from edgeward.node.certificates.answering import Answering
+from edgeward.node.certificates.listener_secrets import Lasting
+from edgeward.node.certificates.redis_tier import RedisTier, Standing
+from edgeward.node.certificates.secrets import Kept
+from edgeward.node.certificates.tiers import Tiers
 from edgeward.node.config import Config
-from edgeward.node.controllers import Controllers
-from edgeward.node.copying import Copying
-from edgeward.node.envoy_admin import EnvoyAdmin
-from edgeward.node.following import Following
-from edgeward.node.last_good import LastGood
-from edgeward.node.lasting import Lasting
-from edgeward.node.link import Link
+from edgeward.node.controllers import identity as identities
+from edgeward.node.controllers.catching_up import CatchingUp
+from edgeward.node.controllers.following import Following
+from edgeward.node.controllers.known import Controllers
+from edgeward.node.controllers.link import Link
+from edgeward.node.controllers.reporting import Reporting
+from edgeward.node.envoy.admin import EnvoyAdmin
+from edgeward.node.envoy.publishing import Publishing
 from edgeward.node.metrics import Metrics
-from edgeward.node.proving import Proving
-from edgeward.node.publishing import Publishing
-from edgeward.node.redis_tier import RedisTier, Standing
-from edgeward.node.relays import Relays
-from edgeward.node.reporting import Reporting
-from edgeward.node.resolver import Resolver
-from edgeward.node.secrets import Kept
+from edgeward.node.proofs.challenges import Challenges
+from edgeward.node.proofs.proving import Proving
+from edgeward.node.sealed_copy.copying import Copying
+from edgeward.node.sealed_copy.last_good import LastGood
 from edgeward.node.state import State, Touched
-from edgeward.node.tiers import Tiers
 from edgeward.node.tunnels import kept as tunnels
 from edgeward.node.tunnels.agent import Agent
 from edgeward.node.tunnels.claiming import Claiming

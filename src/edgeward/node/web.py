@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from edgeward.gateway.model import Address
 from edgeward.log import logger
-from edgeward.node.answering import Answering
-from edgeward.node.envoy_admin import EnvoyAdmin
+from edgeward.node.certificates.answering import Answering
+from edgeward.node.envoy.admin import EnvoyAdmin
 from edgeward.node.listening import serve, unix_socket
 from edgeward.node.metrics import Metrics
 from edgeward.node.state import State

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.cli import preflight
 from edgeward.cli.declare import validate
+from edgeward.cli.tree import preflight
 from edgeward.errors import Invalid
 
 ISSUERS = """version: 1

@@ -16,7 +16,7 @@ from edgeward.database.engine import open_database
 from edgeward.declaration import events
 from edgeward.errors import Unavailable
 from tests.unit.controller.assembled import ADMIN, on_both
-from tests.unit.controller.test_declared import DOMAIN, WHOLE, detail
+from tests.unit.controller.declared.test_objects import DOMAIN, WHOLE, detail
 
 
 def read(text: str) -> list[tuple[int, str, dict]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from edgeward.controller.watching import WatchedFile
+from edgeward.controller.declared.file import WatchedFile
 from edgeward.declaration.model import Key
 from tests.unit.controller.assembled import on_both
 from tests.unit.declaration.test_secrets import issuer

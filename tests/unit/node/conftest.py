@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.node.last_good import LastGood
+from edgeward.node.sealed_copy.last_good import LastGood
 from edgeward.sealing import Seal
 
 SEAL = Seal(b"k" * 32)

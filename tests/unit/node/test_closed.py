@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from edgeward.node.obtaining import NoNewNames, Obtaining, Outcome
-from edgeward.node.secrets import Kept
+from edgeward.node.certificates.obtaining import NoNewNames, Obtaining, Outcome
+from edgeward.node.certificates.secrets import Kept
 
 
 async def test_names_that_wait_for_their_turn_are_not_asked_for_once_it_is_of_no_use():

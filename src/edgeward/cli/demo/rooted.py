@@ -12,8 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeward.cli import dropping
 from edgeward.cli.demo import customers
+from edgeward.cli.tree import dropping
 from edgeward.errors import Invalid
 from edgeward.launcher.child import Child
 

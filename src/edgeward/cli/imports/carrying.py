@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from edgeward.certificates.model import Domain
-from edgeward.cli import show
 from edgeward.cli.connect import connect
 from edgeward.cli.imports.found import Found
 from edgeward.cli.imports.planning import Declared, Plan, plan
+from edgeward.cli.printing import show
 
 if TYPE_CHECKING:
     from edgeward.cli.client import Client

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.connect import connect
 from edgeward.cli.imports.kong import Translated, translate
+from edgeward.cli.printing import show
 from edgeward.declaration import notation
 from edgeward.errors import Invalid, NotFound
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.pem.directory import PemDirectory, opened
+from edgeward.cli.printing import show
 from edgeward.errors import EdgewardError, Invalid, NotFound, Unavailable
 from edgeward.secret import Secret
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
+from edgeward.cli.printing import show
 from edgeward.errors import Invalid
 
 if TYPE_CHECKING:

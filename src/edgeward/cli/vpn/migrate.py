@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
+from edgeward.cli.printing import show
 from edgeward.cli.vpn.telling import Name, Project
 from edgeward.errors import Conflict, NotFound, Unavailable
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from edgeward.cli import declare, show
+from edgeward.cli import declare
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
+from edgeward.cli.printing import show
 from edgeward.errors import Invalid
 
 _SIGNS = {"new": "+", "gone": "-"}

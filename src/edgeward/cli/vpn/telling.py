@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from edgeward.cli import show
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
+from edgeward.cli.printing import show
 
 Data = Mapping[str, Any]
 Name = Annotated[str, typer.Argument(help="Its name, or its id.")]

@@ -11,17 +11,17 @@ from edgeward.access import store as tokens
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.api.actions import Caller
-from edgeward.controller.actions import LIST_SECONDS, asker
-from edgeward.controller.allowed import visible
+from edgeward.controller.declared.rights import visible
+from edgeward.controller.declared.state import State
 from edgeward.controller.explain import action, behind, node, tunnel
 from edgeward.controller.explain.action import ActionFacts
 from edgeward.controller.explain.behind import RelayFacts, Sites, SiteView
 from edgeward.controller.explain.facts import NodeView
 from edgeward.controller.explain.node import NodeFacts
 from edgeward.controller.explain.steps import verdict, walked
-from edgeward.controller.registry import Registry
-from edgeward.controller.state import State
-from edgeward.controller.tunnels import Tunnels
+from edgeward.controller.nodes.actions import LIST_SECONDS, asker
+from edgeward.controller.nodes.registry import Registry
+from edgeward.controller.tunnels.states import Tunnels
 from edgeward.database import schema
 from edgeward.database.engine import Database
 from edgeward.declaration import revisions

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from edgeward.certificates.model import UPLOADED, Domain
-from edgeward.controller import awaited, traffic
-from edgeward.controller.explain import shown
+from edgeward.controller.explain import ordered, shown, traffic
 from edgeward.controller.explain import steps as walking
 from edgeward.controller.explain.facts import Facts, choice_of, connected, service_of, valid
 from edgeward.controller.explain.notes import notes
@@ -138,7 +137,7 @@ def _certificate(facts: Facts) -> Step:
         tier = f", found on {_listed(tiers)}" if tiers else ""
         subject = f"certificates/{found.name}"
         return Step("certificate", subject, detail=f"until {ends}{tier}", since=found.not_before)
-    if (failure := awaited.failure(facts.order)) is not None:
+    if (failure := ordered.failure(facts.order)) is not None:
         since = None if facts.order is None else facts.order.queued
         return broken("certificate", f"orders/{facts.name}", *failure, since)
     waits = "is being ordered" if facts.order is not None else "is made at the first handshake"

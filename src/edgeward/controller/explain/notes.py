@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgeward.certificates.on_demand.ask import place
-from edgeward.controller import awaited, traffic
+from edgeward.controller.explain import ordered, traffic
 from edgeward.controller.explain.facts import (
     Facts,
     choice_of,
@@ -40,7 +40,7 @@ def _of_certificate(facts: Facts, choice: Choice | None) -> Iterator[str]:
         yield "its certificate is not there yet: it is made at the first handshake, or soon"
         if facts.domain.ask is not None:
             yield f"before its first certificate {place(facts.domain.ask)} is asked whether it may have one"
-    yield from awaited.notes(facts.order, valid=valid(facts))
+    yield from ordered.notes(facts.order, valid=valid(facts))
 
 
 def _of_domain(facts: Facts) -> Iterator[str]:

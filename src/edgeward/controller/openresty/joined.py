@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from edgeward.certificates.on_demand.obtain import Obtainer
+from edgeward.controller.declared.state import State
 from edgeward.controller.openresty.facade import Facade
 from edgeward.controller.openresty.listening import Listening
 from edgeward.controller.openresty.upkeep import Upkeep
-from edgeward.controller.state import State
 from edgeward.database.engine import Database
 from edgeward.database.leases import Leases
 from edgeward.sealing import Seal

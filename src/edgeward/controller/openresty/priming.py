@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import changed_names, store
 from edgeward.certificates.model import Certificate
+from edgeward.controller.declared.state import State
 from edgeward.controller.openresty import layout
 from edgeward.controller.openresty.facade import allowed
 from edgeward.controller.openresty.layout import Command, Mark
-from edgeward.controller.state import State
 from edgeward.database.engine import Database, current_revision
 from edgeward.errors import NotFound, Refused
 from edgeward.log import logger

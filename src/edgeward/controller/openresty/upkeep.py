@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeward.certificates import changed_names, store
+from edgeward.controller.declared.state import State
 from edgeward.controller.openresty.facade import allowed
 from edgeward.controller.openresty.flushing import Flushing
 from edgeward.controller.openresty.gateway import GatewayDoor
 from edgeward.controller.openresty.priming import Priming
-from edgeward.controller.state import State
 from edgeward.database.engine import Database, current_revision
 from edgeward.database.leases import Lease, Taken
 from edgeward.declaration import events

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from edgeward.declaration.feed import Claim, Granted
 from edgeward.errors import Unavailable
-from edgeward.node.controllers import Controllers
+from edgeward.node.controllers.known import Controllers
 
 
 class Claiming:

@@ -15,7 +15,7 @@ from typing import Final
 
 from edgeward.errors import EdgewardError
 from edgeward.log import logger
-from edgeward.node.resolver import Names
+from edgeward.node.backends.resolver import Names
 from edgeward.vpn.desired import Connection, Gateway
 
 log = logger(__name__)

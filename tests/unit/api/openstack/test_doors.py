@@ -8,7 +8,7 @@ import httpx
 
 from edgeward.api.openstack.app import OpenStackApp
 from edgeward.api.openstack.facade import Facade
-from edgeward.controller.openstack import OpenStack, _let_in
+from edgeward.controller.tunnels.openstack import OpenStack, _let_in
 from tests.unit.api.openstack.neutron import neutron
 from tests.unit.controller.assembled import controller
 

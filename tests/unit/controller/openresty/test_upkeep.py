@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from edgeward.controller.declared.state import State
 from edgeward.controller.openresty import upkeep
 from edgeward.controller.openresty.upkeep import TOPIC, Upkeep
-from edgeward.controller.state import State
 from edgeward.errors import Unavailable
 from edgeward.sealing import Seal
 

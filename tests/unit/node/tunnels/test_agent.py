@@ -14,7 +14,7 @@ import pytest
 from edgeward.actions import Unanswered
 from edgeward.declaration import feed
 from edgeward.errors import Invalid, Unavailable
-from edgeward.node.resolver import Resolved
+from edgeward.node.backends.resolver import Resolved
 from edgeward.node.tunnels.agent import Agent
 from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept

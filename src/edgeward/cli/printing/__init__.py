@@ -1,0 +1,1 @@
+"""How what the API answers is printed for people and for programs."""

@@ -1,0 +1,1 @@
+"""The tree of programs that `edgeward up` starts and keeps."""

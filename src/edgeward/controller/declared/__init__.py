@@ -1,0 +1,1 @@
+"""What is declared: seen, changed, remembered, undone."""

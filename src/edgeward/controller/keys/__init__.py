@@ -1,0 +1,1 @@
+"""The keys that records are sealed with: rotated, and records sealed anew."""

@@ -1,0 +1,1 @@
+"""Backends: where their names lead, and the relays to those behind tunnels."""

@@ -1,0 +1,1 @@
+"""Names that Envoy asks for: where their certificates are found, and what of them Envoy holds."""

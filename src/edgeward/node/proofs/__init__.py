@@ -1,0 +1,1 @@
+"""What proves names to authorities that check them here."""

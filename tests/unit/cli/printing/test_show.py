@@ -1,0 +1,51 @@
+"""Times and cells as people read them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeward.cli.printing import show
+from edgeward.cli.printing.kinds import KINDS, find
+from edgeward.errors import Invalid
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (NOW - 12, "12 s ago"),
+        (NOW + 600, "in 10 min"),
+        (NOW + 7 * 86400, "in 7 d"),
+        ("2027-01-15T11:00:00+00:00", "in 3 h"),
+        ("2027-01-15T05:00:00", "3 h ago"),
+        (None, ""),
+        ("soon", "soon"),
+    ],
+)
+def test_a_moment_is_told_by_its_distance(value, text):
+    assert show.moment(value, NOW) == text
+
+
+@given(st.text() | st.lists(st.text(max_size=5)) | st.none() | st.booleans() | st.floats())
+def test_no_cell_holds_a_control_character(value):
+    assert show.shown(value).isprintable()
+
+
+def test_kinds_are_found_in_the_singular_and_the_plural():
+    for kind in KINDS:
+        assert find(kind.name) is kind
+    assert find("Domain").name == "domains"
+    with pytest.raises(Invalid, match="there are listen, cache"):
+        find("domians")
+
+
+def test_a_path_needs_its_name_and_stays_below_its_kind():
+    assert find("domain").path("*.a.example") == "/v1/domains/*.a.example"
+    assert find("service").path("../nodes") == "/v1/services/..%2Fnodes"
+    assert find("listen").path() == "/v1/listen"
+    for kind, name in (("domain", ""), ("listen", "x"), ("service", "..")):
+        with pytest.raises(Invalid):
+            find(kind).path(name)
