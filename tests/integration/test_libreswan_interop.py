@@ -182,6 +182,9 @@ async def test_much_is_logged_and_none_of_it_is_a_secret(two: Two) -> None:
     with suppress(Unavailable):
         await two.drivers[0].initiate(one.id)
     await two.drivers[0].verbosity(1)
+    wrote = [text for _, text in await two.drivers[0].lines(one.id, 1000)]
+    assert any("initiating IKEv2" in text for text in wrote), wrote
+    assert not any(text.startswith("| ") or "canary" in text for text in wrote)
     said = two.pluto.log()
     assert "| " in said
     assert "canary" not in said

@@ -123,8 +123,14 @@ async def test_a_tunnel_is_told_of_as_it_comes_up_ends_and_comes_back(edge: Edge
 
         phases = [event["phase"] for event in await here.events()]
         assert phases[0] in ("connecting", "active", "down") and phases.count("active") == 2, phases
-        log = [line["what"] for line in (await here.ask("GET", f"/v1/vpn/{one.id}/log"))["items"]]
-        assert {"phase", "initiate", "terminate", "verbosity"} == set(log)
+        log = await here.ask("GET", f"/v1/vpn/{one.id}/log?last=1000")
+        assert {"phase", "initiate", "terminate", "verbosity", "daemon"} == {
+            one["what"] for one in log["items"]
+        }
+        wrote = [line["line"] for line in log["items"] if line["what"] == "daemon"]
+        assert any("initiating" in line for line in wrote) and any("deleting" in line for line in wrote), (
+            wrote
+        )
 
 
 async def test_a_daemon_that_is_killed_takes_its_tunnels_down_for_all_to_see(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -304,6 +305,24 @@ async def test_events_name_what_may_be_in_another_state(ends: Ends) -> None:
     await ends.there.terminate(one.id)
     assert await asyncio.wait_for(heard.get(), 5) == one.id
     following.cancel()
+
+
+async def test_what_it_wrote_of_one_is_given_without_its_secret(ends: Ends) -> None:
+    one, began = (
+        connection(auth=Psk(secret="canary of both")),
+        time.time(),
+    )  # others wrote before into pluto's
+    await up(ends, one)
+    await up(ends, connection(2))
+    await ends.here.terminate(one.id)
+
+    for driver in (ends.here, ends.there):
+        found = await driver.lines(one.id, 1000)
+        assert found and [at for at, _ in found] == sorted(at for at, _ in found)
+        assert began - 1 <= found[-1][0] <= time.time() + 1
+        assert not any("canary" in text for _, text in found), found
+        assert len(await driver.lines(one.id, 2)) == 2
+    assert await ends.here.lines("unknown", 10) == ()
 
 
 async def test_how_much_it_logs_is_said_and_disturbs_nothing(ends: Ends) -> None:

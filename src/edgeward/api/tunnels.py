@@ -43,9 +43,11 @@ class Steering(Protocol):
         """Give ``node``, ``commands`` and the ``tunnel`` as it is then; raises Unavailable."""
         ...
 
-    async def past(
-        self, who: Principal, name: str, project: str | None, last: int
-    ) -> Sequence[Mapping[str, Any]]: ...
+    async def log(
+        self, who: Principal, name: str, project: str | None, last: int, since: float
+    ) -> Mapping[str, Any]:
+        """Give ``items`` after a moment, and ``without``: why what its daemon wrote is not among them."""
+        ...
 
 
 @router.post("/nodes/{name}/tunnels", status_code=204, openapi_extra=described(Tunnels))
@@ -83,9 +85,11 @@ async def log(
     name: TunnelName,
     project: Text = None,
     last: Annotated[int, Query(ge=1, le=1000)] = 100,
+    since: Annotated[float, Query(ge=0, description="Unix time: only what came after it")] = 0.0,
 ) -> JSONResponse:
-    """Say what happened to one connection, the oldest first: its phases and what people did with it."""
-    return JSONResponse({"items": list(await cases.steering.past(who, name, project, last)), "next": None})
+    """Say what happened to one connection, the oldest first: its phases, what people did with it, and what
+    its daemon wrote of it; where its node cannot give that, ``without`` says why."""
+    return JSONResponse({**await cases.steering.log(who, name, project, last, since), "next": None})
 
 
 @router.post("/vpn/{name}/initiate")

@@ -125,8 +125,9 @@ class Gateways(Said):
 class Steer(Said):
     """What to do with a tunnel of this node; it posts an Answer with the same id.
 
-    Its ``run`` has ``outcome``, ``reason`` where it failed, the connection's ``state`` afterwards, and after
-    ``verbosity`` the ``commands`` that look inside its daemon.
+    Its ``run`` has ``outcome``, ``reason`` where it failed, the connection's ``state`` afterwards, after
+    ``verbosity`` the ``commands`` that look inside its daemon, or the ``lines`` that are wanted: pairs of
+    Unix time and text, the oldest first.
     """
 
     type: Literal["steer"] = "steer"
@@ -138,6 +139,8 @@ class Steer(Said):
     what: Literal["look", "initiate", "terminate", "verbosity"]
     level: int = 1
     """Of ``verbosity``: -1 (nothing) to 4 (everything)."""
+    lines: int = 0
+    """Of ``look``: so many lines of its daemon's log are wanted instead of how it does."""
     by: str = ""
     """The name of the token that asked for it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 from edgeward.vpn.desired import Connection, Desired
@@ -11,6 +11,10 @@ Phase = Literal["active", "connecting", "down", "disabled", "error"]
 """``active``: a CHILD_SA is installed. ``error``: it cannot come up as declared, ``reason`` says why."""
 Effect = Literal["none", "secret", "child", "ike"]
 """What a change costs live traffic: nothing; authentication anew; a new CHILD_SA; a new IKE_SA."""
+
+
+Line = tuple[float, str]
+"""Unix time, and what a daemon wrote into its log then."""
 
 
 class Keyed(Desired):
@@ -75,6 +79,10 @@ class Driver(Protocol):
 
     def events(self) -> AsyncIterator[str]:
         """Yield the id of a connection whenever its state may be another; ends when the daemon ends."""
+
+    async def lines(self, connection: str, last: int) -> Sequence[Line]:
+        """Give the newest lines of the daemon's log that are about one, the oldest first; no secret is in
+        them. How far back they go is the driver's to say."""
 
     async def verbosity(self, level: int) -> None:
         """Have the daemon write -1 (nothing) to 4 (everything) into its log."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -18,7 +19,12 @@ Data = Mapping[str, Any]
 Name = Annotated[str, typer.Argument(help="Its name, or its id.")]
 Project = Annotated[str | None, typer.Option("--project", help="Where several have the name.")]
 _STYLES: Final = {"active": "green", "down": "bold red", "error": "bold red"}
+_DAEMONS: Final = {"strongswan": "charon", "libreswan": "pluto"}
 _LOOK_SECONDS: Final = 15.0
+_MOST_LINES: Final = 1000
+_FOLLOW_SECONDS: Final = 1.0
+_APART_SECONDS: Final = 60.0
+"""How far apart the clocks of a node and its controller may be."""
 
 
 def status(
@@ -62,23 +68,48 @@ def explain(
 def log(
     name: Name,
     last: Annotated[int, typer.Option(min=1, max=1000, help="How many lines at most.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on until interrupted.")] = False,
     project: Project = None,
     output: show.Output = show.Format.table,
     api: Api = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Say what happened to a tunnel: its phases with their reasons, and what people did with it."""
+    """Say what happened to a tunnel: its phases with their reasons, what people did with it, and what its
+    daemon wrote of it.
+
+    With --follow and -o json one object a line.
+    """
     from edgeward.cli.client import segment
 
+    where = {"project": project, "last": _MOST_LINES if follow else last}
     with connect(api, state_dir) as client:
-        where = {"project": project, "last": last}
-        items = client.get(f"/v1/vpn/{segment(name)}/log", where)["items"]
-    if output is not show.Format.table:
-        show.data(items, output)
-        return
-    if not items:
-        show.line("nothing was heard of it yet")
+        path = f"/v1/vpn/{segment(name)}/log"
+        found = client.get(path, where, timeout=_LOOK_SECONDS)
+        items = found["items"]
+        if output is not show.Format.table and not follow:
+            show.data(items, output)
+            return
+        _show_items(items[-last:], output)
+        if found["without"]:
+            typer.echo(f"without what its daemon wrote: {show.shown(found['without'])}", err=True)
+        if not items and not follow:
+            show.line("nothing was heard of it yet")
+        try:
+            while follow:
+                time.sleep(_FOLLOW_SECONDS)
+                since = max([item["at"] for item in items], default=0.0) - _APART_SECONDS
+                now = client.get(path, {**where, "since": max(0.0, since)}, timeout=_LOOK_SECONDS)["items"]
+                _show_items([item for item in now if item not in items], output)
+                items = now or items
+        except KeyboardInterrupt:
+            raise typer.Exit from None
+
+
+def _show_items(items: Sequence[Data], output: show.Format) -> None:
     for item in items:
+        if output is not show.Format.table:
+            typer.echo(json.dumps(item))
+            continue
         sign, text = _sentence(item)
         at = datetime.fromtimestamp(item["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         show.signed([(sign, f"{at}  {show.shown(text)}")])
@@ -151,6 +182,8 @@ def _rows(items: Sequence[Data], now: float) -> Iterator[list[object]]:
 
 
 def _sentence(item: Data) -> tuple[str, str]:
+    if item["what"] == "daemon":
+        return " ", f"{_DAEMONS.get(item['driver'], item['driver'])}: {item['line']}"
     if item["what"] != "phase":
         did = {"initiate": "began it", "terminate": "ended it", "verbosity": "had its daemon log otherwise"}
         return "~", f"{item['who']} {did.get(item['what'], item['what'])}"

@@ -24,6 +24,8 @@ _PATIENCE: Final = 2.0
 RUN_PATIENCE: Final = 700.0
 """Longer than any action may take."""
 _MOST_OUTPUT: Final = 3000
+_ABOUT_LINES: Final = 300
+"""Bytes of an answer beside the lines in it."""
 _PATIENCE_OF_OTHERS: Final = 1.8
 _DETAILS: Final[tuple[dict[str, Any], ...]] = ({}, {"notes": ()}, {"notes": (), "service": {}})
 
@@ -121,11 +123,25 @@ def _fitting(answer: Answer, number: str) -> str:
     if answer.run is not None and len(str(answer.run.get("output", "")).encode()) > _MOST_OUTPUT:
         cut = str(answer.run["output"]).encode()[:_MOST_OUTPUT].decode(errors="ignore")
         answer = answer.model_copy(update={"run": {**answer.run, "output": cut, "truncated": True}})
+    if answer.run is not None and answer.run.get("lines"):
+        answer = answer.model_copy(update={"run": {**answer.run, "lines": _newest(answer.run["lines"])}})
     for without in _DETAILS:
         text = answer.model_copy(update={"id": number, **without}).model_dump_json()
         if len(text.encode()) <= _LONGEST_ANSWER:
             break
     return text
+
+
+def _newest(lines: Sequence[Any]) -> Sequence[Any]:
+    """Give as many of the newest lines of a log as fit into one message."""
+    room = _LONGEST_ANSWER - _ABOUT_LINES
+    kept = 0
+    for line in reversed(lines):
+        room -= len(json.dumps(line)) + 1
+        if room < 0:
+            break
+        kept += 1
+    return lines[len(lines) - kept :]
 
 
 def _read(text: str) -> Mapping[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 
 from edgeward.access.decide import require
@@ -23,8 +24,10 @@ from edgeward.vpn.status import Site, seen
 PATIENCE: Final = 45.0
 """Longer than a node tries."""
 _LOOK_SECONDS: Final = 1.5
+_LINES_SECONDS: Final = 5.0
 _DONE: Final = ("initiate", "terminate", "verbosity")
 What = Literal["look", "initiate", "terminate", "verbosity"]
+_LINES: Final = TypeAdapter(list[tuple[float, str]])
 Ask = Callable[[str, Steer, float], Awaitable[Answer | None]]
 """Asks a node; None where it does not answer within so many seconds."""
 
@@ -52,7 +55,7 @@ class Steering:
             raise Unavailable(f"{how.reason}; {how.remedy}")
         async with self._database.writing() as writing:
             await self._record(writing, who, site, what)
-        answer = await self._ask(how.node, self._steer(who, site, what, level), PATIENCE)
+        answer = await self._ask(how.node, self._steer(who, site, what, level=level), PATIENCE)
         came, state = _came(how.node, answer), _state(answer)
         _, how = (await self._tunnels.states([site]))[site.connection.id]
         return {**came, "tunnel": shown(site, how if state is None else seen(how, state, self._clock()))}
@@ -63,15 +66,43 @@ class Steering:
         _, how = (await self._tunnels.states([site]))[site.connection.id]
         if how.node is None or not how.fresh:
             return shown(site, how)
-        answer = await self._ask(how.node, self._steer(who, site, "look", 1), _LOOK_SECONDS)
+        answer = await self._ask(how.node, self._steer(who, site, "look"), _LOOK_SECONDS)
         state = _state(answer)
         return shown(site, how if state is None else seen(how, state, self._clock()))
 
-    async def past(
-        self, who: Principal, name: str, project: str | None, last: int
-    ) -> Sequence[Mapping[str, Any]]:
-        """Give what happened to a connection, the oldest first: its phases, and what people did with it."""
+    async def log(
+        self, who: Principal, name: str, project: str | None, last: int, since: float
+    ) -> Mapping[str, Any]:
+        """Give what happened to a connection after a moment: ``items``, the oldest first, with its phases,
+        what people did with it, and what its daemon wrote of it; where that cannot be had, ``without`` says
+        why, else it is blank."""
         site = self._tunnels.site(who, name, project)
+        (lines, without), past = await asyncio.gather(self._written(who, site, last), self._past(site, last))
+        items = [item for item in (*past, *lines) if item["at"] > since]
+        return {"items": sorted(items, key=lambda item: float(item["at"]))[-last:], "without": without}
+
+    async def _written(
+        self, who: Principal, site: Site, last: int
+    ) -> tuple[Sequence[Mapping[str, Any]], str]:
+        """Give what its daemon wrote of it, or why that cannot be had."""
+        _, how = (await self._tunnels.states([site]))[site.connection.id]
+        if how.node is None or not how.fresh:
+            return (), how.reason
+        steer = self._steer(who, site, "look", lines=last)
+        answer = await self._ask(how.node, steer, _LINES_SECONDS)
+        if answer is None or answer.run is None:
+            return (), f"node {how.node} did not answer"
+        if answer.run.get("outcome") != "done":
+            return (), str(answer.run.get("reason") or answer.run.get("outcome"))
+        try:
+            lines = _LINES.validate_python(answer.run["lines"])
+        except (KeyError, ValidationError):
+            return (), f"node {how.node} is of another version and does not give them"
+        return [
+            {"at": at, "what": "daemon", "driver": site.gateway.driver, "line": line} for at, line in lines
+        ], ""
+
+    async def _past(self, site: Site, last: int) -> Sequence[Mapping[str, Any]]:
         key = _key(site)
         own = schema.audit.c
         did = select(own.at, own.who, own.action).where(
@@ -81,10 +112,9 @@ class Steering:
             found = await events.about(connection, "tunnel", site.connection.id, last)
             rows = (await connection.execute(did.order_by(own.id.desc()).limit(last))).all()
         lines = [{**event.data, "what": "phase"} for event in found]
-        lines += [{"at": row.at, "what": row.action, "who": row.who} for row in rows]
-        return sorted(lines, key=lambda line: float(line["at"]))[-last:]
+        return [*lines, *({"at": row.at, "what": row.action, "who": row.who} for row in rows)]
 
-    def _steer(self, who: Principal, site: Site, what: What, level: int) -> Steer:
+    def _steer(self, who: Principal, site: Site, what: What, *, level: int = 1, lines: int = 0) -> Steer:
         gateway = site.gateway
         return Steer(
             id="",
@@ -94,6 +124,7 @@ class Steering:
             connection=site.connection.id,
             what=what,
             level=level,
+            lines=lines,
             by=who.name,
         )
 

@@ -46,7 +46,8 @@ class Steering:
             raise NotFound(
                 "the daemon of its gateway does not run on this node; edgeward vpn explain says why"
             )
-        log.info("steering a tunnel", what=steer.what, connection=steer.connection, by=steer.by)
+        if steer.what != "look":
+            log.info("steering a tunnel", what=steer.what, connection=steer.connection, by=steer.by)
         if steer.what == "initiate":
             await driver.initiate(steer.connection)
         elif steer.what == "terminate":
@@ -55,5 +56,7 @@ class Steering:
             await driver.verbosity(steer.level)
             found = native.commands(steer.driver, self._place, steer.namespace)
             return {"outcome": "done", "commands": found}
+        elif steer.lines:  # they are here even while the daemon hangs
+            return {"outcome": "done", "lines": await driver.lines(steer.connection, steer.lines)}
         state = (await driver.states()).get(steer.connection)
         return {"outcome": "done", "state": None if state is None else state.model_dump(mode="json")}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from edgeward.errors import NotFound, Unavailable
 from edgeward.vpn.desired import Connection, Proposal, Psk
-from edgeward.vpn.driver import Keyed, Phase, State
+from edgeward.vpn.driver import Keyed, Line, Phase, State
 from edgeward.vpn.effect import effect
 from edgeward.vpn.listening import Listeners
+
+_LINES: Final = 100
 
 
 @dataclass(eq=False)
@@ -27,9 +30,11 @@ class Daemon:
     wanted: set[str] = field(default_factory=set)
     listeners: Listeners = field(default_factory=Listeners)
     level: int = 1
+    log: dict[str, deque[Line]] = field(default_factory=dict)
 
     def changed(self, connection: str) -> None:
-        self.since[connection] = time.time()
+        self.since[connection] = now = time.time()
+        self.log.setdefault(connection, deque(maxlen=_LINES)).append((now, "it may be in another state"))
         self.listeners.tell([connection])
 
 
@@ -97,7 +102,7 @@ class Memory:
         here = self._daemon
         here.wanted.discard(connection)
         _end(here, connection)
-        for kept in (here.connections, here.why, here.since):
+        for kept in (here.connections, here.why, here.since, here.log):
             kept.pop(connection, None)
 
     async def initiate(self, connection: str) -> None:
@@ -117,6 +122,9 @@ class Memory:
     async def events(self) -> AsyncIterator[str]:
         async for each in self._daemon.listeners.each():
             yield each
+
+    async def lines(self, connection: str, last: int) -> Sequence[Line]:
+        return tuple(self._daemon.log.get(connection, ()))[-last:]
 
     async def verbosity(self, level: int) -> None:
         self._daemon.level = level

@@ -78,3 +78,38 @@ async def test_what_happened_to_it_is_remembered_in_its_order(here, admin, node,
         ("phase", "down"),
     ]
     assert len((await here.http.get(f"{URL}/log?last=1", headers=admin)).json()["items"]) == 1
+
+
+async def test_what_its_daemon_wrote_is_among_it(here, admin, node, asked):  # noqa: F811
+    await tell(here, node, of_gateway(state(1)))
+    asked[0] = {"outcome": "done", "lines": [[1.0, "[IKE] initiating"], [9e9, "[IKE] established"]]}
+
+    found = (await here.http.get(f"{URL}/log?last=7", headers=admin)).json()
+
+    assert asked[1][1].what == "look" and asked[1][1].lines == 7
+    assert [item["what"] for item in found["items"]] == ["daemon", "phase", "daemon"] and not found["without"]
+    assert found["items"][0] == {
+        "at": 1.0,
+        "what": "daemon",
+        "driver": "strongswan",
+        "line": "[IKE] initiating",
+    }
+    later = (await here.http.get(f"{URL}/log?since=8e9", headers=admin)).json()
+    assert [item["line"] for item in later["items"]] == ["[IKE] established"]
+
+
+@pytest.mark.parametrize(
+    ("came", "why"),
+    [
+        (None, "node n1 did not answer"),
+        ({"outcome": "failed", "reason": "the daemon does not run"}, "the daemon does not run"),
+        ({"outcome": "done", "state": None}, "another version"),
+    ],
+)
+async def test_why_what_its_daemon_wrote_is_missing_is_said(here, admin, node, asked, came, why):  # noqa: F811
+    await tell(here, node, of_gateway(state(1)))
+    asked[0] = came
+
+    found = (await here.http.get(f"{URL}/log", headers=admin)).json()
+
+    assert why in found["without"] and [item["what"] for item in found["items"]] == ["phase"]

@@ -32,7 +32,12 @@ class Daemon:
     async def verbosity(self, level):
         self.level = level
 
+    async def lines(self, name, last):
+        return [(1.0, "one"), (2.0, name)][-last:]
+
     async def states(self):
+        if self.phase == "hangs":
+            raise Unavailable("charon does not answer within 10 s")
         return {OFFICE: state(phase=self.phase)}
 
 
@@ -57,6 +62,14 @@ async def test_it_comes_up_ends_and_is_looked_at():
     assert (await asked(daemon, "initiate"))["state"]["phase"] == "active"
     assert (await asked(daemon, "look"))["state"]["phase"] == "active"
     assert (await asked(daemon, "terminate"))["state"]["phase"] == "down"
+
+
+async def test_what_its_daemon_wrote_is_given_even_while_that_hangs():
+    daemon = Daemon()
+    daemon.phase = "hangs"
+
+    assert (await asked(daemon, "look", lines=1)) == {"outcome": "done", "lines": [(2.0, OFFICE)]}
+    assert (await asked(daemon, "look"))["outcome"] == "failed"
 
 
 async def test_why_it_does_not_come_up_is_said():

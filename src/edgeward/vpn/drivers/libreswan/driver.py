@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from edgeward.errors import Invalid, NotFound, Problem, Unavailable
 from edgeward.vpn.desired import Connection
-from edgeward.vpn.driver import State
+from edgeward.vpn.driver import Line, State
 from edgeward.vpn.drivers.keeping import Keeper
-from edgeward.vpn.drivers.libreswan import reasons, status, text
+from edgeward.vpn.drivers.libreswan import lines, reasons, status, text
 from edgeward.vpn.drivers.libreswan.certificates import Certificates
 from edgeward.vpn.drivers.libreswan.following import Life, Log
 from edgeward.vpn.drivers.libreswan.refusals import refusals
@@ -130,6 +130,11 @@ class Libreswan:
     async def events(self) -> AsyncIterator[str]:
         async for each in self._listeners.each():
             yield each
+
+    async def lines(self, connection: str, last: int) -> Sequence[Line]:
+        known = self._known.get(connection)
+        peer = "" if known is None else known.peer_address
+        return await asyncio.to_thread(lines.newest, self._pluto.log, connection, peer, last)
 
     async def verbosity(self, level: int) -> None:
         await self._pluto.whack("--debug", "base" if level > 1 else "none")

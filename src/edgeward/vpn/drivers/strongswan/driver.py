@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Final
 
 from edgeward.errors import Invalid, NotFound, Problem, Unavailable
 from edgeward.vpn.desired import Connection, Psk
-from edgeward.vpn.driver import Effect, State
+from edgeward.vpn.driver import Effect, Line, State
 from edgeward.vpn.drivers.keeping import Keeper
 from edgeward.vpn.drivers.strongswan import proposals, reasons, states, wording
 from edgeward.vpn.drivers.strongswan.asking import BEGIN_SECONDS, Asking
@@ -123,6 +123,13 @@ class StrongSwan:
     async def events(self) -> AsyncIterator[str]:
         async for each in self._watch.events():
             yield each
+
+    async def lines(self, connection: str, last: int) -> Sequence[Line]:
+        """As Driver says; as far back as this driver has been open."""
+        known = self._known.get(connection)
+        if known is None:
+            return ()
+        return self._watch.lines(self._told.name(connection) or wording.peers(known), known, last)
 
     async def verbosity(self, level: int) -> None:
         if self._level is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from edgeward.errors import Unavailable
 from edgeward.vpn.desired import Connection
+from edgeward.vpn.driver import Line
 from edgeward.vpn.drivers.strongswan import reasons
+from edgeward.vpn.drivers.strongswan.lines import Lines
 from edgeward.vpn.drivers.strongswan.vici import Answer, Vici
 from edgeward.vpn.listening import Listeners
 
@@ -26,6 +28,7 @@ class Watch:
         self._members = members
         self._known = known
         self._reader = reasons.Reader()
+        self._lines = Lines(lambda who: any(True for _ in self._of(who)))
         self._findings: dict[str, reasons.Finding] = {}
         self._marks: dict[str, float] = {}
         self._listeners = Listeners()
@@ -57,10 +60,14 @@ class Watch:
     def tell(self, ids: Iterable[str]) -> None:
         self._listeners.tell(ids)
 
+    def lines(self, name: str, connection: Connection, last: int) -> Sequence[Line]:
+        """Give what charon wrote of one's peers lately."""
+        return self._lines.newest((name, connection.peer_address), last)
+
     def log(self, message: Answer) -> None:
         """Take a line of charon's log: an event, or what an ``initiate`` says."""
-        line, now = str(message.get("msg", "")), time.time()
-        number, name = str(message.get("ikesa-uniqueid", "")), str(message.get("ikesa-name", ""))
+        number, name, line = _line(message)
+        now = time.time()
         found = self._reader.read(number, name, line, now)
         if found is None or not any(True for _ in self._of(found.who)):
             return  # of strangers nothing is kept
@@ -88,6 +95,8 @@ class Watch:
 
     def _heard(self, kind: str, message: Answer) -> None:
         if kind == "log":
+            number, name, line = _line(message)
+            self._lines.add(number, name, str(message.get("group", "")), line, time.time())
             self.log(message)
             return
         names = [key for key, value in message.items() if isinstance(value, Mapping)]
@@ -105,3 +114,9 @@ class Watch:
     def _of(self, who: str) -> Iterable[str]:
         named = tuple(self._members(who))
         return named or (one for one, known in self._known.items() if known.peer_address == who)
+
+
+def _line(message: Answer) -> tuple[str, str, str]:
+    """Give number and name of the IKE_SA that a line is about, and the line."""
+    number, name, line = (str(message.get(key, "")) for key in ("ikesa-uniqueid", "ikesa-name", "msg"))
+    return number, name, line
