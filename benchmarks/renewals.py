@@ -17,6 +17,7 @@ _LOOKS = 2000
 _CHAIN = "x" * 3500
 _CHILD = """
 import asyncio, json, resource, sys, time
+from edgeward.certificates import summaries
 from edgeward.certificates import store
 from edgeward.certificates.model import AcmeIssuer, Issuer
 from edgeward.certificates.renewal.forecast import outlook
@@ -29,7 +30,7 @@ async def main(url, names):
     for name in names:
         async with database.reading() as connection:
             began = time.perf_counter()
-            assert await store.serving(connection, name) is not None
+            assert await summaries.serving(connection, name) is not None
             waits.append(1e3 * (time.perf_counter() - began))
     began, used = time.perf_counter(), time.process_time()
     async with database.reading() as connection:

@@ -14,8 +14,8 @@ from edgeward.access.model import Principal
 from edgeward.api.certificates import CertificateName
 from edgeward.api.pages import Paging, Text, cursor, words
 from edgeward.api.principal import Cases, Reader, Surveyor
+from edgeward.certificates.orders.model import Queued, Sought
 from edgeward.certificates.orders.progress import Progress
-from edgeward.certificates.orders.queue import Queued, Sought
 from edgeward.certificates.renewal.forecast import Outlook
 
 router = APIRouter(prefix="/v1", tags=["certificates"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import store
+from edgeward.certificates import expirations, store
 from edgeward.database.schema import certificates, counter, objects, tombstones
 
 _columns = certificates.c
@@ -27,7 +27,7 @@ async def names_changed(connection: AsyncConnection, since: int, limit: int) -> 
     """
     upto = await store.changes_end(connection, since, limit)
     query = select(_columns.name).where(_columns.placed > since, _ECDSA)
-    orders = await store.expirations_since(connection, since)
+    orders = await expirations.since(connection, since)
     if upto is not None:
         query = query.where(_columns.placed <= upto)
         orders = [order for order in orders if order.revision <= upto]

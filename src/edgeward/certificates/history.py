@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.database.engine import Writing
-from edgeward.database.schema import issuances
+from edgeward.database.schema import audit, issuances
 
 _SECONDS: Final = 400 * 86400.0
 _MOST: Final = 1_000_000
 _LONGEST_PROBLEM: Final = 500
+_WITHHELD: Final = {"create": "deactivated", "delete": "activated"}
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,21 @@ async def sweep(writing: Writing, now: float) -> None:
     await writing.connection.execute(delete(issuances).where(issuances.c.at < now - _SECONDS))
     newest = (await writing.connection.execute(select(func.max(issuances.c.id)))).scalar_one() or 0
     await writing.connection.execute(delete(issuances).where(issuances.c.id <= newest - _MOST))
+
+
+async def of_name(connection: AsyncConnection, name: str, limit: int) -> Sequence[Happened]:
+    """Give what happened to a name, the newest first."""
+    own = issuances.c
+    columns = [own[field] for field in Happened.__dataclass_fields__]
+    query = select(*columns).where(own.name == name).order_by(own.id.desc()).limit(limit)
+    lines = [Happened(*row) for row in await connection.execute(query)]
+    lines += await _withheld(connection, name, limit)
+    return sorted(lines, key=lambda line: line.at, reverse=True)[:limit]
+
+
+async def _withheld(connection: AsyncConnection, name: str, limit: int) -> list[Happened]:
+    did = audit.c
+    query = select(did.project, did.at, did.action, did.who).where(did.kind == "withheld", did.name == name)
+    rows = await connection.execute(query.order_by(did.id.desc()).limit(limit))
+    shown = ((row, _WITHHELD.get(row.action)) for row in rows)
+    return [Happened(name, row.project, "", row.at, what, row.who) for row, what in shown if what]

@@ -12,7 +12,7 @@ from edgeward.certificates.local.authority import Authority
 from edgeward.certificates.local.rsa_keys import RsaKeys
 from edgeward.certificates.model import Certificate, Kept, Order
 from edgeward.certificates.orders import queue
-from edgeward.certificates.orders.queue import Reason, Wish
+from edgeward.certificates.orders.model import Reason, Wish
 from edgeward.certificates.policy import Policy
 from edgeward.database.engine import Database, Writing
 from edgeward.log import logger

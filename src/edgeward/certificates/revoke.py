@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgeward.certificates import history, store
+from edgeward.certificates import history, store, summaries
 from edgeward.certificates.history import Happened
 from edgeward.certificates.issue import Issuance, provide
 from edgeward.certificates.model import UPLOADED, Issuer, Summary
@@ -39,7 +39,7 @@ async def revoke(issuance: Issuance, tell: Revoke, wanted: Revocation, note: Not
     Raises NotFound where there is none, and what the authority says: then nothing has changed.
     """
     async with issuance.database.reading() as connection:
-        found = await store.sharing(connection, wanted.name)
+        found = await summaries.sharing(connection, wanted.name)
     if not found:
         raise NotFound(await _instead(issuance, wanted.name))
     issuer = issuance.policy().issuer(found[0].project, found[0].issuer)
@@ -79,7 +79,7 @@ async def _replaced(issuance: Issuance, writing: Writing, summary: Summary, now:
 
 async def _instead(issuance: Issuance, name: str) -> str:
     async with issuance.database.reading() as connection:
-        wildcard = await store.serving(connection, name)
+        wildcard = await summaries.serving(connection, name)
     if wildcard is None:
         return f"there is no certificate for {name}"
     return f"{name} is served with the certificate of {wildcard.name}; revoke that one"

@@ -7,10 +7,10 @@ issued anew.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.local.signing import instant
@@ -21,19 +21,15 @@ from edgeward.certificates.model import (
     Certificate,
     Kept,
     Standing,
-    Summary,
-    Wanted,
 )
 from edgeward.database.engine import Writing
-from edgeward.database.schema import certificates, counter, expirations, orders, tombstones
+from edgeward.database.schema import certificates, tombstones
 from edgeward.domain_name import CATCH_ALL, wildcard_of
 from edgeward.errors import Invalid
 from edgeward.log import logger
 from edgeward.sealing import Seal
 from edgeward.secret import Secret
 
-EVERY_NAME: Final = "*"
-_DAY: Final = 86400.0
 _MOST_IN_ONE_QUESTION: Final = 500
 _KIND: Final = "certificates"
 _BROUGHT: Final = (UPLOADED, IMPORTED)
@@ -44,16 +40,6 @@ _ECDSA: Final = _columns.algorithm == "ecdsa"
 """Every name has such a certificate; an RSA one only beside it."""
 _PAIRED: Final = (_columns.name, _columns.algorithm)
 _STORED: Final = delete(certificates).where(_columns.name == bindparam("stored"))
-_RENEWED: Final = (_columns.source != UPLOADED, _columns.leader.is_(None))
-"""What people brought they bring anew, and what is shared is renewed under its first name."""
-
-
-@dataclass(frozen=True)
-class Expiration:
-    """An order to drop every copy of a name, or of all with ``*``."""
-
-    name: str
-    revision: int
 
 
 async def find(connection: AsyncConnection, seal: Seal, name: str, now: float) -> Kept | None:
@@ -76,34 +62,6 @@ async def find_all(
     return {name: kept for name, kept in served if kept is not None}
 
 
-async def serving(connection: AsyncConnection, name: str) -> Summary | None:
-    """Give what may be shown of a name's own certificate, else its wildcard's; expired ones too."""
-    names = [n for n in (name, wildcard_of(name)) if n is not None]
-    rows = await connection.execute(_summaries().where(_columns.name.in_(names)))
-    found = {row.name: Summary(**row._mapping) for row in rows}
-    return found.get(name) or found.get(names[-1])
-
-
-async def listed(
-    connection: AsyncConnection, wanted: Wanted, limit: int, after: str | None = None
-) -> list[Summary]:
-    """Give summaries in the order of names, those after ``after``."""
-    query = _summaries().order_by(_columns.name).limit(limit)
-    if after is not None:
-        query = query.where(_columns.name > after)
-    if wanted.project is not None:
-        query = query.where(_columns.project == wanted.project)
-    if wanted.issuer is not None:
-        query = query.where(_columns.issuer == wanted.issuer)
-    if wanted.ends_before is not None:
-        query = query.where(_columns.not_after < wanted.ends_before)
-    if wanted.since is not None:
-        query = query.where(_columns.revision > wanted.since)
-    if wanted.name is not None:
-        query = _named(query, wanted.name)
-    return [Summary(**row._mapping) for row in await connection.execute(query)]
-
-
 async def changes_since(connection: AsyncConnection, seal: Seal, since: int, limit: int) -> list[Kept]:
     """Give what changed or moved to other nodes after a revision, in the order of ``placed``: about
     ``limit``, and whole revisions only.
@@ -124,43 +82,6 @@ async def changes_end(connection: AsyncConnection, since: int, limit: int) -> in
     return (await connection.execute(last)).scalar_one_or_none()
 
 
-async def expirations_since(connection: AsyncConnection, since: int) -> list[Expiration]:
-    """Give the orders to drop copies after a revision, oldest first."""
-    order = expirations.c
-    query = select(order.name, order.revision).where(order.revision > since).order_by(order.revision)
-    return [Expiration(row.name, row.revision) for row in await connection.execute(query)]
-
-
-async def renewals_due(
-    connection: AsyncConnection, now: float, limit: int, source: str = "issued"
-) -> list[Summary]:
-    """Give certificates of a source whose renewal is due, the most urgent first; not what is ordered."""
-    query = _summaries().where(_columns.source == source, _columns.renew_at <= now, *_RENEWED)
-    if source != "issued":
-        query = query.where(~select(orders.c.name).where(orders.c.name == _columns.name).exists())
-    query = query.order_by(_columns.renew_at).limit(limit)
-    return [Summary(**row._mapping) for row in await connection.execute(query)]
-
-
-async def still_due(connection: AsyncConnection, names: Collection[str], now: float) -> list[Summary]:
-    """Give those of some certificates that nobody renewed or postponed in the meantime."""
-    query = _summaries().where(_columns.name.in_(names), _columns.renew_at <= now, *_RENEWED)
-    return [Summary(**row._mapping) for row in await connection.execute(query)]
-
-
-async def sharing(connection: AsyncConnection, name: str) -> list[Summary]:
-    """Give what is kept under exactly this name and under those that share its certificate, the leader first;
-    expired ones too.
-    """
-    own = (await connection.execute(_summaries().where(_columns.name == name))).one_or_none()
-    if own is None:
-        return []
-    first = own.leader or own.name
-    query = _summaries().where((_columns.leader == first) | (_columns.name == first))
-    found = [Summary(**row._mapping) for row in await connection.execute(query.order_by(_columns.name))]
-    return sorted((s for s in found if s.fingerprint == own.fingerprint), key=lambda s: s.name != first)
-
-
 async def valid(connection: AsyncConnection, names: Sequence[str], now: float) -> dict[str, Standing]:
     """Give what stands of the valid certificates that are kept under exactly these names."""
     found: dict[str, Standing] = {}
@@ -178,35 +99,6 @@ async def beside(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
         query = select(_columns.name).where(_columns.name.in_(some), ~_ECDSA)
         found.update((await connection.execute(query)).scalars())
     return found
-
-
-async def counts(connection: AsyncConnection, now: float, project: str | None = None) -> Mapping[str, int]:
-    """Count certificates: ``total``, ``expired``, and those that end within ``1d``, ``7d``, ``30d``."""
-    ends = _columns.not_after
-
-    async def number(*conditions: Any) -> int:
-        query = select(func.count()).select_from(certificates).where(_ECDSA, *conditions)
-        if project is not None:
-            query = query.where(_columns.project == project)
-        return int((await connection.execute(query)).scalar_one())
-
-    found = {"total": await number(), "expired": await number(ends <= now)}
-    for days in (1, 7, 30):
-        found[f"{days}d"] = await number(ends > now, ends <= now + days * _DAY)
-    return found
-
-
-async def holds(connection: AsyncConnection, name: str) -> bool:
-    """Say whether there is a certificate that bears exactly this name, expired or not."""
-    return (await connection.execute(select(_columns.name).where(_columns.name == name))).first() is not None
-
-
-async def count_below(connection: AsyncConnection, wildcard: str) -> int:
-    """Count the names one label below ``*.suffix`` that have a certificate, expired or not."""
-    suffix = wildcard.removeprefix("*.")  # names have neither % nor _
-    query = select(func.count()).where(_columns.name.like(f"%_.{suffix}"), _ECDSA)
-    query = query.where(_columns.name.not_like(f"%.%.{suffix}"), _columns.name != wildcard)
-    return int((await connection.execute(query)).scalar_one())
 
 
 async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate], asked: float | None = None) -> int:
@@ -291,35 +183,6 @@ async def forget(writing: Writing, names: Iterable[str]) -> None:
     """Delete certificates that have expired and that nobody wants again; nodes drop those by themselves."""
     for some in _in_parts(sorted(names)):
         await writing.connection.execute(delete(certificates).where(_columns.name.in_(some)))
-
-
-async def expire(writing: Writing, name: str, now: float) -> int:
-    """Order every copy of a name (or of all, ``*``) to be dropped, and give the order's revision."""
-    revision = await writing.next_revision()
-    await writing.connection.execute(delete(expirations).where(expirations.c.name == name))
-    await writing.connection.execute(insert(expirations).values(name=name, revision=revision, at=now))
-    return revision
-
-
-async def sweep_expirations(writing: Writing, before: float) -> None:
-    """Forget old orders: a node away for that long starts over (``floor``)."""
-    old = expirations.c.at < before
-    swept = (await writing.connection.execute(select(func.max(expirations.c.revision)).where(old))).scalar()
-    if swept is not None:
-        await writing.connection.execute(delete(expirations).where(old))
-        await writing.connection.execute(update(counter).where(counter.c.floor < swept).values(floor=swept))
-
-
-def _summaries() -> Select[Any]:
-    return select(*(_columns[field] for field in Summary.__dataclass_fields__ if field != "withheld")).where(
-        _ECDSA
-    )
-
-
-def _named(query: Select[Any], pattern: str) -> Select[Any]:
-    if not pattern.endswith("*"):
-        return query.where(_columns.name == pattern)
-    return query.where(_columns.name.startswith(pattern[:-1], autoescape=True))
 
 
 def _rows(certificate: Certificate, seal: Seal, revision: int, asked: float | None) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from typing import Any, Final
 from edgeward import __version__
 from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import Principal
-from edgeward.certificates import store as certificates
+from edgeward.certificates import summaries
 from edgeward.certificates.on_demand.obtain import Obtainer
-from edgeward.certificates.orders import queue
+from edgeward.certificates.orders import progress
 from edgeward.certificates.renewal import alarms
 from edgeward.controller.declared import last_seen
 from edgeward.controller.declared.file import WatchedFile
@@ -114,7 +114,7 @@ class Seeing:
             async with self._database.reading() as connection:
                 revision = await current_revision(connection)
                 objects = await store.counts(connection, project)
-                held = await certificates.counts(connection, self._clock(), project)
+                held = await summaries.counts(connection, self._clock(), project)
         except Unreachable:
             objects = dict(last_seen.counts(self._state.stored, project))
             return self._state.revision, objects, self._held.get(project, {})
@@ -125,7 +125,7 @@ class Seeing:
         """Give what does not get on of orders; nothing while the database is lost."""
         try:
             async with self._database.reading() as connection:
-                found = await queue.troubled(connection, project)
+                found = await progress.troubled(connection, project)
         except Unreachable:
             found = None
         return {"troubled": None if found is None else asdict(found)}
@@ -185,7 +185,7 @@ class Seeing:
         now, numbers = self._clock(), self._metrics.numbers
         try:
             async with self._database.reading() as connection:
-                counted = await queue.counts(connection)
+                counted = await progress.counts(connection)
                 late = await alarms.late(connection, self._state.policy(), now)
         except Unreachable:
             return

@@ -8,6 +8,7 @@ import pytest
 
 from edgeward.certificates.model import Order
 from edgeward.certificates.orders import queue
+from edgeward.certificates.orders.model import Wish
 from edgeward.declaration.feed import EnvoyState, Report
 from tests.pairs import make
 from tests.unit.controller.assembled import controller
@@ -283,7 +284,7 @@ async def test_every_route_lets_in_whom_it_should(tmp_path, role):
         assert (await here.http.post("/v1/certificates/shop.example/obtain", headers=node)).status_code == 200
         async with here.parts.database.writing() as writing:
             waiting = Order("ordered.example", "default", "i", 0, queued=True)
-            await queue.add(writing, [queue.Wish(waiting, "new")], 0)
+            await queue.add(writing, [Wish(waiting, "new")], 0)
         headers = await headers_of(here, role)
         made = [route for route in ROUTES if route[0] != "DELETE"]
         order = made + [route for route in reversed(ROUTES) if route[0] == "DELETE"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeward.certificates import changed_names, store
+from edgeward.certificates import changed_names, expirations, store
 from edgeward.certificates.model import Order
 from edgeward.database.engine import current_revision
 from edgeward.declaration import store as declared
@@ -42,12 +42,12 @@ async def test_what_changed_moved_and_was_to_be_dropped_is_heard_of_once(here):
     async with here.database.writing() as writing:
         await store.move(writing, ["a.example"])
     async with here.database.writing() as writing:
-        third = await store.expire(writing, "gone.example", here.now)
+        third = await expirations.expire(writing, "gone.example", here.now)
     assert await changed(here, second) == ({"a.example", "gone.example"}, None)
 
     async with here.database.writing() as writing:
-        await store.expire(writing, store.EVERY_NAME, here.now)
-    assert await changed(here, third) == ({store.EVERY_NAME}, None)
+        await expirations.expire(writing, expirations.EVERY_NAME, here.now)
+    assert await changed(here, third) == ({expirations.EVERY_NAME}, None)
 
 
 async def test_who_takes_little_at_once_takes_whole_revisions_and_comes_by_everything(here):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from edgeward.certificates import eager, store
+from edgeward.certificates import eager, store, summaries
 from edgeward.certificates.eager import make_missing
 from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Summary, Wanted
 from edgeward.certificates.renewal.renew import renew_due
@@ -19,9 +19,9 @@ async def here(database_url):
         yield made
 
 
-async def summaries(here: Installation) -> dict[str, Summary]:
+async def stored(here: Installation) -> dict[str, Summary]:
     async with here.database.reading() as connection:
-        return {s.name: s for s in await store.listed(connection, Wanted(), 1000)}
+        return {s.name: s for s in await summaries.listed(connection, Wanted(), 1000)}
 
 
 async def test_each_eager_domain_gets_one_certificate_by_its_own_name(here):
@@ -35,7 +35,7 @@ async def test_each_eager_domain_gets_one_certificate_by_its_own_name(here):
     )
 
     assert await make_missing(here.issuance, list(here.policy.eager())) == 71
-    assert set(await summaries(here)) == {*names, "*.wild.example"}
+    assert set(await stored(here)) == {*names, "*.wild.example"}
     assert await make_missing(here.issuance, list(here.policy.eager())) == 0
 
 
@@ -48,12 +48,12 @@ async def test_a_domain_below_a_wildcard_gets_its_own_too(here):
 async def test_a_change_of_project_or_issuer_makes_a_new_one(here):
     here.declare([Domain(name="a.example")])
     await make_missing(here.issuance, list(here.policy.eager()))
-    before = (await summaries(here))["a.example"]
+    before = (await stored(here))["a.example"]
     short = Issuer(name="short", project="p", local=LocalIssuer(lifetime_days=1))
     here.declare([Domain(name="a.example", project="p", issuer="short")], [short])
 
     assert await make_missing(here.issuance, list(here.policy.eager())) == 1
-    after = (await summaries(here))["a.example"]
+    after = (await stored(here))["a.example"]
     assert (after.project, after.issuer) == ("p", "short")
     assert after.fingerprint != before.fingerprint
     assert after.not_after == START + DAY
@@ -90,7 +90,7 @@ async def test_the_loop_makes_them_at_the_start_and_after_each_change(here):
 
 async def until(here: Installation, names: set[str]) -> None:
     async with asyncio.timeout(5):
-        while set(await summaries(here)) != names:
+        while set(await stored(here)) != names:
             await asyncio.sleep(0.01)
 
 
@@ -101,7 +101,7 @@ async def test_a_name_that_becomes_hot_gets_an_rsa_certificate_too_and_keeps_it(
 
     assert await make_missing(here.issuance, list(here.policy.eager())) == 1
     assert await make_missing(here.issuance, list(here.policy.eager())) == 0
-    here.now = (await summaries(here))["a.example"].renew_at
+    here.now = (await stored(here))["a.example"].renew_at
     assert await renew_due(here.issuance, here.now) == 1
     async with here.database.reading() as connection:
         kept = await store.find(connection, here.seal, "a.example", here.now)

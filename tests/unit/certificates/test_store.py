@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from edgeward.certificates import changed_names, store
+from edgeward.certificates import changed_names, expirations, store, summaries
+from edgeward.certificates.expirations import Expiration
 from edgeward.certificates.model import Kept, Order, Wanted
-from edgeward.certificates.store import Expiration
 from edgeward.database.schema import certificates
 from edgeward.declaration import store as declared
 from edgeward.declaration.store import Position
@@ -97,18 +97,18 @@ async def test_lists_are_paged_and_filtered_and_hold_no_key(here):
     await put(here, "a.example", "b.example", "*.c.example")
     await put(here, "c.example", project="p", life=DAY)
     async with here.database.reading() as connection:
-        first = await store.listed(connection, Wanted(), 2)
-        rest = await store.listed(connection, Wanted(), 10, after=first[-1].name)
+        first = await summaries.listed(connection, Wanted(), 2)
+        rest = await summaries.listed(connection, Wanted(), 10, after=first[-1].name)
         names = [s.name for s in [*first, *rest]]
         by = {
-            "project": await store.listed(connection, Wanted(project="p"), 10),
-            "end": await store.listed(connection, Wanted(ends_before=START + 2 * DAY), 10),
-            "exact": await store.listed(connection, Wanted(name="c.example"), 10),
-            "start": await store.listed(connection, Wanted(name="b*"), 10),
-            "no pattern": await store.listed(connection, Wanted(name="%*"), 10),
+            "project": await summaries.listed(connection, Wanted(project="p"), 10),
+            "end": await summaries.listed(connection, Wanted(ends_before=START + 2 * DAY), 10),
+            "exact": await summaries.listed(connection, Wanted(name="c.example"), 10),
+            "start": await summaries.listed(connection, Wanted(name="b*"), 10),
+            "no pattern": await summaries.listed(connection, Wanted(name="%*"), 10),
         }
-        one = await store.serving(connection, "*.c.example")
-        below = await store.serving(connection, "x.c.example")
+        one = await summaries.serving(connection, "*.c.example")
+        below = await summaries.serving(connection, "x.c.example")
 
     assert names == sorted(["a.example", "b.example", "*.c.example", "c.example"])
     assert {k: [s.name for s in v] for k, v in by.items()} == {
@@ -125,13 +125,13 @@ async def test_lists_are_paged_and_filtered_and_hold_no_key(here):
 async def test_an_order_to_expire_has_a_revision_of_its_own_and_replaces_the_one_before(here):
     revision = await put(here, "a.example")
     async with here.database.writing() as writing:
-        first = await store.expire(writing, "a.example", START)
+        first = await expirations.expire(writing, "a.example", START)
     async with here.database.writing() as writing:
-        second = await store.expire(writing, "*", START)
+        second = await expirations.expire(writing, "*", START)
     async with here.database.writing() as writing:
-        third = await store.expire(writing, "a.example", START)
+        third = await expirations.expire(writing, "a.example", START)
     async with here.database.reading() as connection:
-        orders = await store.expirations_since(connection, first)
+        orders = await expirations.since(connection, first)
 
     assert revision < first < second < third
     assert orders == [Expiration("*", second), Expiration("a.example", third)]
@@ -142,8 +142,14 @@ async def test_certificates_are_counted_by_their_end(here):
     await put(here, "b.example", "c.example", life=5 * DAY)
     await put(here, "d.example", life=60 * DAY)
     async with here.database.reading() as connection:
-        assert await store.counts(connection, START) == {"total": 4, "expired": 0, "1d": 1, "7d": 3, "30d": 3}
-        late = await store.counts(connection, START + 5 * DAY)
+        assert await summaries.counts(connection, START) == {
+            "total": 4,
+            "expired": 0,
+            "1d": 1,
+            "7d": 3,
+            "30d": 3,
+        }
+        late = await summaries.counts(connection, START + 5 * DAY)
 
     assert late == {"total": 4, "expired": 3, "1d": 0, "7d": 0, "30d": 0}
 
@@ -179,8 +185,8 @@ async def test_an_rsa_certificate_comes_and_goes_with_the_other_one(here):
         changed = await store.changes_since(connection, here.seal, 0, 1)
         assert [k.certificate for k in changed] == [made, plain]
         assert await store.beside(connection, ["a.example", "b.example"]) == {"a.example"}
-        assert len(await store.listed(connection, Wanted(), 10)) == 2
-        assert (await store.counts(connection, START))["total"] == 2
+        assert len(await summaries.listed(connection, Wanted(), 10)) == 2
+        assert (await summaries.counts(connection, START))["total"] == 2
     async with here.database.writing() as writing:
         await store.put(writing, here.seal, [replace(made, beside=None)])
     async with here.database.reading() as connection:
@@ -210,7 +216,7 @@ async def test_what_is_shared_is_found_under_each_name_and_renewed_under_the_fir
         await store.put(writing, here.seal, made.under(["a.example", "*.a.example"]))
     async with here.database.reading() as connection:
         found = await store.find_all(connection, here.seal, ["a.example", "b.a.example"], START)
-        due = await store.renewals_due(connection, START + DAY, 10)
+        due = await summaries.renewals_due(connection, START + DAY, 10)
         standing = await store.valid(connection, ["a.example", "*.a.example"], START)
 
     assert {kept.certificate.fingerprint for kept in found.values()} == {made.fingerprint}
@@ -229,7 +235,7 @@ async def test_what_was_uploaded_stays_while_it_is_valid_and_is_never_renewed(he
     async with here.database.reading() as connection:
         kept = await store.find(connection, here.seal, "a.example", START)
         assert kept is not None and kept.certificate == uploaded
-        assert await store.renewals_due(connection, START + 30 * DAY, 10) == []
+        assert await summaries.renewals_due(connection, START + 30 * DAY, 10) == []
     here.now = START + 2 * DAY
     await put(here, "a.example")
     async with here.database.reading() as connection:

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import history, store
+from edgeward.certificates import history, store, summaries
 from edgeward.certificates.brought.pair import Pair
 from edgeward.certificates.history import Happened
 from edgeward.certificates.local.authority import renewal
@@ -119,7 +119,7 @@ async def keep(writing: Writing, seal: Seal, brought: Sequence[Certificate], who
 
 async def longer(connection: AsyncConnection, brought: Certificate) -> Summary | None:
     """Give what is kept already of the same issuer, or of people, and ends later: it was renewed since."""
-    found = next(iter(await store.sharing(connection, brought.name)), None)
+    found = next(iter(await summaries.sharing(connection, brought.name)), None)
     if found is None or found.project != brought.project or found.issuer not in (brought.issuer, UPLOADED):
         return None
     return found if found.not_after > brought.not_after.timestamp() else None

@@ -13,7 +13,7 @@ from edgeward.certificates import store
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.model import Kept, Order
 from edgeward.certificates.orders import queue
-from edgeward.certificates.orders.queue import Queued, Wish
+from edgeward.certificates.orders.model import Queued, Wish
 from edgeward.database.engine import current_revision
 from edgeward.errors import EdgewardError, Unavailable
 from edgeward.log import logger

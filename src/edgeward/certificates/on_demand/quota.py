@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import store
+from edgeward.certificates import summaries
 from edgeward.certificates.model import Domain
 from edgeward.domain_name import CATCH_ALL
 from edgeward.errors import Refused
@@ -35,7 +35,7 @@ class Quota:
             if full:
                 _log.warning("no new names below a domain", domain=domain.name, names=taken)
         self._counted[domain.name] = (taken if full else taken + 1, at)
-        if full and not await store.holds(connection, name):
+        if full and not await summaries.holds(connection, name):
             raise Refused(
                 f"{domain.most_names} names below {domain.name} have certificates already; raise most_names"
             )
@@ -43,5 +43,5 @@ class Quota:
 
 async def _count(connection: AsyncConnection, domain: Domain) -> int:
     if domain.name == CATCH_ALL:
-        return (await store.counts(connection, 0.0, domain.project))["total"]
-    return await store.count_below(connection, domain.name)
+        return (await summaries.counts(connection, 0.0, domain.project))["total"]
+    return await summaries.count_below(connection, domain.name)

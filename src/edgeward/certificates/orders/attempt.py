@@ -16,8 +16,8 @@ from edgeward.certificates.orders.batch import Batch, Change, Item
 from edgeward.certificates.orders.downloaded import received
 from edgeward.certificates.orders.fulfilment import Fulfilled, Fulfiller, Job, Limited, Saved, Unproven
 from edgeward.certificates.orders.limits import LONGEST_PAUSE, Charge, Costs, paused_by
+from edgeward.certificates.orders.model import Queued
 from edgeward.certificates.orders.plan import Begin, Plan
-from edgeward.certificates.orders.queue import Queued
 from edgeward.certificates.policy import local_order
 from edgeward.certificates.timing import next_try
 from edgeward.database.engine import Writing

@@ -14,7 +14,7 @@ from typing import Final
 
 from edgeward.certificates.model import AcmeIssuer, Issuer, Limit
 from edgeward.certificates.orders.limits import Book, Charge, Costs, costs, share
-from edgeward.certificates.orders.queue import Queued, Rank
+from edgeward.certificates.orders.model import Queued, Rank
 from edgeward.certificates.policy import Ordering
 
 MOST_AT_ONCE: Final = 100

@@ -18,8 +18,8 @@ from edgeward.certificates.orders import queue, spending, suggestions
 from edgeward.certificates.orders.attempt import Attempt, Check, unchecked
 from edgeward.certificates.orders.batch import Batch
 from edgeward.certificates.orders.fulfilment import Fulfiller
+from edgeward.certificates.orders.model import RANKS, Rank
 from edgeward.certificates.orders.plan import Begin, Later, Plan
-from edgeward.certificates.orders.queue import RANKS, Rank
 from edgeward.database.engine import Writing
 from edgeward.database.leases import Lease, Taken, held
 from edgeward.errors import EdgewardError, Unavailable

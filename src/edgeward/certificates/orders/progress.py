@@ -71,17 +71,14 @@ async def progress(
     whole: bool = True,
 ) -> Progress:
     """Look at all there is, or at one project's; ``whole``: with what authorities paused."""
-    mine = () if project is None else (orders.c.project == project,)
-    counted = select(orders.c.state, orders.c.reason, func.count()).where(*mine)
-    rows = (await connection.execute(counted.group_by(orders.c.state, orders.c.reason))).all()
-    counts = dict.fromkeys(_STATES, 0)
+    states = dict.fromkeys(_STATES, 0)
     reasons: dict[str, int] = {}
-    for state, reason, number in rows:
-        counts[state] = counts.get(state, 0) + number
+    for (reason, state), number in (await counts(connection, project)).items():
+        states[state] += number
         reasons[reason] = reasons.get(reason, 0) + number
     lately = await _issued(connection, now - _LATELY, project)
     return Progress(
-        counts=counts,
+        counts=states,
         reasons=reasons,
         due=await _due(connection, now, project),
         lately=lately,
@@ -164,3 +161,34 @@ async def _pauses(connection: AsyncConnection, now: float) -> tuple[Pause, ...]:
     query = select(own.scope, own.key, own.until, own.reason).where(own.until > now)
     rows = await connection.execute(query.order_by(own.until.desc()).limit(_MOST_PAUSES))
     return tuple(Pause(*row) for row in rows)
+
+
+async def counts(connection: AsyncConnection, project: str | None = None) -> dict[tuple[str, str], int]:
+    """Count by reason and state."""
+    query = select(orders.c.reason, orders.c.state, func.count()).group_by(orders.c.reason, orders.c.state)
+    if project is not None:
+        query = query.where(orders.c.project == project)
+    return {(row[0], row[1]): int(row[2]) for row in await connection.execute(query)}
+
+
+@dataclass(frozen=True)
+class Troubled:
+    """Orders whose last attempt failed, or that cannot begin: how many, and the first of them."""
+
+    number: int
+    name: str
+    problem: str
+
+
+async def troubled(connection: AsyncConnection, project: str | None = None) -> Troubled | None:
+    """Give what does not get on; None where all does. Names that strangers chose do not count."""
+    own = (orders.c.problem.is_not(None), orders.c.reason != "visitor")
+    mine = own if project is None else (*own, orders.c.project == project)
+    number = int(
+        (await connection.execute(select(func.count()).select_from(orders).where(*mine))).scalar_one()
+    )
+    if not number:
+        return None
+    first = select(orders.c.name, orders.c.problem).where(*mine).order_by(orders.c.expires, orders.c.name)
+    row = (await connection.execute(first.limit(1))).one()
+    return Troubled(number, row.name, row.problem)

@@ -6,8 +6,7 @@ One row a name, gone when its certificate is there. Whoever changes rows holds t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -28,8 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates.model import Order
 from edgeward.certificates.orders.fulfilment import Saved
+from edgeward.certificates.orders.model import Queued, Rank, Sought, Wish
 from edgeward.database.engine import Writing
 from edgeward.database.schema import orders
 from edgeward.errors import Invalid
@@ -48,53 +47,7 @@ _MOST_TOLD: Final = 1000
 _NOT_BEGUN: Final[Mapping[str, Any]] = {"url": None, "sealed_key": None, "step": None}
 _columns = orders.c
 
-Reason = Literal["visitor", "renewal", "new"]
-Rank = Literal["visitor", "urgent", "bulk"]
-"""What an order is worth, the best first."""
 _OF_OTHERS: Final = tuple((r, s) for r in ("renewal", "new") for s in ("waiting", "failed"))
-RANKS: Final[Sequence[Rank]] = ("visitor", "urgent", "bulk")
-
-
-@dataclass(frozen=True)
-class Queued:
-    """An order as it stands; times are Unix seconds. ``authority`` is the issuer that is tried now."""
-
-    name: str
-    project: str
-    issuer: str
-    reason: Reason
-    state: Literal["waiting", "working", "failed"]
-    queued: float
-    due: float
-    expires: float | None = None
-    attempts: int = 0
-    began: float | None = None
-    step: str | None = None
-    authority: str | None = None
-    url: str | None = None
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Sought:
-    """Which orders are asked for; None means any. ``name`` may end in ``*``."""
-
-    project: str | None = None
-    issuer: str | None = None
-    name: str | None = None
-    state: str | None = None
-
-    def within(self, project: str | None) -> Sought:
-        return replace(self, project=project)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """An order to be queued; ``expires``: of the certificate it is to replace."""
-
-    order: Order
-    reason: Reason
-    expires: float | None = None
 
 
 _THIS: Final = _columns.name == bindparam("order")
@@ -236,37 +189,6 @@ async def sweep(writing: Writing, now: float) -> None:
     """Forget what failed for visitors who have not come back since."""
     old = (_columns.reason == "visitor", _columns.state != "working", _columns.due < now - _KEPT_FAILED)
     await writing.connection.execute(delete(orders).where(*old))
-
-
-async def counts(connection: AsyncConnection, project: str | None = None) -> dict[tuple[str, str], int]:
-    """Count by reason and state."""
-    query = select(_columns.reason, _columns.state, func.count()).group_by(_columns.reason, _columns.state)
-    if project is not None:
-        query = query.where(_columns.project == project)
-    return {(row[0], row[1]): int(row[2]) for row in await connection.execute(query)}
-
-
-@dataclass(frozen=True)
-class Troubled:
-    """Orders whose last attempt failed, or that cannot begin: how many, and the first of them."""
-
-    number: int
-    name: str
-    problem: str
-
-
-async def troubled(connection: AsyncConnection, project: str | None = None) -> Troubled | None:
-    """Give what does not get on; None where all does. Names that strangers chose do not count."""
-    own = (_columns.problem.is_not(None), _columns.reason != "visitor")
-    mine = own if project is None else (*own, _columns.project == project)
-    number = int(
-        (await connection.execute(select(func.count()).select_from(orders).where(*mine))).scalar_one()
-    )
-    if not number:
-        return None
-    first = select(_columns.name, _columns.problem).where(*mine).order_by(_columns.expires, _columns.name)
-    row = (await connection.execute(first.limit(1))).one()
-    return Troubled(number, row.name, row.problem)
 
 
 async def renewals(connection: AsyncConnection) -> int:

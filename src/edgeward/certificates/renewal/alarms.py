@@ -15,6 +15,7 @@ from edgeward.certificates.history import Happened
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.model import IMPORTED, ORDERED, UPLOADED, Alarms
 from edgeward.certificates.orders import queue
+from edgeward.certificates.orders.model import Queued
 from edgeward.certificates.policy import Policy
 from edgeward.certificates.timing import margin_shares
 from edgeward.database import schema
@@ -113,5 +114,5 @@ async def _told(connection: AsyncConnection, names: Sequence[str], since: float)
     return set((await connection.execute(query)).scalars()) & set(names)
 
 
-def _with(one: Late, queued: queue.Queued | None) -> Late:
+def _with(one: Late, queued: Queued | None) -> Late:
     return one if queued is None else replace(one, problem=queued.problem)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from edgeward.certificates import store
+from edgeward.certificates import expirations, store, summaries
 from edgeward.certificates.issue import Issuance, provide
 from edgeward.certificates.model import Order, Summary
 from edgeward.certificates.orders import queue
@@ -63,13 +63,13 @@ async def renew_due(
     renewed now is tried again after a sixteenth of the life it has left.
     """
     async with issuance.database.reading() as connection:
-        seen = await store.renewals_due(connection, now, most, source)
+        seen = await summaries.renewals_due(connection, now, most, source)
     if not seen:
         return 0
     await issuance.rsa_keys.fill(sum(order.beside for order in _orders(issuance, seen)))
     async with issuance.database.writing() as writing:
         await held(writing, lease)
-        due = await store.still_due(writing.connection, [s.name for s in seen], now)
+        due = await summaries.still_due(writing.connection, [s.name for s in seen], now)
         wanted = _orders(issuance, due)
         ends = {summary.name: summary.not_after for summary in due}
         renewed = await provide(issuance, writing, wanted, now, "renewal", ends)
@@ -78,7 +78,7 @@ async def renew_due(
         gone = {s.name for s in left if s.not_after <= now and issuance.policy().wanted(s.name) is None}
         await store.forget(writing, gone)
         await store.postpone(writing, {s.name: _next_try(s, now) for s in left if s.name not in gone})
-        await store.sweep_expirations(writing, now - _ORDERS_KEPT)
+        await expirations.sweep(writing, now - _ORDERS_KEPT)
     if renewed:
         _log.info("certificates renewed", renewed=len(renewed), names=sorted(renewed)[:5])
     return len(seen)

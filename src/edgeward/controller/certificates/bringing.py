@@ -7,7 +7,7 @@ from typing import Final
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
-from edgeward.certificates import past, store
+from edgeward.certificates import history, store
 from edgeward.certificates.acme import accounts
 from edgeward.certificates.brought import keep
 from edgeward.certificates.brought.keep import Account, Brought, Imported
@@ -90,7 +90,7 @@ class Bringing:
         domain = self._issuance.policy().covering(canonical)
         project = None if domain is None else domain.project
         async with self._issuance.database.reading() as connection:
-            lines = await past.of_name(connection, canonical, limit)
+            lines = await history.of_name(connection, canonical, limit)
         return [line for line in lines if who.sees(line.project) and project in (None, line.project)]
 
     async def taken(self, who: Principal, name: str) -> Certificate:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.certificates.orders import queue
+from edgeward.certificates.orders.model import Queued, Sought
 from edgeward.certificates.orders.progress import Progress, progress
-from edgeward.certificates.orders.queue import Queued, Sought
 from edgeward.certificates.policy import Policy
 from edgeward.certificates.renewal.forecast import Outlook, outlook
 from edgeward.controller.declared.rights import visible

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import changed_names
+from edgeward.certificates import changed_names, expirations
 from edgeward.certificates import store as certificates
 from edgeward.certificates.model import Kept
 from edgeward.controller.declared.state import State
@@ -169,7 +169,7 @@ class Tier:
     async def _batch(self, connection: AsyncConnection, since: int, now: float) -> Batch:
         changed, upto = await changed_names.names_changed(connection, since, _AT_ONCE)
         current = await current_revision(connection)
-        names = [name for name in changed if name != certificates.EVERY_NAME]
+        names = [name for name in changed if name != expirations.EVERY_NAME]
         names += await _withheld_since(connection, since, upto)
         found = await certificates.find_all(connection, self._seal, names, now)
         _, _, wheres = await self._state.places(connection, (), names)

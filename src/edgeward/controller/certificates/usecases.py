@@ -8,7 +8,7 @@ from typing import Final
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
-from edgeward.certificates import store
+from edgeward.certificates import expirations, summaries
 from edgeward.certificates.local.authority import Authority
 from edgeward.certificates.model import Kept, Summary, Wanted
 from edgeward.certificates.on_demand.obtain import Obtainer
@@ -54,13 +54,13 @@ class Certificates:
         if expiring is not None:
             where = replace(where, ends_before=self._clock() + expiring)
         async with self._database.reading() as connection:
-            found = await store.listed(connection, where, limit, after)
+            found = await summaries.listed(connection, where, limit, after)
         return [self._seen(summary) for summary in found]
 
     async def found(self, who: Principal, name: str) -> Summary:
         canonical = _canonical(name)
         async with self._database.reading() as connection:
-            found = await store.serving(connection, canonical)
+            found = await summaries.serving(connection, canonical)
         if found is None or not who.sees(self._project(canonical) or found.project):
             raise _missing(name)
         return replace(found, withheld=self._policy().withheld(canonical))
@@ -70,7 +70,7 @@ class Certificates:
 
     async def expired(self, who: Principal, name: str) -> int:
         """Order the copies of the certificate that serves a name dropped, and write down who did."""
-        if name == store.EVERY_NAME:
+        if name == expirations.EVERY_NAME:
             self._allow_every(who)
             project = DEFAULT_PROJECT
         else:
@@ -79,7 +79,7 @@ class Certificates:
             require(who, Right.CHANGE, project)
         now = self._clock()
         async with self._database.writing() as writing:
-            revision = await store.expire(writing, name, now)
+            revision = await expirations.expire(writing, name, now)
             entry = Entry(who.name, _SOURCE, "expire", Key("certificates", project, name))
             await audit.record(writing, [entry], now)
         return revision

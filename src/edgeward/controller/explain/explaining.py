@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
-from edgeward.certificates import store
+from edgeward.certificates import summaries
 from edgeward.certificates.model import Domain, Summary
 from edgeward.certificates.orders import queue
-from edgeward.certificates.orders.queue import Queued
+from edgeward.certificates.orders.model import Queued
 from edgeward.certificates.policy import certificate_for
 from edgeward.controller.declared.state import State
 from edgeward.controller.explain.facts import Facts, NodeView, choice_of, service_of
@@ -129,7 +129,7 @@ class Explainer:
 
     async def _certificate(self, name: str) -> Summary | None:
         async with self._database.reading() as connection:
-            return await store.serving(connection, name)
+            return await summaries.serving(connection, name)
 
 
 async def _allowed(_name: str, _domain: Domain) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgeward.certificates.model import Domain, Summary
-from edgeward.certificates.orders.queue import Queued
+from edgeward.certificates.orders.model import Queued
 from edgeward.controller.explain.behind import Sites
 from edgeward.declaration.feed import Answer, Report
 from edgeward.gateway.choose import Choice, choose, routes_of_host

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from edgeward.certificates.orders.queue import Queued
+from edgeward.certificates.orders.model import Queued
 
 
 def failure(order: Queued | None) -> tuple[str, str] | None:

@@ -13,10 +13,10 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from edgeward.certificates import expirations, tickets
 from edgeward.certificates import store as certificates
-from edgeward.certificates import tickets
+from edgeward.certificates.expirations import Expiration
 from edgeward.certificates.model import Certificate, Kept
-from edgeward.certificates.store import Expiration
 from edgeward.controller.declared.state import State
 from edgeward.database import schema
 from edgeward.database.engine import Database
@@ -144,7 +144,7 @@ class Looks:
         objects = await store.moves_since(connection, start.objects, OBJECTS_AT_ONCE)
         end = await certificates.changes_end(connection, since, CERTIFICATES_AT_ONCE)
         kept = await certificates.changes_since(connection, self._seal, since, CERTIFICATES_AT_ONCE)
-        orders = await certificates.expirations_since(connection, since)
+        orders = await expirations.since(connection, since)
         labels = await every_label(connection)
         masters = await tickets.masters(connection, self._seal) if any(_hot(k) for k in kept) else []
         keys = [f.key for f in objects if f.key.kind in _FOR_NODES and f.value is not None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates import changed_names, store
+from edgeward.certificates import changed_names, expirations, store
 from edgeward.certificates.model import Certificate
 from edgeward.controller.declared.state import State
 from edgeward.controller.openresty import layout
@@ -108,7 +108,7 @@ class Priming:
                 return _Part(mark, names, await self._certificates(connection, names), last=False)
             revision = await current_revision(connection)
             names, upto = await changed_names.names_changed(connection, mark.revision, _AT_ONCE)
-            if store.EVERY_NAME in names:
+            if expirations.EVERY_NAME in names:
                 return _Part(replace(mark, revision=revision, after=""), (), {}, last=False)
             mark = replace(mark, revision=revision if upto is None else upto)
             return _Part(mark, names, await self._certificates(connection, names), last=upto is None)

@@ -7,12 +7,13 @@ import asyncio
 import pytest
 from sqlalchemy import func, select
 
-from edgeward.certificates import eager, store
+from edgeward.certificates import eager, store, summaries
 from edgeward.certificates.model import Domain, Issuer, Limit, Limits, LocalIssuer, Order, Summary, Wanted
 from edgeward.certificates.on_demand.obtain import Obtainer
-from edgeward.certificates.orders import queue
+from edgeward.certificates.orders import progress, queue
 from edgeward.certificates.orders.downloaded import received
 from edgeward.certificates.orders.fulfilment import Fulfilled, Limited, Rejected, Unproven, Window
+from edgeward.certificates.orders.model import Queued, Sought, Wish
 from edgeward.certificates.renewal import renew
 from edgeward.database.leases import Leases, Taken
 from edgeward.database.schema import issuances, spendings
@@ -32,14 +33,14 @@ def ca(here):
     return Ca(here)
 
 
-async def summaries(here: Installation) -> dict[str, Summary]:
+async def stored(here: Installation) -> dict[str, Summary]:
     async with here.database.reading() as connection:
-        return {s.name: s for s in await store.listed(connection, Wanted(), 2000)}
+        return {s.name: s for s in await summaries.listed(connection, Wanted(), 2000)}
 
 
-async def queued(here: Installation) -> dict[str, queue.Queued]:
+async def queued(here: Installation) -> dict[str, Queued]:
     async with here.database.reading() as connection:
-        return {q.name: q for q in await queue.listed(connection, queue.Sought(), 20000)}
+        return {q.name: q for q in await queue.listed(connection, Sought(), 20000)}
 
 
 async def outcomes(here: Installation) -> list[tuple[str, str]]:
@@ -58,7 +59,7 @@ async def declared(here: Installation, names: list[str], *issuers: Issuer, **mor
 
 async def none_queued(here: Installation) -> bool:
     async with here.database.reading() as connection:
-        return not await queue.counts(connection)
+        return not await progress.counts(connection)
 
 
 async def test_every_declared_name_gets_one_certificate_by_one_order(here, ca):
@@ -68,7 +69,7 @@ async def test_every_declared_name_gets_one_certificate_by_one_order(here, ca):
     async with planning(here, ca):
         await until(lambda: none_queued(here))
 
-    made = await summaries(here)
+    made = await stored(here)
     assert {name: made[name].source for name in names} == dict.fromkeys(names, "ordered")
     assert ca.orders == dict.fromkeys(names, 1)
     assert 1 < ca.most_under_way <= 10
@@ -152,7 +153,7 @@ async def test_failures_wait_1_10_and_100_minutes_and_a_day_across_restarts(here
 
 
 async def have(here, names):
-    return set(names) <= set(await summaries(here))
+    return set(names) <= set(await stored(here))
 
 
 def refuse(job, step):
@@ -197,7 +198,7 @@ async def test_a_visitor_goes_before_ten_thousand_that_wait(here, ca):
     hold = asyncio.Event()
     ca.trouble = lambda job, _step: hold if job.names[0].startswith("bulk") else None
     async with here.database.writing() as writing:
-        wishes = [queue.Wish(here.policy.order(d.name, d), "new") for d in domains]
+        wishes = [Wish(here.policy.order(d.name, d), "new") for d in domains]
         await queue.add(writing, wishes, here.now)
     obtainer = Obtainer(here.issuance)
     worker = asyncio.create_task(obtainer.run())
@@ -216,9 +217,7 @@ async def test_what_ends_soon_goes_before_what_is_new(here, ca):
     async with here.database.writing() as writing:
         for i, domain in enumerate(domains):
             reason, ends = ("new", None) if i < 3 else ("renewal", here.now + DAY * (6 - i) / 3)
-            await queue.add(
-                writing, [queue.Wish(policy.order(domain.name, domain), reason, ends)], here.now - i
-            )
+            await queue.add(writing, [Wish(policy.order(domain.name, domain), reason, ends)], here.now - i)
     async with planning(here, ca):
         await until(lambda: none_queued(here))
 
@@ -263,7 +262,7 @@ async def test_thousands_that_wait_for_a_limit_keep_no_visitor_waiting(here, ca)
     visited = Domain(name="*.customers.test", issuer="ca", on_demand=True)
     here.declare([*domains, visited], [issuer(limits=limits)])
     async with here.database.writing() as writing:
-        wishes = [queue.Wish(here.policy.order(d.name, d), "new") for d in domains]
+        wishes = [Wish(here.policy.order(d.name, d), "new") for d in domains]
         await queue.add(writing, wishes, here.now)
     obtainer = Obtainer(here.issuance)
     worker = asyncio.create_task(obtainer.run())
@@ -319,7 +318,7 @@ async def test_another_issuer_is_tried_where_the_first_cannot_issue_and_its_cert
     await declared(here, ["a.example"], first, second)
     async with planning(here, ca):
         await until(lambda: none_queued(here))
-    assert (await summaries(here))["a.example"].issuer == "second"
+    assert (await stored(here))["a.example"].issuer == "second"
     await eager.make_missing(here.issuance, list(here.policy.eager()))
     assert await queued(here) == {}
 
@@ -333,14 +332,14 @@ async def test_an_order_says_why_its_issuer_has_no_account_until_it_has_one(here
 
     async def troubled():
         async with here.database.reading() as connection:
-            return await queue.troubled(connection), await queue.troubled(connection, "elsewhere")
+            return await progress.troubled(connection), await progress.troubled(connection, "elsewhere")
 
     ca.no_account = Refused("the key is unknown")
     await declared(here, ["a.example"], issuer())
     async with planning(here, ca):
         await until(told)
         assert await troubled() == (
-            queue.Troubled(1, "a.example", "no account at ca: the key is unknown"),
+            progress.Troubled(1, "a.example", "no account at ca: the key is unknown"),
             None,
         )
         ca.no_account = None
@@ -359,7 +358,7 @@ async def test_our_own_authority_may_stand_behind_others(here, ca):
     async with planning(here, ca):
         await until(lambda: none_queued(here))
 
-    made = (await summaries(here))["a.example"]
+    made = (await stored(here))["a.example"]
     assert (made.issuer, made.source) == ("own", "issued")
 
 
@@ -378,7 +377,7 @@ async def test_a_controller_that_dies_at_a_step_leaves_one_order_and_one_certifi
 
     assert ca.orders == {"a.example": 1}
     assert ca.issued == {"a.example": 1}
-    made = await summaries(here)
+    made = await stored(here)
     assert made["a.example"].fingerprint == made["b.example"].fingerprint
     assert made["b.example"].leader == "a.example"
 
@@ -398,7 +397,7 @@ async def test_who_lost_the_lease_writes_nothing_more(here, ca):
             hold.set()
             await asyncio.sleep(0.5)
 
-    assert "a.example" not in await summaries(here)
+    assert "a.example" not in await stored(here)
 
 
 async def test_renewals_are_ordered_in_time_and_say_what_they_replace(here, ca):
@@ -408,7 +407,7 @@ async def test_renewals_are_ordered_in_time_and_say_what_they_replace(here, ca):
     async with planning(here, ca):
         await until(lambda: none_queued(here))
         await until(lambda: renews_at(here, "a.example", suggested.start, suggested.end))
-    before = (await summaries(here))["a.example"]
+    before = (await stored(here))["a.example"]
     here.now = START + 19.9 * DAY
     assert await renew.order_due(here.issuance, here.now) == 0
     here.now = before.renew_at + 1
@@ -420,11 +419,11 @@ async def test_renewals_are_ordered_in_time_and_say_what_they_replace(here, ca):
     assert ca.jobs[0].replaces is None
     assert ca.jobs[1].replaces is not None
     assert ca.jobs[1].replaces.count(".") == 1
-    assert (await summaries(here))["a.example"].fingerprint != before.fingerprint
+    assert (await stored(here))["a.example"].fingerprint != before.fingerprint
 
 
 async def renews_at(here, name, after, before):
-    return after <= (await summaries(here))[name].renew_at <= before
+    return after <= (await stored(here))[name].renew_at <= before
 
 
 @pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.slow)])
@@ -463,7 +462,7 @@ async def test_an_authority_down_for_a_week_lets_no_certificate_expire(here, ca,
             await asyncio.sleep(0.05)
             here.now += 60
 
-    assert all(s.not_after > end for s in (await summaries(here)).values())
+    assert all(s.not_after > end for s in (await stored(here)).values())
     assert asked_while_down < 150, "who does not answer is asked by one order at a time"
 
 

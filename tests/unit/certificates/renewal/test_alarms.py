@@ -10,10 +10,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from edgeward.certificates import past, store
+from edgeward.certificates import history, store
 from edgeward.certificates.eager import make_missing
 from edgeward.certificates.model import Alarms, Domain, Order
 from edgeward.certificates.orders import queue
+from edgeward.certificates.orders.model import Wish
 from edgeward.certificates.renewal import alarms
 from edgeward.certificates.renewal.webhook import Webhook
 from edgeward.errors import Unavailable
@@ -86,7 +87,7 @@ async def test_a_late_certificate_is_told_of_at_once_and_then_each_day(here, hoo
 
 async def test_it_says_why_the_certificate_could_not_be_had(here, hook):
     async with here.database.writing() as writing:
-        wish = queue.Wish(Order("a.example", "default", "local", 0, queued=True), "renewal")
+        wish = Wish(Order("a.example", "default", "local", 0, queued=True), "renewal")
         await queue.add(writing, [wish], START)
         await queue.fail(writing, "a.example", START + DAY, "local: nobody answers", going_on=False)
     here.now = START + 5.3 * DAY
@@ -95,7 +96,7 @@ async def test_it_says_why_the_certificate_could_not_be_had(here, hook):
     told = {one["name"]: one["problem"] for one in hook.got[0][1]["certificates"]}
     assert told == {"a.example": "local: nobody answers", "b.example": None}
     async with here.database.reading() as connection:
-        assert [line.outcome for line in await past.of_name(connection, "a.example", 10)] == [
+        assert [line.outcome for line in await history.of_name(connection, "a.example", 10)] == [
             "late",
             "issued",
         ]

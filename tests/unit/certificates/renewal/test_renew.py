@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeward.certificates import store
+from edgeward.certificates import store, summaries
 from edgeward.certificates.eager import make_missing
 from edgeward.certificates.local.authority import renewal
 from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Order, Summary, Wanted
@@ -20,9 +20,9 @@ async def here(database_url):
         yield made
 
 
-async def summaries(here: Installation) -> dict[str, Summary]:
+async def stored(here: Installation) -> dict[str, Summary]:
     async with here.database.reading() as connection:
-        return {s.name: s for s in await store.listed(connection, Wanted(), 1000)}
+        return {s.name: s for s in await summaries.listed(connection, Wanted(), 1000)}
 
 
 async def renew_everything(here: Installation, now: float) -> int:
@@ -37,11 +37,11 @@ async def renew_everything(here: Installation, now: float) -> int:
 async def test_nothing_is_renewed_before_its_time_and_everything_with_a_third_of_life_left(here):
     here.declare([Domain(name=f"shop{i}.example") for i in range(80)])
     await make_missing(here.issuance, list(here.policy.eager()))
-    before = await summaries(here)
+    before = await stored(here)
     assert await renew_everything(here, START + 3.9 * DAY) == 0
     assert await renew_everything(here, START + 7 * DAY * 2 / 3) > 1
 
-    after = await summaries(here)
+    after = await stored(here)
     assert all(after[name].fingerprint != before[name].fingerprint for name in before)
     assert len({s.renew_at for s in after.values()}) > 40, "renewals are spread"
 
@@ -49,16 +49,16 @@ async def test_nothing_is_renewed_before_its_time_and_everything_with_a_third_of
 async def test_what_no_domain_wants_is_kept_while_valid_and_forgotten_once_expired(here):
     here.declare([Domain(name="a.example"), Domain(name="b.example")])
     await make_missing(here.issuance, list(here.policy.eager()))
-    before = await summaries(here)
+    before = await stored(here)
     here.declare([Domain(name="b.example")])
     await renew_everything(here, START + 5 * DAY)
-    kept = await summaries(here)
+    kept = await stored(here)
     await renew_everything(here, START + 8 * DAY)
 
     assert kept["a.example"].fingerprint == before["a.example"].fingerprint
     assert START + 5 * DAY < kept["a.example"].renew_at < START + 5.2 * DAY
     assert kept["b.example"].fingerprint != before["b.example"].fingerprint
-    assert set(await summaries(here)) == {"b.example"}
+    assert set(await stored(here)) == {"b.example"}
 
 
 async def test_a_domain_that_comes_back_is_renewed_again(here):
@@ -69,7 +69,7 @@ async def test_a_domain_that_comes_back_is_renewed_again(here):
     here.declare([Domain(name="a.example")])
     await renew_everything(here, START + 6 * DAY)
 
-    assert (await summaries(here))["a.example"].not_after == START + 13 * DAY
+    assert (await stored(here))["a.example"].not_after == START + 13 * DAY
 
 
 async def test_one_that_cannot_be_renewed_waits_and_holds_up_no_other(here):
@@ -80,7 +80,7 @@ async def test_one_that_cannot_be_renewed_waits_and_holds_up_no_other(here):
     here.declare([*stuck, Domain(name="b.example")])
     await renew_everything(here, START + 5 * DAY)
 
-    after = await summaries(here)
+    after = await stored(here)
     assert after["b.example"].not_after == START + 12 * DAY
     assert START + 5 * DAY < after["a0.example"].renew_at < START + 5.2 * DAY
 
@@ -92,7 +92,7 @@ async def test_an_expired_certificate_that_is_still_wanted_is_renewed(here):
         await store.put(writing, here.seal, [old])
     await renew_everything(here, START + 3 * DAY)
 
-    assert (await summaries(here))["b.a.example"].not_after == START + 10 * DAY
+    assert (await stored(here))["b.a.example"].not_after == START + 10 * DAY
 
 
 async def test_the_shortest_lifetime_is_not_renewed_in_a_loop(here):

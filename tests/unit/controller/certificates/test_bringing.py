@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from edgeward.access.model import Principal
-from edgeward.certificates import eager, store
+from edgeward.certificates import eager, summaries
 from edgeward.certificates.acme.accounts import sealed
 from edgeward.certificates.renewal.renew import renew_due
 from edgeward.database import schema
@@ -248,7 +248,7 @@ async def test_an_imported_certificate_is_there_before_its_domain_and_renewed_li
     found = await certificate(here, admin, "x.n.example")
     assert found["source"] == "imported" and found["renew_at"] < found["not_after"]
     async with here.parts.database.reading() as connection:
-        due = await store.renewals_due(connection, 4e9, 10, "imported")
+        due = await summaries.renewals_due(connection, 4e9, 10, "imported")
     assert [s.name for s in due] == ["n.example"]
 
 

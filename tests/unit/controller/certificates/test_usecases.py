@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from edgeward.access.model import Principal
-from edgeward.certificates import store
+from edgeward.certificates import expirations
 from edgeward.certificates.eager import make_missing
 from edgeward.certificates.model import Domain, Wanted
 from edgeward.certificates.on_demand.obtain import Obtainer
@@ -78,10 +78,10 @@ async def test_those_that_end_soon_can_be_asked_for(cases):
 async def test_an_order_to_expire_names_the_certificate_and_is_written_down(here: Installation, cases):
     revision = await cases.expired(somebody("operator", "q"), "x.b.example")
     async with here.database.reading() as connection:
-        orders = await store.expirations_since(connection, 0)
+        orders = await expirations.since(connection, 0)
         (entry,) = await audit.listed(connection, limit=10)
 
-    assert orders == [store.Expiration("*.b.example", revision)]
+    assert orders == [expirations.Expiration("*.b.example", revision)]
     assert (entry["who"], entry["action"], entry["name"]) == ("operator of q", "expire", "*.b.example")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.certificates.model import Domain, Summary
-from edgeward.certificates.orders.queue import Queued
+from edgeward.certificates.orders.model import Queued
 from edgeward.controller.explain.facts import Facts, NodeView
 from edgeward.controller.explain.name import explain, refused, visited
 from edgeward.controller.explain.steps import Step
