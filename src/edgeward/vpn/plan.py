@@ -197,7 +197,7 @@ def batches(todo: Sequence[Step], most: int) -> Iterator[list[Step]]:
     """Give the steps in their order; what is told of different connections goes side by side."""
     batch: list[Step] = []
     for step in todo:
-        alike = batch and type(step) is type(batch[0]) and isinstance(step, _SIDE_BY_SIDE)
+        alike = batch and type(step) is type(batch[0]) and isinstance(step, OF_A_DAEMON)
         if batch and (not alike or len(batch) >= most):
             yield batch
             batch = []
@@ -206,4 +206,5 @@ def batches(todo: Sequence[Step], most: int) -> Iterator[list[Step]]:
         yield batch
 
 
-_SIDE_BY_SIDE: Final = (Load, Unload, Activate, Rest)
+OF_A_DAEMON: Final = (Load, Unload, Activate, Rest)
+"""What a daemon that runs is told: of all else root has a part."""

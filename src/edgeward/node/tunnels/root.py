@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from edgeward.actions import Unanswered
 from edgeward.errors import Unavailable
 
+_AT_ONCE: Final = 16
 Ask = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Asks rootd; raises Unanswered."""
 
@@ -25,8 +27,12 @@ class Made:
 
 
 class Root:
+    """``turns`` is held by who goes through several steps: all gateways may come at once, and rootd turns
+    away who asks while 64 of its children run."""
+
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
+        self.turns = asyncio.Semaphore(_AT_ONCE)
 
     async def do(self, action: str, **values: str | int) -> str:
         """Have it done; gives what was said. Raises Unavailable with the reason where it was not."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Final, get_args
 
 from edgeward.errors import EdgewardError, Invalid, Unavailable
@@ -108,11 +109,11 @@ class Tending:
         try:
             observed = await self._observed(wanted)
             desired = self._without_refused(wanted.gateway)
-            for batch in batches(plan(desired, observed), _AT_ONCE):
-                async with asyncio.timeout(_STEP_SECONDS):
-                    came = await asyncio.gather(*map(self._carry_out, batch), return_exceptions=True)
-                if failed := [error for error in came if error is not None]:
-                    raise failed[0]
+            todo = batches(plan(desired, observed), _AT_ONCE)
+            for of_daemon, some in groupby(todo, lambda batch: isinstance(batch[0], steps.OF_A_DAEMON)):
+                async with nullcontext() if of_daemon else self._root.turns:
+                    for batch in some:
+                        await self._all(batch)
             self._retry = 0.0
             self.gone = wanted.gateway is None and self.wanted is wanted
             self._is("running" if wanted.gateway is None or wanted.gateway.active else "standby")
@@ -125,6 +126,12 @@ class Tending:
             self._is("down" if self.driver is None else self._phase[0], why)
         if self.driver is not None:
             self._news.set()
+
+    async def _all(self, batch: list[Step]) -> None:
+        async with asyncio.timeout(_STEP_SECONDS):
+            came = await asyncio.gather(*map(self._carry_out, batch), return_exceptions=True)
+        if failed := [error for error in came if error is not None]:
+            raise failed[0]
 
     def _is(self, phase: str, reason: str = "") -> None:
         if (phase, reason) != (self._phase[0], self._phase[2]):

@@ -20,6 +20,7 @@ from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept
 from edgeward.node.tunnels.peers import Peers
 from edgeward.node.tunnels.root import Root
+from edgeward.rootd.running import MOST_CHILDREN
 from edgeward.sealing import Seal, new_key
 from edgeward.secret import Secret
 from edgeward.vpn import wiring
@@ -46,11 +47,20 @@ class Host:
         self.dead = False
         self.refuses: set[str] = set()
         self.before_each: Callable[[], None] = lambda: None
+        self.at_once = self.most_at_once = 0
         self.names: dict[str, str] = {}
         self.address: str | None = "127.0.0.1"
 
     async def ask(self, request: Any) -> dict[str, Any]:
-        await asyncio.sleep(0)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(0)
+            return self._done(request)
+        finally:
+            self.at_once -= 1
+
+    def _done(self, request: Any) -> dict[str, Any]:
         if self.dead:
             raise Unanswered("there is no rootd on this node; start edgeward rootd there")
         action, values = request["action"], request.get("values", {})
@@ -161,6 +171,22 @@ async def test_a_gateway_is_made_guarded_connected_and_told_in_this_order(host: 
         assert kinds == ["create-namespace", "apply-guard", "apply-network", "start"]
         assert sorted(host.loads) == [(ONE.id, False), (TWO.id, False)]
         assert one.doings()["0123456789ab"].phase == "running"
+
+
+async def test_many_gateways_that_come_at_once_ask_no_more_of_rootd_than_it_does(
+    host: Host, tmp_path: Path
+) -> None:
+    many = [
+        gateway(connection(id=f"00000000-0000-4000-8000-{number:012x}"), id=f"{number:012x}")
+        for number in range(100)
+    ]
+    async with agent(host, tmp_path) as one:
+        one.take(says(*many))
+        await until(lambda: len(phases(one)) == 100)
+        one.take(says())
+        await until(lambda: not host.made)
+
+    assert 2 < host.most_at_once < MOST_CHILDREN / 2
 
 
 async def test_what_changes_is_told_and_nothing_else(host: Host, tmp_path: Path) -> None:
