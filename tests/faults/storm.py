@@ -56,8 +56,12 @@ class Storm:
             await self.strike()
             for task in tasks:
                 assert not task.done(), task.exception()
+        await within(60, self._has_ordered, about=self.kills)
         await self.abate(tasks)
         await self.everything_is_true()
+
+    async def _has_ordered(self) -> bool:
+        return bool(self.ordered)
 
     async def abate(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """End what goes on."""
@@ -78,7 +82,7 @@ class Storm:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         self.kills.append((killed, what))
-        await within(60, lambda: self._is_back(what, pid), lambda: f"{what} after {self.kills}")
+        await within(60, self._is_back, what, pid, about=self.kills)
         if what in SERVED_BY:
             self.away.append((killed, time.monotonic()))
 
@@ -152,9 +156,7 @@ class Storm:
         roots = ssl.create_default_context(cafile=self.edge.state / "ca/root.pem")
         roots.load_verify_locations(cadata=self.authority.root())
         for name, path in self.declared.items():
-            await within(
-                60, lambda name=name, path=path: self._leads(name, path, roots), lambda: f"{name} → {path}"
-            )
+            await within(60, self._leads, name, path, roots, about=self.kills)
 
     async def _leads(self, name: str, path: str, trust: ssl.SSLContext) -> bool:
         with suppress(Failed):
@@ -181,10 +183,14 @@ class Storm:
         assert self.authority.issued() - issued <= len(self.ordered) + 1
 
 
-async def within(seconds: float, true: Callable[[], Awaitable[bool]], what: Callable[[], str]) -> None:
+async def within(
+    seconds: float, true: Callable[..., Awaitable[bool]], *values: object, about: object = ""
+) -> None:
+    """Wait until it is true of these values; ``about`` is said where it does not come to be."""
     deadline = time.monotonic() + seconds
-    while not await true():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what()}"
+    while not await true(*values):
+        said = f"{true.__name__} {values} {about}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {said}"
         await asyncio.sleep(0.1)
 
 

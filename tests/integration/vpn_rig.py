@@ -36,6 +36,18 @@ PLUGINS = (
 )
 _CLONE_NEWNET = 0x40000000
 _ETH_P_ALL = 3
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
+_WIRE_BYTES = 8 << 20
+_NOT_LOOPBACK = b"".join(
+    struct.pack("HBBI", *words)
+    for words in (
+        (0x20, 0, 0, 0xFFFFF008),  # load the interface's index: SKF_AD_OFF + SKF_AD_IFINDEX of linux/filter.h
+        (0x15, 0, 1, 1),  # that of a namespace's loopback is 1
+        (0x06, 0, 0, 0),  # nothing of it
+        (0x06, 0, 0, 64),  # the heads of all others
+    )
+)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,7 +70,7 @@ class Namespace:
     def ip(self, words: str) -> str:
         return self.run("ip", *words.split())
 
-    def inside(self, function: Callable[[], Any]) -> Any:
+    def inside(self, function: Callable[[], Any], seconds: float = 30) -> Any:
         """Call a function in a thread that is inside, and give its result."""
 
         def called() -> Any:
@@ -68,7 +80,7 @@ class Namespace:
             return function()
 
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(called).result(30)
+            return pool.submit(called).result(seconds)
 
     def socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """Give a socket of this namespace, to be used from anywhere."""
@@ -271,10 +283,19 @@ def _checksum(data: bytes) -> int:
 
 @contextmanager
 def wire(namespace: Namespace, interface: str, *networks: str) -> Iterator[list[str]]:
-    """Watch a cable: gives ``SOURCE > TARGET`` of each packet from or to these networks that passes in clear."""
+    """Watch a cable: gives ``SOURCE > TARGET`` of each packet from or to these networks that passes in clear.
+
+    A blank interface stands for all that the namespace has, and will have, but its loopback.
+    """
     inside = [ipaddress.ip_network(network) for network in networks]
-    raw = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
-    namespace.inside(lambda: raw.bind((interface, _ETH_P_ALL)))
+    protocol = 0 if interface else socket.htons(_ETH_P_ALL)
+    raw = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, protocol)
+    program = ctypes.create_string_buffer(_NOT_LOOPBACK)
+    filter_ = struct.pack("HL", len(_NOT_LOOPBACK) // 8, ctypes.addressof(program))
+    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
+    raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _WIRE_BYTES)
+    if interface:
+        namespace.inside(lambda: raw.bind((interface, _ETH_P_ALL)))
     raw.settimeout(0.05)
     seen: list[str] = []
     ended = threading.Event()
@@ -296,7 +317,9 @@ def wire(namespace: Namespace, interface: str, *networks: str) -> Iterator[list[
     finally:
         ended.set()
         thread.join(10)
+        missed = struct.unpack("II", raw.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
         raw.close()
+    assert missed == 0, f"{missed} packets passed unseen"
 
 
 def _ends(frame: bytes) -> tuple[Any, ...]:
