@@ -21,14 +21,12 @@ from tests.faults.kept_rootd import KeptRootd
 from tests.faults.storm import served, within
 from tests.faults.tunnel_storm import TunnelStorm
 from tests.integration.acme import pebble
-from tests.integration.rootd_rig import IS_ROOT, readable_python
+from tests.integration.rootd_rig import readable_python
+from tests.integration.tunnel_rig import MARKS
 from tests.integration.up_rig import started
-from tests.integration.vpn_rig import Wan, has_charon, wide_area, wire
+from tests.integration.vpn_rig import Wan, wide_area, wire
 
-pytestmark = [
-    pytest.mark.skipif(not IS_ROOT, reason="only root makes network namespaces"),
-    pytest.mark.skipif(not has_charon(), reason="no charon-systemd here"),
-]
+pytestmark = MARKS
 LASTING, FLEETING = ("berlin", "paris"), ("oslo", "rome")
 Needs = Callable[[str], str]
 
@@ -113,7 +111,7 @@ class Host:
 
 @pytest.mark.timeout(300)
 def test_a_short_storm_over_tunnels_costs_nothing(needs: Needs) -> None:
-    order = ("charon berlin", "rootd", "node", "relay paris")
+    order = ("charon berlin", "rootd", "node", "envoy", "relay paris", "controller")
     storm(needs, 11, len(order), 280, fleeting=1, pause=1.0, order=order)
 
 
