@@ -10,11 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from fastapi import APIRouter
-
 import edgeward.api
 from edgeward.api import problems
 from edgeward.api.app import create_app
+from edgeward.api.routes import Routes
 from edgeward.api.usecases import UseCases
 from edgeward.kinds import KINDS
 
@@ -72,13 +71,13 @@ def operations() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _routers() -> list[APIRouter]:
+def _routers() -> list[Routes]:
     """Give every router of the face that the app does not bring along."""
     given = vars(importlib.import_module("edgeward.api.app"))
     own = {id(getattr(given.get(name), "router", None)) for name in given}
     names = sorted(module.name for module in pkgutil.iter_modules(edgeward.api.__path__))
     found = (getattr(importlib.import_module(f"edgeward.api.{name}"), "router", None) for name in names)
-    return [router for router in found if isinstance(router, APIRouter) and id(router) not in own]
+    return [router for router in found if isinstance(router, Routes) and id(router) not in own]
 
 
 def _operation(method: str, path: str, said: Mapping[str, Any]) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from edgeward.access.model import Principal
 from edgeward.api.pages import Text
 from edgeward.api.principal import Cases, Governor
+from edgeward.api.routes import Routes
 from edgeward.declaration.model import DEFAULT_PROJECT
 
-router = APIRouter(prefix="/v1/accounts", tags=["certificates"])
+router = Routes(prefix="/v1/accounts", tags=["certificates"])
 
 
 class Accounts(Protocol):

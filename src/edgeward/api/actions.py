@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field, StrictInt, StrictStr
 
 from edgeward.access.model import Principal
 from edgeward.api.bodies import described, json_body
 from edgeward.api.principal import Cases, Reader, Surveyor
+from edgeward.api.routes import Routes
 from edgeward.parsing import Value, parse
 
-router = APIRouter(prefix="/v1", tags=["actions"])
+router = Routes(prefix="/v1", tags=["actions"])
 
 ActionName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 _NODE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"

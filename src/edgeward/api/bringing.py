@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Protocol
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -14,6 +13,7 @@ from edgeward.access.model import Principal
 from edgeward.api.bodies import body_of, described
 from edgeward.api.certificates import CertificateName
 from edgeward.api.principal import Administrator, Cases, Changer, Governor, Reader
+from edgeward.api.routes import Routes
 from edgeward.certificates.brought.keep import Account, Brought, Imported
 from edgeward.certificates.brought.pair import MOST_TEXT
 from edgeward.certificates.history import Happened
@@ -21,7 +21,7 @@ from edgeward.certificates.model import Certificate
 from edgeward.parsing import HostPattern, Name, Value
 from edgeward.secret import Secret
 
-router = APIRouter(prefix="/v1", tags=["certificates"])
+router = Routes(prefix="/v1", tags=["certificates"])
 _MOST_LINES: Final = 500
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BeforeValidator
 
@@ -14,10 +14,11 @@ from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.api.pages import Paging, Text, cursor, words
 from edgeward.api.principal import Cases, Changer, Reader, Who
+from edgeward.api.routes import Routes
 from edgeward.certificates.model import Kept, Summary, Wanted
 from edgeward.gateway.model import duration
 
-router = APIRouter(prefix="/v1", tags=["certificates"])
+router = Routes(prefix="/v1", tags=["certificates"])
 
 CertificateName = Annotated[str, Path(min_length=1, max_length=260, pattern=r"^[^\x00-\x1f\x7f/]+$")]
 Within = Annotated[

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.api.principal import Cases, Who
+from edgeward.api.routes import Routes
 from edgeward.certificates.acme.challenges import Answer
 
-router = APIRouter(prefix="/v1/challenges", tags=["certificates"])
+router = Routes(prefix="/v1/challenges", tags=["certificates"])
 
 
 class Challenges(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
@@ -16,10 +16,11 @@ from starlette.types import Message, Receive, Scope, Send
 from edgeward.access.model import Principal
 from edgeward.api.pages import Text
 from edgeward.api.principal import Cases, Reader
+from edgeward.api.routes import Routes
 from edgeward.declaration.events import TYPES, Event
 from edgeward.errors import Invalid, Problem
 
-router = APIRouter(prefix="/v1/events", tags=["events"])
+router = Routes(prefix="/v1/events", tags=["events"])
 _STUCK: Final = 60.0
 _LONGEST_ID: Final = 15
 RETRY_MILLISECONDS: Final = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 from fastapi.responses import JSONResponse
 
 from edgeward.access.model import Principal
@@ -13,12 +13,13 @@ from edgeward.api.actions import ActionName, Caller, OneNode, caller
 from edgeward.api.nodes import NodeName
 from edgeward.api.pages import Text
 from edgeward.api.principal import Cases, Reader, Surveyor
+from edgeward.api.routes import Routes
 from edgeward.api.tunnels import TunnelName
 from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Backend, Behind
 from edgeward.parsing import parse
 
-router = APIRouter(prefix="/v1/explain", tags=["explain"])
+router = Routes(prefix="/v1/explain", tags=["explain"])
 
 
 class Explaining(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import Depends, Path
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -16,12 +16,13 @@ from edgeward.api.bodies import body_of, described
 from edgeward.api.pages import Paging, Text, cursor, number
 from edgeward.api.preconditions import Expected, etag
 from edgeward.api.principal import Cases, Changer, Reader
+from edgeward.api.routes import Routes
 from edgeward.api.whole import change_shown
 from edgeward.declaration.history import Made, Revision
 from edgeward.declaration.model import Applied, Key
 from edgeward.parsing import Value
 
-router = APIRouter(prefix="/v1/history", tags=["history"])
+router = Routes(prefix="/v1/history", tags=["history"])
 _SHOWN_OBJECTS = 20
 
 Number = Annotated[int, Path(ge=0, le=10**15)]

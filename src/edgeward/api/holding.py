@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -14,11 +13,12 @@ from edgeward.api.bodies import body_of, described
 from edgeward.api.nodes import NodeName
 from edgeward.api.pages import Text
 from edgeward.api.principal import Cases, Changer, FollowingNode
+from edgeward.api.routes import Routes
 from edgeward.api.tunnels import TunnelName
 from edgeward.declaration.feed import Claim, Granted
 from edgeward.parsing import Value
 
-router = APIRouter(prefix="/v1", tags=["tunnels"])
+router = Routes(prefix="/v1", tags=["tunnels"])
 
 
 class Holding(Protocol):

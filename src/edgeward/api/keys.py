@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from edgeward.access.model import Principal
 from edgeward.api.principal import Cases, Governor
+from edgeward.api.routes import Routes
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = Routes(prefix="/v1/keys", tags=["keys"])
 
 
 class Keys(Protocol):

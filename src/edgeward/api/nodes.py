@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from edgeward.api.bodies import body_of, described
 from edgeward.api.principal import Cases, FollowingNode, Governor, Joiner, Surveyor
+from edgeward.api.routes import Routes
 from edgeward.declaration.feed import Answer, Identity, Join, Report, dumped
 from edgeward.errors import Invalid, Problem
 from edgeward.parsing import Value
 from edgeward.placement import NAME, Labels
 
-router = APIRouter(prefix="/v1/nodes", tags=["nodes"])
+router = Routes(prefix="/v1/nodes", tags=["nodes"])
 
 Protocol = Annotated[int, Query(ge=1, le=1000, description="what the node speaks")]
 NodeName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from edgeward.access.decide import right_to_change
@@ -15,6 +15,7 @@ from edgeward.api.bodies import described, json_body
 from edgeward.api.pages import Filtering, Paging, Text, cursor, words
 from edgeward.api.preconditions import Expected, etag
 from edgeward.api.principal import Cases, Reader, Who, needs
+from edgeward.api.routes import Routes
 from edgeward.declaration import document
 from edgeward.declaration.model import DEFAULT_PROJECT, Key, Kind, Stored
 
@@ -25,7 +26,7 @@ _MADE: dict[int | str, dict[str, Any]] = {
 TakeOver = Annotated[bool, Query(description="take the object over from the source it belongs to")]
 
 
-def routers(kinds: Mapping[str, Kind]) -> list[APIRouter]:
+def routers(kinds: Mapping[str, Kind]) -> list[Routes]:
     """Give the routes of every kind."""
     return [_single(kind) if kind.single else _many(kind) for kind in kinds.values()]
 
@@ -43,8 +44,8 @@ def shown(stored: Stored, kind: Kind) -> dict[str, Any]:
 
 
 @cache  # an app of its own for each test would have them all built anew
-def _many(kind: Kind) -> APIRouter:
-    router = APIRouter(prefix=f"/v1/{kind.name}", tags=[kind.name])
+def _many(kind: Kind) -> Routes:
+    router = Routes(prefix=f"/v1/{kind.name}", tags=[kind.name])
     changer = [needs(right_to_change(kind.name))]
 
     @router.get("", name=f"list {kind.name}")
@@ -102,8 +103,8 @@ def _many(kind: Kind) -> APIRouter:
 
 
 @cache
-def _single(kind: Kind) -> APIRouter:
-    router = APIRouter(prefix=f"/v1/{kind.name}", tags=[kind.name])
+def _single(kind: Kind) -> Routes:
+    router = Routes(prefix=f"/v1/{kind.name}", tags=[kind.name])
     changer = [needs(right_to_change(kind.name))]
     key = Key(kind.name, DEFAULT_PROJECT, kind.name)
 

@@ -7,18 +7,18 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from edgeward.access.model import Principal
 from edgeward.api.certificates import CertificateName
 from edgeward.api.pages import Paging, Text, cursor, words
 from edgeward.api.principal import Cases, Reader, Surveyor
+from edgeward.api.routes import Routes
 from edgeward.certificates.orders.model import Queued, Sought
 from edgeward.certificates.orders.progress import Progress
 from edgeward.certificates.renewal.forecast import Outlook
 
-router = APIRouter(prefix="/v1", tags=["certificates"])
+router = Routes(prefix="/v1", tags=["certificates"])
 
 State = Literal["waiting", "working", "failed"]
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import JSONResponse
 
 from edgeward.access.model import Principal
 from edgeward.api.bodies import body_of, described
 from edgeward.api.pages import Text
 from edgeward.api.principal import Cases, Changer, Reader
+from edgeward.api.routes import Routes
 from edgeward.api.tunnels import TunnelName
 from edgeward.api.usecases import ApplyRequest
 from edgeward.api.whole import Apply
 from edgeward.vpn.other_side import Form
 
-router = APIRouter(prefix="/v1/vpn", tags=["tunnels"])
+router = Routes(prefix="/v1/vpn", tags=["tunnels"])
 
 
 class Sites(Protocol):

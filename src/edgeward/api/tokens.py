@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, Field
 
@@ -12,11 +12,12 @@ from edgeward.access.model import EVERY_PROJECT, Role, Token
 from edgeward.api.bodies import body_of, described
 from edgeward.api.pages import Paging, cursor, words
 from edgeward.api.principal import Administrator, Cases
+from edgeward.api.routes import Routes
 from edgeward.gateway.model import duration
 from edgeward.parsing import Name, Value
 from edgeward.placement import Labels
 
-router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
+router = Routes(prefix="/v1/tokens", tags=["tokens"])
 
 
 class NewToken(Value):

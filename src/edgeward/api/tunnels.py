@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 from fastapi.responses import JSONResponse
 
 from edgeward.access.model import Principal
@@ -13,9 +13,10 @@ from edgeward.api.bodies import body_of, described
 from edgeward.api.nodes import NodeName
 from edgeward.api.pages import Paging, Text, cursor, words
 from edgeward.api.principal import Cases, Changer, FollowingNode, Reader
+from edgeward.api.routes import Routes
 from edgeward.declaration.feed import Tunnels
 
-router = APIRouter(prefix="/v1", tags=["tunnels"])
+router = Routes(prefix="/v1", tags=["tunnels"])
 
 What = Literal["initiate", "terminate", "verbosity"]
 Fresh = Annotated[bool, Query(description="ask its node: also what it carried up to this moment")]

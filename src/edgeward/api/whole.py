@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import Field
 
@@ -18,12 +18,13 @@ from edgeward.api.pages import Filtering, Paging, Text, cursor, number
 from edgeward.api.preconditions import Expected, etag
 from edgeward.api.principal import Administrator, Cases, Changer, Reader
 from edgeward.api.problems import answer_to
+from edgeward.api.routes import Routes
 from edgeward.api.usecases import ApplyRequest, Declarations
 from edgeward.declaration.model import Applied, Change
 from edgeward.errors import EdgewardError, Invalid
 from edgeward.parsing import Value, checked
 
-router = APIRouter(prefix="/v1", tags=["declaration"])
+router = Routes(prefix="/v1", tags=["declaration"])
 
 
 def _shown(source: str) -> str:

@@ -1,6 +1,7 @@
 """The migrated schema is the declared one, and nothing but a newer database stops a migration."""
 
 import asyncio
+import re
 import sqlite3
 
 import pytest
@@ -13,6 +14,8 @@ from edgeward.database import migrations, schema
 from edgeward.database.engine import Database, current_revision, open_engine
 from edgeward.database.migrations import Migrated, migrate
 from edgeward.errors import Unavailable
+
+COUNTED = text("SELECT id, revision, floor, history, events FROM counter")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -31,9 +34,65 @@ def url(path) -> str:
     return f"sqlite:///{path}/edgeward.db"
 
 
-async def test_the_migrated_schema_equals_the_declared_one(unused_url):
+def by_steps(connection, target) -> None:
+    """Make a schema as databases get it that were there before."""
+    config = migrations.settings()
+    config.attributes["connection"] = connection
+    command.upgrade(config, target)
+
+
+def described(connection) -> dict[str, list[tuple]]:
+    """Give all that a database knows of its tables, but for the order of their columns."""
+    queries = {
+        "sqlite": {
+            "columns": (
+                "SELECT t.name, c.name, c.type, c.\"notnull\", c.dflt_value, c.pk FROM sqlite_master t"
+                " JOIN pragma_table_info(t.name) c WHERE t.type = 'table' AND t.name != 'alembic_version'"
+            ),
+            "indexes": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        },
+        "postgresql": {
+            "columns": (
+                "SELECT table_name, column_name, data_type, character_maximum_length, collation_name, is_nullable,"
+                " column_default FROM information_schema.columns"
+                " WHERE table_schema = 'public' AND table_name != 'alembic_version'"
+            ),
+            "indexes": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'alembic_version'",
+            "sequences": "SELECT sequencename, data_type, max_value FROM pg_sequences WHERE schemaname = 'public'",
+            "constraints": (
+                "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+                " WHERE connamespace = 'public'::regnamespace AND conrelid != 'alembic_version'::regclass"
+            ),
+        },
+    }  # fmt: skip
+    asked = queries[connection.dialect.name]
+    found = {what: connection.execute(text(query)).all() for what, query in asked.items()}
+    # PostgreSQL counts on where a step puts a table beside one of its name; nothing goes by this name
+    return {
+        w: sorted(tuple(re.sub(r"_pkey1\b", "_pkey", str(v)) for v in row) for row in rows)
+        for w, rows in found.items()
+    }
+
+
+async def test_a_new_database_gets_at_once_what_all_steps_together_make(unused_url):
     engine = open_engine(unused_url)
     await migrate(engine)
+    async with engine.begin() as connection:
+        at_once = await connection.run_sync(described)
+        counted = (await connection.execute(COUNTED)).all()
+        for name in reversed(schema.metadata.sorted_tables):
+            await connection.execute(text(f"DROP TABLE {name}"))
+        await connection.execute(text("DROP TABLE alembic_version"))
+        await connection.run_sync(by_steps, migrations.LATEST)
+        assert await connection.run_sync(described) == at_once
+        assert (await connection.execute(COUNTED)).all() == counted
+    await engine.dispose()
+
+
+async def test_the_migrated_schema_equals_the_declared_one(unused_url):
+    engine = open_engine(unused_url)
+    async with engine.begin() as connection:
+        await connection.run_sync(by_steps, migrations.LATEST)
 
     def differences(connection):
         return compare_metadata(MigrationContext.configure(connection), schema.metadata)
@@ -95,9 +154,7 @@ async def test_the_first_schema_becomes_this_one_with_what_is_in_it(unused_url):
     }  # fmt: skip
 
     def first(connection):
-        config = migrations.settings()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        by_steps(connection, "0001")
         names = ", ".join(certificate)
         values = ", ".join(f":{name}" for name in certificate)
         connection.execute(text(f"INSERT INTO certificates ({names}) VALUES ({values})"), certificate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -15,14 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from edgeward.database.engine import Unreachable
 from edgeward.database.opening import reach
+from edgeward.database.schema import counter, metadata
 from edgeward.errors import Unavailable
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 LATEST = "0004"
-"""The newest revision in ``versions/``: a database that is there needs no Alembic, which takes a third of
-a controller's start to import."""
+"""The newest revision in ``versions/``. Only a database of an earlier one needs Alembic, which takes longer
+to import and to run than the rest of a controller's start."""
 
 _POSTGRES_LOCK = 0x45444745  # any number, the same in every controller
 _LONGEST = 3600.0
@@ -121,6 +123,9 @@ def _upgrade(connection: Connection, target: str) -> str | None:
             f"the database was written by a newer Edgeward (its schema is {before}, this one knows {LATEST});"
             " start that version, or restore a backup"
         )
+    if before is None and target == LATEST:
+        _create(connection)
+        return None
     from alembic import command
     from alembic.util.exc import CommandError
 
@@ -133,6 +138,14 @@ def _upgrade(connection: Connection, target: str) -> str | None:
             f"the database was not written by Edgeward ({error}); give it a database of its own"
         ) from error
     return before
+
+
+def _create(connection: Connection) -> None:
+    """Make the newest schema in an empty database, as all steps together do."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(counter.insert().values(id=1, store=str(uuid.uuid4()), revision=0, floor=0))
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:latest)"), {"latest": LATEST})
 
 
 def revision_of(connection: Connection) -> str | None:
