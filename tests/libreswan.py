@@ -29,5 +29,5 @@ def tool(name: str, below: Path | None = None) -> Path:
 
 def _libraries(program: Path) -> str:
     return subprocess.run(
-        ["ldd", str(program)], capture_output=True, text=True, timeout=10, check=False
+        ["ldd", str(program)], capture_output=True, text=True, timeout=30, check=False
     ).stdout

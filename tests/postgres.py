@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 _SETTINGS = {
@@ -127,7 +128,7 @@ class Postgres:
         """End it: SIGQUIT is ``immediate``, as good as pulling the plug; SIGINT is ``fast``."""
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(number)
-            self._child.wait(20)
+            self._child.wait(30)
 
     def pause(self, paused: bool) -> None:
         """Stop or continue all its processes: connections stay, and nothing answers."""
@@ -211,7 +212,7 @@ def _unprivileged() -> Mapping[str, object]:
 
 
 def _until(condition: Callable[[], bool], output: Callable[[], str], timeout: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"PostgreSQL does not start:\n{output()[-2000:]}")

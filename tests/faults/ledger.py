@@ -63,15 +63,22 @@ class Ledger:
         try:
             with here.client(token=token) as client:
                 while not stop.is_set():
-                    self.asked += 1
-                    name = f"n{self.asked}.c.example"
-                    answer = client.post(f"/v1/certificates/{name}/obtain")
-                    if answer.status_code == 200:
-                        self.obtained[name] = answer.json()["fingerprint"]
-                    else:
-                        self.refused.append(answer)
+                    self._obtain(client)
         except httpx.TransportError:
             pass  # killed
+
+    def obtain_one(self, here: Controller, token: str) -> None:
+        with here.client(token=token) as client:
+            self._obtain(client)
+
+    def _obtain(self, client: httpx.Client) -> None:
+        self.asked += 1
+        name = f"n{self.asked}.c.example"
+        answer = client.post(f"/v1/certificates/{name}/obtain")
+        if answer.status_code == 200:
+            self.obtained[name] = answer.json()["fingerprint"]
+        else:
+            self.refused.append(answer)
 
     # --- what must hold -----------------------------------------------------------------------
 

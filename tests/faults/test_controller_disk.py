@@ -66,11 +66,11 @@ def load(here: Controller, ledger: Ledger, node: Follower, until_true) -> None:
     stop = threading.Event()
     obtaining = threading.Thread(target=ledger.obtain, args=(here, node.identity.token, stop))
     obtaining.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not until_true() and time.monotonic() < deadline:
         ledger.apply(here, rounds=1)
     stop.set()
-    obtaining.join(10)
+    obtaining.join(30)
     assert until_true()
 
 
@@ -100,7 +100,7 @@ def test_on_a_full_disk_changes_are_answered_503_and_go_on_when_there_is_space_a
             assert len(ledger.refused) == before[1], "at once"
             assert process.alive()
             until(lambda: node.revision >= ledger.revision, 5, "the feed to go on")
-        following.join(10)
+        following.join(30)
         check_all(here, ledger, node)
 
 
@@ -114,7 +114,7 @@ def test_on_a_full_disk_a_start_says_so_in_a_sentence_and_does_not_spoil_what_is
             pass
         ballast = fill(disk)
         with here.start(*NODE, ready=False) as process:
-            assert process.wait(20) == 1, process.output()
+            assert process.wait(30) == 1, process.output()
             said = process.output().splitlines()
         assert len(said) == 1, said
         assert "; see that its disk has space" in said[0]

@@ -39,7 +39,7 @@ def edge(state_dir):
 def refusal(here: Controller) -> str:
     """Give the one sentence with which the controller does not start."""
     with here.start(*NODE, ready=False) as process:
-        assert process.wait(20) == 2, process.output()
+        assert process.wait(30) == 2, process.output()
         (said,) = process.output().splitlines()
         return said
 
@@ -99,7 +99,7 @@ def test_a_lost_admin_token_is_told_with_the_way_to_another_one(here):
     token.unlink()
     with here.start(*NODE):
         argv = [sys.executable, "-m", "edgeward.cli", "status", "--state-dir", here.state_dir]
-        found = subprocess.run(argv, capture_output=True, text=True, timeout=20, env=_without_edgeward())
+        found = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=_without_edgeward())
     assert found.returncode != 0
     assert "Traceback" not in found.stderr
     assert (
@@ -118,7 +118,7 @@ def test_a_spoiled_record_of_the_supervisor_does_not_keep_the_cli_from_answering
     (here.state_dir / "up.json").write_bytes(content)
     with here.start(*NODE):
         argv = [sys.executable, "-m", "edgeward.cli", "status", "--state-dir", here.state_dir]
-        found = subprocess.run(argv, capture_output=True, text=True, timeout=20, env=_without_edgeward())
+        found = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=_without_edgeward())
     assert found.returncode == 0, found.stderr
     assert "Traceback" not in found.stderr
 
@@ -156,7 +156,7 @@ def test_a_node_with_a_spoiled_identity_serves_what_it_knows_until_it_is_put_rig
 def test_a_node_that_never_joined_says_so_where_its_identity_is_spoiled(edge: Rig) -> None:
     (edge.node_dir / "identity.json").write_text("{")
     node = edge.start_node()
-    assert node.wait(20) == 2
+    assert node.wait(30) == 2
     (said,) = node.output().splitlines()
     assert "remove it and join again" in said
 

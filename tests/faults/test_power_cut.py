@@ -43,22 +43,34 @@ class Machine:
         )
 
     def issue_and_cut(self, seconds: float, seed: int) -> None:
-        """Issue for so long after the first acknowledgement (or the start), then cut the power."""
+        """Issue for so long after the start, or after the first acknowledgement, then cut the power."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(f"{self.synchronous}\n".encode())
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline().split()[1])
+        while seed % 2 == 0 and not self._note():
+            pass
         time.sleep(seconds)
         with suppress(FileExistsError):
             (self.disk / ".cut").mkdir()
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        while (line := self._process.stdout.readline().decode().strip()) != "ended":
-            assert line, "the child's parent ended"
-            if line.startswith("have "):
-                self.acknowledged.append(line.removeprefix("have "))
+        while self._note() != "ended":
+            pass
         with suppress(FileExistsError):
             (self.disk / f".on-{seed}").mkdir()
+
+    def _note(self) -> str:
+        """Take the next line; gives a name that was acknowledged, ``ended``, or nothing where it is of the log."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().decode().strip()
+        assert line, "the child's parent ended"
+        if line == "ended":
+            return line
+        if not line.startswith("have "):
+            return ""
+        self.acknowledged.append(line.removeprefix("have "))
+        return self.acknowledged[-1]
 
     def lost(self) -> list[str]:
         """Give what was acknowledged and is not there, or does not open."""
@@ -67,7 +79,7 @@ class Machine:
     def end(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(30)
 
 
 async def _missing(directory: Path, names: list[str]) -> list[str]:
@@ -94,7 +106,7 @@ def disk(state_dir: Path, needs) -> Iterator[Path]:
     place = state_dir / "disk"
     place.mkdir()
     served = subprocess.Popen([sys.executable, "-m", "tests.faults.power", str(place)], cwd=ROOT)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not os.path.ismount(place):
         assert served.poll() is None and time.monotonic() < deadline, "the disk cannot be mounted"
         time.sleep(0.02)
@@ -128,7 +140,7 @@ def cuts(disk: Path, count: int, synchronous: str = "FULL") -> tuple[Machine, li
 def test_power_cuts_in_the_middle_of_issuing_lose_nothing_acknowledged(disk: Path) -> None:
     machine, lost = cuts(disk, 5)
 
-    assert len(machine.acknowledged) > 5
+    assert len(machine.acknowledged) >= 3
     assert lost == []
 
 
@@ -137,7 +149,7 @@ def test_power_cuts_in_the_middle_of_issuing_lose_nothing_acknowledged(disk: Pat
 def test_two_hundred_power_cuts_lose_nothing_acknowledged(disk: Path) -> None:
     machine, lost = cuts(disk, 200)
 
-    assert len(machine.acknowledged) > 200
+    assert len(machine.acknowledged) >= 100
     assert lost == []
 
 

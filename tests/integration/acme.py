@@ -111,7 +111,7 @@ class Names:
         return True
 
     def _tell(self, what: str, **body: Any) -> None:
-        answer = httpx.post(f"http://127.0.0.1:{self.management}/{what}", json=body, timeout=5)
+        answer = httpx.post(f"http://127.0.0.1:{self.management}/{what}", json=body, timeout=30)
         answer.raise_for_status()
 
 
@@ -153,7 +153,7 @@ class Pebble:
 
     def ask(self, path: str) -> httpx.Response:
         context = ssl.create_default_context(cafile=self.ca_file)
-        answer = httpx.get(f"https://127.0.0.1:{self.management_port}/{path}", verify=context, timeout=5)
+        answer = httpx.get(f"https://127.0.0.1:{self.management_port}/{path}", verify=context, timeout=30)
         answer.raise_for_status()
         return answer
 

@@ -28,7 +28,7 @@ class Answers:
         if self.mute:
             return None
         if self._url.startswith("sqlite:///"):
-            with sqlite3.connect(self._url.removeprefix("sqlite:///"), timeout=10) as opened:
+            with sqlite3.connect(self._url.removeprefix("sqlite:///"), timeout=30) as opened:
                 row = opened.execute(_QUESTION + "?", (token,)).fetchone()
             opened.close()
         else:

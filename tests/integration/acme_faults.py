@@ -192,7 +192,7 @@ def proxy(authority: Pebble) -> Iterator[Proxy]:
         server.shutdown()
         server.server_close()
         upstream.close()
-        thread.join(5)
+        thread.join(30)
 
 
 class _Server(ThreadingHTTPServer):

@@ -53,7 +53,7 @@ class Caddy:
     def ready(self) -> bool:
         context = ssl.create_default_context(cafile=self.ca_file)
         try:
-            return httpx.get(self.directory, verify=context, timeout=5).is_success
+            return httpx.get(self.directory, verify=context, timeout=30).is_success
         except httpx.HTTPError:
             return False
 

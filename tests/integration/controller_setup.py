@@ -77,5 +77,5 @@ class Controller:
             token = path.read_text().strip() if path.exists() else None
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         return httpx.Client(
-            base_url=self.url, verify=context, headers=headers, timeout=10, trust_env=False, **options
+            base_url=self.url, verify=context, headers=headers, timeout=30, trust_env=False, **options
         )

@@ -235,7 +235,7 @@ class FakeController:
             self._server.should_exit = True
             self._server.force_exit = True
             self._notify()
-            self._thread.join(10)
+            self._thread.join(30)
         self._server = None
 
     # --- what a node asks ---------------------------------------------------------------------

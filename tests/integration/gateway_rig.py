@@ -26,6 +26,7 @@ from cryptography.x509.oid import NameOID
 from edgeward.gateway.envoy import NO_SNI, Gateway, endpoints, translate
 from edgeward.xds import messages as m
 from edgeward.xds.resource import Resource
+from tests.patience import PATIENCE
 
 _WILDCARD = (m.CLUSTER, m.LISTENER)
 
@@ -270,10 +271,10 @@ class Rig:
     def close(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(5)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(30)
         self._server.stop(None)
         self._log.close()
 
@@ -308,7 +309,7 @@ def _bootstrap(directory: Path) -> dict[str, Any]:
 
 
 def wait_for_port(host: str, port: int, seconds: float = 15.0) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         try:
             socket.create_connection((host, port), timeout=1).close()
@@ -323,7 +324,7 @@ def wait_for_port(host: str, port: int, seconds: float = 15.0) -> None:
 def connect(port: int, name: str | None = "shop.example", source: str | None = None) -> ssl.SSLSocket:
     """Open a TLS connection that verifies nothing: these tests are about what comes after."""
     plain = socket.create_connection(
-        ("127.0.0.1", port), timeout=5, source_address=(source, 0) if source else None
+        ("127.0.0.1", port), timeout=30, source_address=(source, 0) if source else None
     )
     try:
         return wrap(plain, name)
@@ -343,7 +344,7 @@ def ask(connection: socket.socket, data: bytes) -> bytes:
     """Send raw bytes, give the first whole answer (as far as Content-Length says), or what came before the end."""
     connection.sendall(data)
     answer = b""
-    connection.settimeout(5)
+    connection.settimeout(30)
     try:
         while not _whole(answer):
             more = connection.recv(65536)

@@ -54,7 +54,7 @@ class _Visitor(QuicConnectionProtocol):
         self._answers[stream] = (Answer(), done)
         self._http.send_headers(stream, [(n.encode(), v.encode()) for n, v in headers], end_stream=True)
         self.transmit()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await done
 
 

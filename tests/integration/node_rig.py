@@ -81,7 +81,7 @@ class Rig:
 
     def page(self, path: str) -> httpx.Response:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.node_dir / "node.sock"))) as client:
-            return client.get(f"http://node{path}", timeout=5)
+            return client.get(f"http://node{path}", timeout=30)
 
     def metric(self, name: str) -> dict[str, float]:
         """Give a metric's samples: labels as written → value."""
@@ -94,7 +94,7 @@ class Rig:
 
     def admin(self, path: str) -> str:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.node_dir / "admin.sock"))) as client:
-            return client.get(f"http://envoy{path}", timeout=5).text
+            return client.get(f"http://envoy{path}", timeout=30).text
 
     def stat(self, name: str) -> int:
         text = self.admin(f"/stats?filter=^{name}$")

@@ -70,7 +70,7 @@ class Rig:
 
     def lookup(self, name: str) -> httpx.Response:
         url = f"http://127.0.0.1:{self.facade}/{SECRET}/domain/{name}/config.json?openresty=1"
-        return httpx.get(url, trust_env=False, timeout=10)
+        return httpx.get(url, trust_env=False, timeout=30)
 
     def autocert(self, name: str) -> httpx.Response:
         url = f"http://127.0.0.1:{self.facade}/{SECRET}/api/domain/autocert.json?openresty=1"

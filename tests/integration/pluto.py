@@ -22,7 +22,7 @@ class Pluto:
 
     def whack(self, *words: str) -> str:
         argv = [str(libreswan.tool("whack")), "--ctlsocket", str(self.place / "pluto.ctl"), *words]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False).stdout
+        return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False).stdout
 
     def log(self) -> str:
         return (self.place / "own" / "pluto.log").read_text()
@@ -36,7 +36,7 @@ def pluto(namespace: Namespace, place: Path) -> Iterator[Pluto]:
     (place / "ipsec.conf").write_text(rootd.conf(place))
     (place / "ipsec.secrets").write_text(f"include {place}/own/*.secrets\n")
     made = ("certutil", "-N", "-d", f"sql:{place}/own/nss", "--empty-password")
-    subprocess.run(made, check=True, capture_output=True, timeout=20)
+    subprocess.run(made, check=True, capture_output=True, timeout=30)
     (place / "own" / "pluto.log").touch()
     (place / "programs").symlink_to(libreswan.tool("pluto").parent)
     (place / "pluto.ctl").symlink_to("run/pluto.ctl")

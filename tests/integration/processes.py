@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from tests.patience import PATIENCE
+
 _TAIL_LINES = 60
 
 
@@ -43,7 +45,7 @@ class Process:
     def wait(self, timeout: float = 15.0) -> int:
         """Wait for its end and give the exit code; raises AssertionError where it goes on."""
         try:
-            return self._child.wait(timeout)
+            return self._child.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {timeout} s") from None
 
@@ -58,7 +60,7 @@ class Process:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
-            self._child.wait(5)
+            self._child.wait(30)
 
 
 class Running(Protocol):
@@ -97,8 +99,8 @@ def running(
 
 
 def until(condition: Callable[[], object], timeout: float = 15.0, what: str = "") -> None:
-    """Poll until the condition holds; raises AssertionError with ``what`` after ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
+    """Poll until the condition holds; raises AssertionError with ``what`` after PATIENCE times ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout * PATIENCE
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"{what or 'the condition'} did not come true within {timeout} s")

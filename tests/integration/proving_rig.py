@@ -37,4 +37,4 @@ class Answers:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(5)
+        self._thread.join(30)

@@ -63,11 +63,11 @@ class Rootd:
         return str(path)
 
     def ask(self, action: str, /, **values: str | int) -> dict[str, Any]:
-        return actions.ask({"action": action, "values": values}, path=self.socket, timeout=10)
+        return actions.ask({"action": action, "values": values}, path=self.socket, timeout=30)
 
     def connected(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(10)
+        connection.settimeout(30)
         connection.connect(self.socket)
         return connection
 

@@ -141,7 +141,7 @@ async def test_ending_waits_for_no_authority(ours: Desk, between: Proxy) -> None
     ours.fulfiller.close()
 
     with pytest.raises(Unavailable):
-        await asyncio.wait_for(order, 10)
+        await asyncio.wait_for(order, 30)
 
 
 async def test_roots_that_are_not_there_or_none_are_named(

@@ -55,7 +55,7 @@ class Edge:
             return _taken(ask(connection, f"GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()))
 
     def plainly(self, name: str, path: str = "/") -> str:
-        with socket.create_connection(("127.0.0.1", self.http), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.http), timeout=30) as connection:
             return _taken(ask(connection, f"GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()))
 
     def close(self) -> None:

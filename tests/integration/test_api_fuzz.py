@@ -66,7 +66,7 @@ def _fuzz(operation, mode, url: str, session: requests.Session, ca: str) -> bool
             case.query["timeout"] = "0"
         if operation.path == "/v1/events":
             case.query["follow"] = "false"
-        case.call_and_validate(base_url=url, session=session, checks=_CHECKS, timeout=10, verify=ca)
+        case.call_and_validate(base_url=url, session=session, checks=_CHECKS, timeout=30, verify=ca)
 
     try:
         probe()

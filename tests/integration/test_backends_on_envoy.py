@@ -28,6 +28,7 @@ from edgeward.gateway.envoy import Gateway
 from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import parse
 from tests.integration.gateway_rig import Rig, ShowingBackend, ask, connect
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 HTTPS = free_port()
@@ -130,7 +131,7 @@ def visit() -> tuple[int, bytes]:
 
 def settles(expected: Any, seconds: float = 10.0) -> bool:
     """Tell whether visits give what is expected before the time is over: pushes take effect soon, not at once."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while visit() != expected:
         if time.monotonic() > end:
             return False
@@ -289,10 +290,10 @@ def test_grpc_goes_through_end_to_end(rig: Rig) -> None:
     options = (("grpc.ssl_target_name_override", NAME), ("grpc.default_authority", NAME))
     with grpc.secure_channel(f"127.0.0.1:{HTTPS}", credentials, options) as channel:
         call = channel.unary_stream("/test.Count/Up")
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:
             try:
-                assert list(call(b"n", timeout=5)) == [b"n0", b"n1", b"n2"]
+                assert list(call(b"n", timeout=30)) == [b"n0", b"n1", b"n2"]
                 break
             except grpc.RpcError:
                 assert time.monotonic() < end

@@ -39,7 +39,7 @@ class Edge:
         token = (self.state / "admin.token").read_text().strip()
         headers = {"authorization": f"Bearer {token}"}
         self.http = httpx.Client(
-            base_url=f"https://127.0.0.1:{api}", verify=context, headers=headers, timeout=15
+            base_url=f"https://127.0.0.1:{api}", verify=context, headers=headers, timeout=30
         )
 
     def declared(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Node:
 
 async def hold(condition: Callable[[], bool], what: str) -> None:
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not condition():
                 await asyncio.sleep(0.02)
     except TimeoutError:

@@ -90,7 +90,7 @@ def visit(data: bytes, name: str | None = "shop.example", source: str | None = N
 
 
 def visit_plain(data: bytes) -> tuple[int, bytes]:
-    with socket.create_connection(("127.0.0.1", HTTP), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", HTTP), timeout=30) as connection:
         return split(ask(connection, data))
 
 
@@ -254,7 +254,7 @@ def test_plain_pages_say_what_happened() -> None:
 def test_a_slow_client_is_cut_off_by_the_header_timeout() -> None:
     with connect(HTTPS) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: shop")
-        connection.settimeout(10)
+        connection.settimeout(30)
         answer = connection.recv(4096)
 
     assert answer == b"" or b" 408 " in answer
@@ -288,7 +288,7 @@ def test_a_websocket_outlives_request_timeout_changed_services_and_removed_backe
 
 
 def wait_until_served() -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while visit(request())[0] != 200:
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -300,7 +300,7 @@ def test_hostile_text_makes_one_line_of_the_access_log_each(rig: Rig) -> None:
     for number, line in enumerate(nasty):
         data = f"GET /nasty{number} HTTP/1.1\r\nHost: shop.example\r\n{line}\r\n\r\n".encode("latin-1")
         visit(data)
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while rig.access_log.read_bytes().count(b"/nasty") < 2 and time.monotonic() < end:
         time.sleep(0.2)
 

@@ -82,7 +82,7 @@ def over_h2(headers: Headers, body: bytes | None = None) -> str:
         validate_outbound_headers=False, normalize_outbound_headers=False, validate_inbound_headers=False
     )
     with context.wrap_socket(
-        socket.create_connection(("127.0.0.1", HTTPS), timeout=5), server_hostname="shop.example"
+        socket.create_connection(("127.0.0.1", HTTPS), timeout=30), server_hostname="shop.example"
     ) as connection:
         assert connection.selected_alpn_protocol() == "h2"
         h2_connection = h2.connection.H2Connection(unchecked)
@@ -279,7 +279,7 @@ def test_websockets_pass_the_same_denials(host: str, expected: bytes) -> None:
     ],
 )
 def test_plain_http_says_no_strange_host_back(host: str, expected: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", HTTP), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", HTTP), timeout=30) as connection:
         answer = ask(connection, f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
 
     assert answer[9:12] == expected
@@ -310,7 +310,7 @@ def handshake(version: ssl.TLSVersion, ciphers: str | None = None) -> str | None
     context.set_ciphers(f"{ciphers or 'ALL'}:@SECLEVEL=0")
     try:
         with context.wrap_socket(
-            socket.create_connection(("127.0.0.1", HTTPS), timeout=5), server_hostname="shop.example"
+            socket.create_connection(("127.0.0.1", HTTPS), timeout=30), server_hostname="shop.example"
         ) as connection:
             agreed = connection.cipher()
             return agreed[0] if agreed else None
@@ -358,7 +358,7 @@ def test_no_program_of_the_edge_writes_cores(edge: Edge) -> None:
 
 async def test_no_key_of_the_edge_is_where_it_does_not_belong(edge: Edge) -> None:
     trust = trusting(edge.state / "ca/root.pem")
-    assert (await visit(edge.https, "canary.customers.example", "/", trust, timeout=10.0)).status == 200
+    assert (await visit(edge.https, "canary.customers.example", "/", trust, timeout=30)).status == 200
     identity = json.loads((edge.state / "node/identity.json").read_text())
     secrets = [identity["token"].split("_", 2)[2].encode(), (edge.state / "seal.key").read_bytes()]
     secrets += [(edge.state / "admin.token").read_text().strip().split("_", 2)[2].encode()]

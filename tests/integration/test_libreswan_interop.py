@@ -164,7 +164,7 @@ async def test_who_follows_is_let_go_when_the_daemon_ends(state_dir: Path) -> No
         await asyncio.sleep(0.05)
         assert not following.done()
         os.kill(int((alone.place / "run" / "pluto.pid").read_text()), signal.SIGKILL)
-        assert await asyncio.wait_for(following, 10) == []
+        assert await asyncio.wait_for(following, 30) == []
         with pytest.raises(Unavailable):
             await driver.states()
         await driver.close()
@@ -211,6 +211,6 @@ async def test_they_believe_each_others_certificates_and_nobody_elses(two: Two) 
     assert "refused to believe us" in (await state(two.drivers[0], one, "error")).reason
     await two.drivers[0].unload(one.id)
     listed = subprocess.run(
-        ["certutil", "-L", "-d", f"sql:{two.pluto.place}/own/nss"], capture_output=True, text=True, timeout=10
+        ["certutil", "-L", "-d", f"sql:{two.pluto.place}/own/nss"], capture_output=True, text=True, timeout=30
     )
     assert one.id not in listed.stdout

@@ -175,7 +175,7 @@ def taken_whole(rig: Rig, state: Gateway) -> None:
 
     rig.discovery.set((*translate(state), *(endpoints(s, {}) for s in state.services)))
 
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while rig.discovery.accepted < before + 3 and not rig.discovery.refusals and time.monotonic() < end:
         time.sleep(0.005)
     refusals, rig.discovery.refusals[:] = list(rig.discovery.refusals), []

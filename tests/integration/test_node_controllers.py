@@ -54,7 +54,7 @@ class Rig:
         transport = httpx.HTTPTransport(uds=str(self.state_dir / "node" / "node.sock"))
         try:
             with httpx.Client(transport=transport) as client:
-                text = client.get("http://node/metrics", timeout=5).text
+                text = client.get("http://node/metrics", timeout=30).text
         except httpx.HTTPError:
             return -1.0
         found = [line for line in text.splitlines() if line.startswith(f"{name} ")]

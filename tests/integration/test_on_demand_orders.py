@@ -63,7 +63,7 @@ class Edge:
         context = ssl.create_default_context(cadata=self.authority.root())
         try:
             with (
-                socket.create_connection(("127.0.0.1", self.authority.tls_port), timeout=15) as plain,
+                socket.create_connection(("127.0.0.1", self.authority.tls_port), timeout=30) as plain,
                 context.wrap_socket(plain, server_hostname=name) as secure,
             ):
                 found: Any = secure.getpeercert()
@@ -78,7 +78,7 @@ class Edge:
         context = ssl.create_default_context(cafile=self.state / "ca/root.pem")
         token = (self.state / "admin.token").read_text().strip()
         headers = {"authorization": f"Bearer {token}"}
-        return httpx.get(f"https://127.0.0.1:{self.api}{path}", headers=headers, verify=context, timeout=10)
+        return httpx.get(f"https://127.0.0.1:{self.api}{path}", headers=headers, verify=context, timeout=30)
 
     def figures(self) -> dict[str, float]:
         """Give what both programs count of such names."""

@@ -53,9 +53,9 @@ def served(tmp_path_factory) -> Iterator[Served]:
 
 
 def raw(port: int, data: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
         sock.sendall(data)
-        sock.settimeout(10)
+        sock.settimeout(30)
         found = b""
         while part := sock.recv(65536):
             found += part

@@ -16,6 +16,7 @@ from edgeward.node.tunnels.telling import Telling
 from tests.integration import tunnel_rig
 from tests.integration.tunnel_rig import Edge, spis, until
 from tests.integration.vpn_rig import Site, ping
+from tests.patience import PATIENCE
 from tests.unit.api.openstack.neutron import Neutron, neutron
 
 pytestmark, edge = tunnel_rig.MARKS, tunnel_rig.edge
@@ -98,7 +99,7 @@ async def test_a_connection_that_is_posted_carries_traffic_until_it_is_deleted(
         name = f"vpn-{gateway.id}"
 
         async def status(path: str, wanted: str, seconds: float = 20) -> None:
-            end = time.monotonic() + seconds
+            end = time.monotonic() + seconds * PATIENCE
             while (found := await shown(path))["status"] != wanted:
                 assert time.monotonic() < end, found
                 await asyncio.sleep(0.05)

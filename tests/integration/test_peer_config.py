@@ -66,7 +66,7 @@ def printed(one: Connection, form: Any) -> str:
 
 
 def run(*argv: str | Path) -> str:
-    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -64,7 +64,7 @@ class World:
 
     def plain(self, target: str, host: str, method: str = "GET", *lines: str) -> tuple[int, bytes]:
         head = "\r\n".join([f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close", *lines])
-        with socket.create_connection(("127.0.0.1", self.http), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.http), timeout=30) as connection:
             answer = ask(connection, f"{head}\r\n\r\n".encode())
         return int(answer.split(b" ", 2)[1]), answer
 
@@ -167,7 +167,7 @@ def alpn(world: World, name: str | None, *protocols: str) -> tuple[str | None, x
     context.set_alpn_protocols(list(protocols))
     try:
         with (
-            socket.create_connection(("127.0.0.1", world.https), timeout=5) as plain,
+            socket.create_connection(("127.0.0.1", world.https), timeout=30) as plain,
             context.wrap_socket(plain, server_hostname=name) as secure,
         ):
             der = secure.getpeercert(binary_form=True)
@@ -214,7 +214,7 @@ def test_a_visitor_who_offers_more_than_the_proof_gets_a_page(world: World) -> N
 def test_a_name_that_is_passed_on_unread_is_proven_by_whoever_is_behind(world: World) -> None:
     asked = world.node.looks
     threading.Thread(target=lambda: alpn(world, "a.through.example", "acme-tls/1"), daemon=True).start()
-    world.passed.settimeout(5)
+    world.passed.settimeout(30)
     connection, _ = world.passed.accept()
 
     with connection:

@@ -149,7 +149,7 @@ def test_a_full_relay_lets_new_connections_wait_and_says_so_once(port: int, fron
         for stream in held:
             stream.close()
         for stream in waiting:
-            stream.settimeout(10)
+            stream.settimeout(30)
             assert exactly(stream, 5) == b"hello"
             stream.close()
         assert len(said(process, "full")) == 1
@@ -298,7 +298,7 @@ def test_the_manager_is_told_when_it_is_ready_how_it_is_and_that_it_lives(
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"{state_dir}/notify")
-        manager.settimeout(15)
+        manager.settimeout(30)
         told: list[str] = []
 
         def wait_for(text: str) -> None:
@@ -388,7 +388,7 @@ def test_an_idle_relay_exits_and_the_next_connection_starts_another(
             time.sleep(0.5)
             assert child.poll() is None  # not while somebody is there
             stream.close()
-            assert child.wait(10) == 0
+            assert child.wait(30) == 0
 
 
 def test_a_log_that_nobody_takes_or_that_is_full_stops_nothing(port: int, front: int) -> None:
@@ -405,7 +405,7 @@ def test_a_log_that_nobody_takes_or_that_is_full_stops_nothing(port: int, front:
             assert word_from(front, 5) == b"hello"
         finally:
             child.terminate()
-            assert child.wait(10) == 0
+            assert child.wait(30) == 0
         os.close(stderr)
     os.close(reading)
 

@@ -92,7 +92,7 @@ def test_a_reset_is_told_as_a_reset_after_all_that_came_before(ways: list[Way], 
     way = ways[number]
     near = dial(way.front)
     far, _ = way.backend.accept()
-    far.settimeout(20)
+    far.settimeout(30)
     near.sendall(POOL[:3000])
     if far.family == socket.AF_UNIX:
         assert exactly(far, 3000) == POOL[:3000]
@@ -135,7 +135,7 @@ def test_a_half_closed_stream_goes_on_in_the_other_direction(ways: list[Way]) ->
     for way in ways:
         near = dial(way.front)
         far, _ = way.backend.accept()
-        far.settimeout(20)
+        far.settimeout(30)
         near.shutdown(socket.SHUT_WR)
         assert far.recv(1) == b""
         far.sendall(b"still here")
@@ -156,7 +156,7 @@ def test_a_reader_that_stands_still_holds_the_writer_back(ways: list[Way]) -> No
             sent += near.send(POOL[:65536])
     resident = int(Path(f"/proc/{way.process.pid}/statm").read_text().split()[1]) * 4096
 
-    far.settimeout(20)
+    far.settimeout(30)
     got = 0
     while got < sent:
         got += len(far.recv(1 << 20))

@@ -94,4 +94,4 @@ def test_a_socket_of_the_host_that_is_handed_into_a_namespace_stays_the_hosts(ip
                 assert exactly(stream, 6) == b"office"
         finally:
             child.terminate()
-            assert child.wait(10) == 0
+            assert child.wait(30) == 0

@@ -102,7 +102,7 @@ class Load:
     def _visit(self) -> None:
         while not self._over:
             began = time.monotonic()
-            visitor = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            visitor = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
             try:
                 visitor.request("GET", "/")
                 answer = visitor.getresponse()

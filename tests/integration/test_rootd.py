@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import struct
 import subprocess
+import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -76,18 +79,18 @@ def test_a_child_has_no_environment_nothing_open_and_a_group_of_its_own(rootd):
 def test_what_takes_too_long_is_ended_with_its_whole_group(rootd):
     rootd.action("polite", ["/usr/bin/sleep", "60"], "timeout = 0.2")
     stubborn = rootd.script("stubborn", "#!/bin/sh\ntrap '' TERM\nsleep 60 & echo $!\nwait; sleep 60\n")
-    rootd.action("stubborn", [stubborn], "timeout = 0.2")
+    rootd.action("stubborn", [stubborn], "timeout = 1.5")  # in which a shell is there on any machine
 
     said = rootd.ask("polite")
     assert (said["outcome"], said["exit"], said["signal"]) == ("timed-out", None, "SIGTERM")
     said = rootd.ask("stubborn")
     assert (said["outcome"], said["signal"]) == ("timed-out", "SIGKILL")
-    assert 1.1 < said["seconds"] < 5
+    assert said["seconds"] > 2.4, "it is given a second more to end by itself"
     until(lambda: not is_alive(int(said["output"])), what="what it had started is gone")
 
 
 def test_output_is_cut_and_whoever_writes_on_without_end_does_no_harm(rootd):
-    rootd.action("much", ["/usr/bin/yes"], "timeout = 0.3\noutput = 10")
+    rootd.action("much", ["/usr/bin/yes"], "timeout = 0.6\noutput = 10")
     rootd.action("exactly", ["/usr/bin/echo", "123456789"], "output = 10")
 
     said = rootd.ask("much")
@@ -97,23 +100,25 @@ def test_output_is_cut_and_whoever_writes_on_without_end_does_no_harm(rootd):
 
 
 def test_a_daemon_that_keeps_the_output_open_holds_nobody_up(rootd):
-    script = rootd.script("start", "#!/bin/sh\nsetsid sleep 5 &\necho started\n")
+    script = rootd.script("start", "#!/bin/sh\nsetsid sleep 60 &\necho $!\n")
     rootd.action("start", [script])
 
-    began = time.monotonic()
     said = rootd.ask("start")
-    assert (said["outcome"], said["output"]) == ("done", "started\n")
-    assert time.monotonic() - began < 4
+    daemon = int(said["output"])
+    assert said["outcome"] == "done"
+    assert is_alive(daemon), "it was not waited for"
+    os.kill(daemon, signal.SIGKILL)
 
 
 def test_a_thousand_reloads_become_two_and_the_last_change_is_taken_in(rootd):
     state, seen, go = rootd.place / "state", rootd.place / "seen", rootd.place / "go"
-    text = f"read now < {state}\nwhile [ ! -e {go} ]; do sleep 0.05; done\necho $now >> {seen}\n"
+    began = rootd.place / "began"
+    text = f"read now < {state}\n> {began}\nwhile [ ! -e {go} ]; do sleep 0.05; done\necho $now >> {seen}\n"
     rootd.action("reload", [rootd.script("reload", f"#!/bin/sh\n{text}")], "coalesce = true\ntimeout = 60")
     state.write_text("0\n")
     first = threading.Thread(target=rootd.ask, args=("reload",))
     first.start()
-    time.sleep(0.15)
+    until(began.exists, what="the first one runs")
 
     def change(index: int) -> socket.socket:
         state.write_text(f"{index}\n")
@@ -124,7 +129,7 @@ def test_a_thousand_reloads_become_two_and_the_last_change_is_taken_in(rootd):
 
     with ThreadPoolExecutor(1) as pool:
         connections = list(pool.map(change, range(1, 1000)))
-    time.sleep(0.5)
+    until(lambda: not any(map(unread, connections)), what="all of them were read")
     go.touch()
     for connection in connections:
         assert b'"done"' in connection.recv(10_000)
@@ -170,7 +175,7 @@ def test_who_sends_no_request_is_let_go_after_two_seconds(rootd):
 
     assert got == b""
     assert [line["outcome"] for line in rootd.written()] == ["late"]
-    assert 1.5 < time.monotonic() - began < 6
+    assert time.monotonic() - began > 1.5
 
 
 def test_a_peer_that_goes_leaves_its_action_to_end_and_nothing_behind(rootd):
@@ -197,7 +202,7 @@ def test_descriptors_that_are_passed_are_closed(rootd):
         socket.send_fds(connection, [data], [fd for pipe in pipes for fd in pipe])
         assert b'"done"' in connection.recv(10_000)
 
-    assert len(list(files.iterdir())) <= before + len(connections)
+    until(lambda: len(list(files.iterdir())) <= before + len(connections), what="descriptors being closed")
     for reading, writing in pipes:
         os.close(writing)
         assert os.read(reading, 1) == b""  # nobody else has the other end
@@ -227,8 +232,8 @@ def test_another_user_is_refused_at_the_door(rootd):
     until(lambda: any(line["outcome"] == "turned-away" for line in rootd.written()), what="that is noted")
 
     rootd.action("theirs", ["/usr/bin/true"], f"ask = {{users = [{NOBODY}]}}")  # the control
-    time.sleep(0.2)
-    assert "'outcome': 'done'" in rootd.as_user(NOBODY, "print(ask({'action': 'theirs'}, path=PATH))")
+    code = "print(ask({'action': 'theirs'}, path=PATH))"
+    until(lambda: "'outcome': 'done'" in rootd.as_user(NOBODY, code), what="the action being known")
     said = rootd.as_user(NOBODY, "print(ask({'action': 'echo', 'values': {'text': 'x'}}, path=PATH))")
     assert "that you may ask for" in said
 
@@ -292,10 +297,11 @@ def test_nothing_is_done_that_cannot_be_written_down(state_dir):
 
 def test_told_to_end_it_lets_what_runs_end(rootd):
     mark = rootd.place / "mark"
-    rootd.action("slow", [rootd.script("slow", f"#!/bin/sh\nsleep 0.5\necho done > {mark}\n")])
+    began = rootd.place / "began"
+    rootd.action("slow", [rootd.script("slow", f"#!/bin/sh\n> {began}\nsleep 0.5\necho done > {mark}\n")])
     with rootd.connected() as connection:
         connection.sendall(frame({"action": "slow"}))
-        time.sleep(0.2)
+        until(began.exists, what="it runs")
         rootd.process.send(signal.SIGTERM)
         assert b'"done"' in connection.recv(10_000)
     assert rootd.process.wait() == 0
@@ -323,12 +329,17 @@ def test_a_second_one_is_refused_and_a_socket_that_is_passed_is_taken(rootd, run
         words = f'exec 3<&{number}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
         started = subprocess.Popen(["/bin/bash", "-c", words, "sh", *other.command()], pass_fds=[number])
         try:
-            said = actions.ask({"action": "echo"}, path=str(other.place / "own.sock"), timeout=10)
+            said = actions.ask({"action": "echo"}, path=str(other.place / "own.sock"), timeout=30)
         finally:
             started.terminate()
-            assert started.wait(10) == 0
+            assert started.wait(30) == 0
     assert said["output"] == "passed\n"
     assert not Path(other.socket).exists()
+
+
+def unread(connection: socket.socket) -> int:
+    """Give how many bytes of what was sent the other side has not read yet."""
+    return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def frame(request: dict[str, object]) -> bytes:

@@ -125,12 +125,12 @@ def in_this_process(rootd: Rootd) -> Iterator[None]:
     rootd.log.mkdir(mode=0o755, exist_ok=True)
     thread = threading.Thread(target=serve)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(30)
     try:
         yield
     finally:
         loop.call_soon_threadsafe(servers[0].end)
-        thread.join(20)
+        thread.join(30)
         loop.close()
 
 
@@ -138,7 +138,7 @@ def slow_clients(rootd: Rootd, count: int) -> list[socket.socket]:
     found = []
     for index in range(count):
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(5)
+        connection.settimeout(30)
         connection.connect(rootd.socket)
         with suppress(OSError):
             connection.sendall((b"", b"\0", b"\0\0\1\0", b"\0\0\1\0{")[index % 4])

@@ -155,7 +155,7 @@ def test_a_process_that_is_not_ours_is_left_alone_whatever_a_record_says(edge: E
         )  # the control: with its start time it is ended
         record.chmod(0o600)
         assert "is removed" in edge.do("remove-namespace", namespace="other")["output"]
-        assert other.wait(10) == -signal.SIGTERM
+        assert other.wait(30) == -signal.SIGTERM
     finally:
         other.kill()
         other.wait()

@@ -47,7 +47,7 @@ def test_an_unprivileged_worker_of_nginx_has_ipsec_reloaded(state_dir, needs, fr
 
         def asked() -> bool:
             try:
-                said.append(urllib.request.urlopen(url, timeout=5).read())
+                said.append(urllib.request.urlopen(url, timeout=30).read())
             except OSError:
                 return False
             return True
@@ -68,7 +68,7 @@ def test_a_shell_client_is_ten_lines(state_dir, needs):
     with rootd.serving():
         argv = [client, "echo", json.dumps({"text": text})]
         env = {**os.environ, "ROOTD_SOCKET": rootd.socket}
-        said = json.loads(subprocess.run(argv, env=env, capture_output=True, timeout=20, check=True).stdout)
+        said = json.loads(subprocess.run(argv, env=env, capture_output=True, timeout=30, check=True).stdout)
 
     assert said["output"] == text + "\n"
     for path in (client, client.with_suffix(".lua")):

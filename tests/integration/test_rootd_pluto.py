@@ -37,7 +37,7 @@ class Edge:
     def whack(self, *words: str, uid: int = NOBODY) -> subprocess.CompletedProcess[str]:
         who = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
         argv = [*who, libreswan.tool("whack"), "--ctlsocket", self.place / "pluto.ctl", *words]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.fixture

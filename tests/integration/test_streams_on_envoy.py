@@ -175,19 +175,19 @@ def test_over_plain_http_a_passed_host_redirects_or_is_refused() -> None:
         ("a.pass.example", b"308"),
         ("other.pass.example", b"404"),
     ):
-        with socket.create_connection(("127.0.0.1", HTTP), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", HTTP), timeout=30) as connection:
             answer = ask(connection, f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert answer.split(b" ")[1] == status, host
 
 
 def test_a_stream_on_which_nothing_moves_ends() -> None:
     with connect(HTTPS, "idle.example") as connection:
-        connection.settimeout(10)
+        connection.settimeout(30)
         assert connection.recv(1) == b""
 
 
 def test_a_port_of_its_own_lets_the_server_speak_first_and_last() -> None:
-    with socket.create_connection(("127.0.0.1", TCP), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", TCP), timeout=30) as connection:
         assert connection.recv(100) == b"hello\n"
         assert echoes(connection)
         connection.shutdown(socket.SHUT_WR)
@@ -197,7 +197,7 @@ def test_a_port_of_its_own_lets_the_server_speak_first_and_last() -> None:
 
 def test_a_port_takes_no_more_connections_than_it_may() -> None:
     def opened() -> socket.socket | None:
-        connection = socket.create_connection(("127.0.0.1", TCP), timeout=5)
+        connection = socket.create_connection(("127.0.0.1", TCP), timeout=30)
         try:
             if connection.recv(100) == b"hello\n":
                 return connection
@@ -208,7 +208,7 @@ def test_a_port_takes_no_more_connections_than_it_may() -> None:
 
     eventually(lambda: len(list(filter(None, [one := opened()]))) == 1 and not closed(one))
     found: list[socket.socket] = []
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while len(found) < 3 and time.monotonic() < end:  # those of the tests before are on their way out
         if (one := opened()) is not None:
             found.append(one)
@@ -228,7 +228,7 @@ def test_a_balancer_says_to_a_port_whom_it_speaks_for_and_strangers_cannot(rig: 
     said = b"PROXY TCP4 203.0.113.77 192.0.2.1 4000 25\r\n"
     for source, served in ((BALANCER, True), ("127.0.0.1", False)):
         with socket.create_connection(
-            ("127.0.0.1", PROXIED), timeout=5, source_address=(source, 0)
+            ("127.0.0.1", PROXIED), timeout=30, source_address=(source, 0)
         ) as connection:
             connection.sendall(said + b"x")
             try:
@@ -262,7 +262,7 @@ def log(rig: Rig) -> list[dict[str, Any]]:
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 25  # Envoy writes its log every 10 s
+    end = time.monotonic() + 60  # Envoy writes its log every 10 s
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -283,7 +283,7 @@ def test_changing_what_is_passed_through_cuts_nobody_else(rig: Rig, state: Gatew
         rig.show(one)
         assert rig.discovery.refusals == []
     eventually(lambda: reaches("newer.example"))
-    other.settimeout(10)
+    other.settimeout(30)
     assert other.recv(1) == b""  # its own chain is another one: it was given the drain time of a second
 
     answer = ask(shop, request)

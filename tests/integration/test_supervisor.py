@@ -105,7 +105,7 @@ def test_a_second_signal_hurries(running: Running, state_dir: Path) -> None:
     with running(argv) as process:
         until(is_ready(state_dir, 3), what="readiness of all")
         process.send(signal.SIGTERM)
-        until(lambda: programs(state_dir)["envoy"]["state"] == "stopping", what="the first signal's effect")
+        until(lambda: programs(state_dir)["envoy"]["state"] != "ready", what="the first signal's effect")
         process.send(signal.SIGTERM)
 
         assert process.wait() == 0
@@ -126,7 +126,7 @@ def test_sighup_reaches_the_controller_only(running: Running, state_dir: Path) -
 def test_the_service_manager_hears_ready_only_once_all_are(running: Running, state_dir: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(state_dir / "manager.sock"))
-        manager.settimeout(10)
+        manager.settimeout(30)
         environment = {"NOTIFY_SOCKET": str(state_dir / "manager.sock"), "WATCHDOG_USEC": "200000"}
         with running(supervisor(state_dir, "controller=steady", "node=crashing"), env=environment):
             until(lambda: programs(state_dir).get("node", {}).get("restarts", 0) >= 2, what="restarts")
@@ -140,7 +140,7 @@ def test_the_service_manager_hears_ready_only_once_all_are(running: Running, sta
             assert b"WATCHDOG=1" in heard
             assert not any(b"READY=1" in message for message in heard)
 
-        manager.settimeout(10)
+        manager.settimeout(30)
         (state_dir / "up.json").unlink()
         with running(supervisor(state_dir, "controller=steady"), env=environment):
             while b"READY=1" not in manager.recv(4096):

@@ -84,7 +84,7 @@ def show(rig: Rig, services: dict[str, Any], *routes: dict[str, Any], **listen: 
     led = tuple(parse(Route, {"hosts": [NAME], **route}) for route in (*routes, marker))
     state = Gateway(Listen(https=f"127.0.0.1:{HTTPS}", **listen), parsed, led)
     rig.show(state)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while f"/{_SHOWN}\r\n".encode() not in answer("/shown"):
         assert time.monotonic() < end and rig.discovery.refusals == []
         time.sleep(0.02)
@@ -265,7 +265,7 @@ def test_what_a_circuit_does_not_take_gets_a_page_at_once_and_is_in_the_log(
 
 def logged(rig: Rig, path: bytes, count: int) -> set[str]:
     """Give the flags of the access log's lines for a path, once there are so many."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while rig.access_log.read_bytes().count(path) < count and time.monotonic() < end:
         time.sleep(0.1)
     lines = [json.loads(line) for line in rig.access_log.read_bytes().splitlines() if path in line]

@@ -23,6 +23,7 @@ from edgeward.vpn.desired import Dpd, Psk
 from edgeward.vpn.drivers.strongswan.driver import opened
 from tests.integration import tunnel_rig
 from tests.integration.tunnel_rig import NAME, Edge, connection, gateway, says
+from tests.patience import PATIENCE
 from tests.unit.controller.assembled import Controller, controller
 
 pytestmark, edge = tunnel_rig.MARKS, tunnel_rig.edge
@@ -47,7 +48,7 @@ class Installation:
         return await self.ask("GET", f"/v1/vpn/{id_}/status")
 
     async def until(self, id_: str, *phases: str, seconds: float = 30.0) -> Any:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while (found := await self.status(id_))["phase"] not in phases:
             assert time.monotonic() < end, (found, await self.events())
             await asyncio.sleep(0.1)

@@ -298,12 +298,12 @@ async def test_events_name_what_may_be_in_another_state(ends: Ends) -> None:
     following = asyncio.create_task(follow())
     await asyncio.sleep(0)
     await up(ends, one)
-    assert await asyncio.wait_for(heard.get(), 5) == one.id
+    assert await asyncio.wait_for(heard.get(), 30) == one.id
     await asyncio.sleep(0.3)
     while not heard.empty():
         heard.get_nowait()
     await ends.there.terminate(one.id)
-    assert await asyncio.wait_for(heard.get(), 5) == one.id
+    assert await asyncio.wait_for(heard.get(), 30) == one.id
     following.cancel()
 
 

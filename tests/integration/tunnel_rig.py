@@ -27,6 +27,7 @@ from edgeward.vpn.desired import Connection, Gateway, Ike, Inside, Ipsec, Outsid
 from edgeward.vpn.drivers.strongswan.driver import opened
 from tests.integration.rootd_rig import IS_ROOT, Readable, Rootd
 from tests.integration.vpn_rig import Site, Wan, has_charon, wide_area
+from tests.patience import PATIENCE
 
 MARKS = [
     pytest.mark.skipif(not IS_ROOT, reason="only root makes network namespaces"),
@@ -145,7 +146,7 @@ def says(one: Gateway) -> feed.Gateways:
 
 
 async def until(true: Callable[[], object], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while not true():
         assert time.monotonic() < end, "it did not come to be"
         await asyncio.sleep(0.02)

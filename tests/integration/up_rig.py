@@ -53,7 +53,7 @@ class Edge:
 
     async def visit(self, name: str, path: str = "/") -> int:
         trust = trusting(self.state / "ca/root.pem")
-        return (await visit(self.https, name, path, trust, timeout=10.0)).status
+        return (await visit(self.https, name, path, trust, timeout=30)).status
 
     async def serves(self, name: str, timeout: float = 20.0) -> None:
         """Wait until a name is served."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import hpack
 from hyperframe import frame as frames
 
-_SECONDS = 10.0
+_SECONDS = 30.0
 
 
 class Wrong(Exception):

@@ -19,6 +19,7 @@ from edgeward.vpn.drivers.memory import Internet, Memory
 from edgeward.vpn.drivers.strongswan.driver import opened
 from tests.integration.pluto import pluto
 from tests.integration.vpn_rig import Site, ping, wide_area
+from tests.patience import PATIENCE
 
 HERE, THERE = "198.51.1.2", "198.51.2.2"
 AES128 = Proposal(encryption="aes-128", integrity="sha256", groups=("group19",))
@@ -78,7 +79,7 @@ def changed(one: T, **values: object) -> T:
 
 async def state(driver: Driver, one: Connection, phase: str = "active", seconds: float = 10.0) -> State:
     """Wait until one is in a phase; gives its state, raises AssertionError with the last one."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         found = (await driver.states()).get(one.id)
         if found is not None and found.phase == phase:

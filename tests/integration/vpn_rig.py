@@ -241,7 +241,7 @@ def pinging(
         yield seen
     finally:
         ended.set()
-        thread.join(10)
+        thread.join(30)
         raw.close()
 
 
@@ -316,7 +316,7 @@ def wire(namespace: Namespace, interface: str, *networks: str) -> Iterator[list[
         time.sleep(0.1)
     finally:
         ended.set()
-        thread.join(10)
+        thread.join(30)
         missed = struct.unpack("II", raw.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
         raw.close()
     assert missed == 0, f"{missed} packets passed unseen"

@@ -20,4 +20,4 @@ def serving(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[Th
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(30)

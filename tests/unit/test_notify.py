@@ -14,7 +14,7 @@ from edgeward import notify
 def manager(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(state_dir / "notify"))
-        receiver.settimeout(5)
+        receiver.settimeout(30)
         monkeypatch.setenv("NOTIFY_SOCKET", str(state_dir / "notify"))
         yield receiver
 
@@ -41,7 +41,7 @@ def test_a_reload_names_its_time(manager: socket.socket) -> None:
 def test_an_abstract_address_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(f"\0edgeward-test-{os.getpid()}")
-        receiver.settimeout(5)
+        receiver.settimeout(30)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@edgeward-test-{os.getpid()}")
 
         assert notify.stopping()

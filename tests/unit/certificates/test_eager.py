@@ -89,7 +89,7 @@ async def test_the_loop_makes_them_at_the_start_and_after_each_change(here):
 
 
 async def until(here: Installation, names: set[str]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while set(await stored(here)) != names:
             await asyncio.sleep(0.01)
 

@@ -167,7 +167,7 @@ class Reader:
         await self.lines.aclose()
 
     async def until(self, count: int):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(read("".join(self.blocks))) < count:
                 await asyncio.sleep(0.01)
         return read("".join(self.blocks))
@@ -207,7 +207,7 @@ async def test_a_stream_ends_with_its_token(here, admin, tail):
         await put(here, admin, "a.example")
         await reader.until(1)
         await here.http.delete("/v1/tokens/reader", headers=admin)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await reader.task
     await put(here, admin, "b.example")
     assert len(read("".join(reader.blocks))) == 1
@@ -218,7 +218,7 @@ async def test_all_streams_end_when_the_program_does(here, tail):
         while not reader.blocks:
             await asyncio.sleep(0.01)
         await tail.end()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await reader.task
 
 
@@ -247,7 +247,7 @@ async def test_a_reader_at_another_controller_goes_on_where_it_was(here, admin):
     try:
         await anext(lines)
         await put(here, admin, "b.example", "c.example")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             found = [(await anext(lines)).decode() for _ in range(2)]
     finally:
         await lines.aclose()

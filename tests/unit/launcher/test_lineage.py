@@ -80,7 +80,7 @@ async def test_whoever_stands_in_has_no_socket_to_give_and_is_silent_otherwise(
     found.stand_in_for(4)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heir:
         heir.bind(str(state_dir / "heir"))
-        heir.settimeout(5)
+        heir.settimeout(30)
         ends = b"\x0a\x02\x2a\x00"  # request { terminate {} }
         asks = b"\x0a\x08\x0a\x06\x0a\x04tcp:"  # request { pass_listen_socket { address: "tcp:" } }
         for text in (ends, asks):
@@ -88,7 +88,7 @@ async def test_whoever_stands_in_has_no_socket_to_give_and_is_silent_otherwise(
         heir.setblocking(False)
         import asyncio
 
-        answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(heir, 4096), 5)
+        answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(heir, 4096), 30)
         with pytest.raises(BlockingIOError):
             heir.recv(4096)
     found.left()

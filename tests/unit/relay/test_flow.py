@@ -22,7 +22,7 @@ def _pair() -> Pair:
         far = socket.create_connection(listener.getsockname())
         near, _ = listener.accept()
     near.setblocking(False)
-    far.settimeout(10)
+    far.settimeout(30)
     return Socket(near.family, near.type | socket.SOCK_NONBLOCK, near.proto, near.detach()), far
 
 

@@ -47,7 +47,7 @@ class Told:
             "--uri",
             f"unix://{self._path}",
         ]
-        done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, done.stderr + text
         return self._said
 

@@ -79,7 +79,7 @@ def addconn() -> Iterator[Callable[[str], dict[str, str]]]:
             file.write_text(text)
             for argv in ([judge, "--checkconfig"], [program]):
                 command = [*argv, "--config", str(file)]
-                done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+                done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
                 assert (done.returncode, done.stderr) == (0, ""), text
             head, *lines = done.stdout.partition("conn ")[2].splitlines()
             assert "conn " not in "\n".join(lines)

@@ -49,7 +49,7 @@ def test_openssl_verifies_the_chain_strictly(tmp_path, needs, name):
         ],
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=30,
     )
 
     assert verified.returncode == 0, verified.stderr
@@ -86,7 +86,7 @@ def handshake(server: ssl.SSLContext, visitor: ssl.SSLContext, name: str) -> boo
         return False
     finally:
         theirs.close()
-        thread.join(5)
+        thread.join(30)
 
 
 @settings(max_examples=20)

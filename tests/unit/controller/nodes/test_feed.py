@@ -179,7 +179,7 @@ async def following(lines):
 async def until(messages, kind):
     """Read up to the next message of a kind."""
     seen = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             message = await anext(messages)
             seen.append(message)
@@ -250,7 +250,7 @@ async def test_a_stream_ends_with_its_token_and_with_a_newer_stream(here):
     async with aclosing(first):
         await until(following(first), Synced)
         _, second = await watching(here)
-        async with aclosing(second), asyncio.timeout(5):
+        async with aclosing(second), asyncio.timeout(30):
             assert [line async for line in first] == []
             await until(following(second), Synced)
             await here.parts.cases.tokens.revoked(ADMIN, who.token_id)

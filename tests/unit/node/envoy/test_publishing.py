@@ -29,7 +29,7 @@ class Published:
         self.publishing.changed(gateway=True)
 
     async def settled(self, revision: int) -> Snapshot:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             while not self.snapshots or self.snapshots[-1].revision != revision or self.snapshots[-1].pending:
                 await asyncio.sleep(0.01)
         return self.snapshots[-1]
@@ -87,7 +87,7 @@ async def test_a_state_that_cannot_be_translated_leaves_the_one_before_and_is_to
     published.state.routes["default", "broken"] = object()  # type: ignore[assignment]
     published.state.revision = 2
     published.publishing.changed(gateway=True)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while published.publishing.failure is None:
             await asyncio.sleep(0.01)
 

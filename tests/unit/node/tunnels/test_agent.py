@@ -153,7 +153,7 @@ def says(*gateways: Gateway, whole: bool = True) -> feed.Gateways:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):  # what was forgotten is looked for every 5 s
+    async with asyncio.timeout(30):  # what was forgotten is looked for every 5 s
         while not true():
             await asyncio.sleep(0.005)
 

@@ -113,7 +113,7 @@ async def test_what_is_not_taken_is_told_again_and_a_new_feed_is_told_all():
     telling = Telling(lambda: doings, controller.send)
     running = asyncio.create_task(telling.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             controller.deaf = 1
             telling.changed()
             while controller.known != as_known(doings):
