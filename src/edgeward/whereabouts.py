@@ -12,7 +12,7 @@ from edgeward.domain_name import wildcard_of
 from edgeward.gateway.model import Route, TcpRoute
 from edgeward.parsing import Value
 from edgeward.placement import EVERYWHERE, NOWHERE, Where, both, either, where
-from edgeward.world import World, selector_of
+from edgeward.world.objects import World, selector_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def place(world: World, key: Key) -> Place:
     if isinstance(value, TcpRoute):
         return Place(where(value.nodes))
     if key.kind == "services":
-        users = [world.get(user) for user in world.users(key.project, key.name)]
+        users = [world.get(user) for user in world.users[key.project, key.name]]
         used = either(_of_user(world, user) for user in users)
         return Place(used) if users else _ANYWHERE
     return _ANYWHERE
@@ -116,8 +116,8 @@ def _doubtful(world: World, values: Mapping[Key, tuple[Value | None, Value | Non
     routes: set[Key] = set()
     for key, pair in values.items():
         for name in {name for value in pair if isinstance(value, Domain) for name in value.names}:
-            yield from world.below(name)
-            routes.update(world.hosted(name))
+            yield from world.below[name]
+            routes.update(world.hosted[name])
         yield from _services(key, pair)
     yield from routes
     for key in routes:

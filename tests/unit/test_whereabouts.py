@@ -10,7 +10,7 @@ from edgeward.declaration.document import from_data
 from edgeward.declaration.model import Key
 from edgeward.kinds import KINDS
 from edgeward.placement import EVERYWHERE, NOWHERE, where
-from edgeward.world import World
+from edgeward.world.objects import World
 from tests.unit.declaration.examples import documents
 
 EU, US = {"region": "eu"}, {"region": "us"}

@@ -44,13 +44,13 @@ def register(app: typer.Typer) -> None:
 
 def validate(file: Files) -> None:
     """Check a file, all of it at once, without a server; several are checked as what they say together."""
-    from edgeward import world
     from edgeward.declaration.secrets import Carried
+    from edgeward.world.checks import check
 
     documents = [_read(one, Carried()) for one in file]
     declared = [declared for document in documents for declared in document.objects]
     found: list[Problem] = []
-    if problems := [*_twice(documents), *world.check(declared)]:
+    if problems := [*_twice(documents), *check(declared)]:
         for document in documents:
             keys = {str(declared.key) for declared in document.objects}
             mine = [problem for problem in problems if problem.object in keys or len(documents) == 1]
@@ -63,7 +63,7 @@ def validate(file: Files) -> None:
 
 def _elsewhere(problem: Problem) -> Problem:
     """Tell who splits a declaration over files how to check them."""
-    from edgeward.world import Missing
+    from edgeward.world.checks import Missing
 
     if not isinstance(problem, Missing):
         return problem

@@ -14,7 +14,7 @@ from edgeward.declaration import notation
 from edgeward.declaration.document import from_data
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS
-from edgeward.world import check
+from edgeward.world.checks import check
 from tests.pairs import authority, make
 
 NOW = time.time()

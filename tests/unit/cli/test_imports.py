@@ -17,7 +17,7 @@ from edgeward.declaration.document import from_data
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS
 from edgeward.secret import Secret
-from edgeward.world import check
+from edgeward.world.checks import check
 from tests.integration.foreign import LETSENCRYPT, certbot_directory
 from tests.integration.foreign import jwk as written
 from tests.pairs import Made, authority, key_pem, make

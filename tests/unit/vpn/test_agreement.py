@@ -14,7 +14,9 @@ from edgeward.parsing import parse
 from edgeward.sealing import Sealed
 from edgeward.vpn import agreement
 from edgeward.vpn.site import Site
-from edgeward.world import World, check
+from edgeward.world.checks import check, problems
+from edgeward.world.objects import World
+from edgeward.world.touch import touched_by
 from tests.unit.vpn.sites import SEAL, site
 
 OWN = {"address": "203.0.113.5/24", "next_hop": "203.0.113.1", "bridge": "br-wan"}
@@ -174,10 +176,10 @@ def test_what_a_change_puts_right_is_right_for_the_others_too():
     world.put(keys[0], site("one", router="edge", driver="libreswan"))
     two = site("two", router="edge", peer="198.51.100.8", remote_networks=["192.168.9.0/24"])
     world.put(keys[1], two.model_copy(update={"driver": "strongswan"}))
-    assert [p.field for p in world.problems(keys[1])] == ["driver"]
-    assert keys[1] in world.touched_by(keys[0], world.get(keys[0]))
+    assert [p.field for p in problems(world, keys[1])] == ["driver"]
+    assert keys[1] in touched_by(world, keys[0], world.get(keys[0]))
     world.remove(keys[0])
-    assert world.problems(keys[1]) == []
+    assert problems(world, keys[1]) == []
 
 
 _networks = st.builds(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from edgeward import kinds, world
+from edgeward import kinds
 from edgeward.cli.tree import sockets
 from edgeward.declaration import document, references
 from edgeward.declaration.model import Declared
@@ -16,6 +16,7 @@ from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Address, Listen
 from edgeward.launcher import config as launcher_config
 from edgeward.launcher import files
+from edgeward.world.checks import Missing, check
 
 _LONGEST_SOCKET = 107
 _LONGEST_SOCKET_NAME = "node/admin.sock"
@@ -29,7 +30,7 @@ def read_declaration(path: Path, *, alone: bool = True) -> tuple[Declared, ...]:
     text = _read(path)
     read = references.reader(path.parent, os.environ)
     found = document.parse(text, str(path), kinds.KINDS, read, os.environ)
-    problems = [p for p in world.check(found.objects) if alone or not isinstance(p, world.Missing)]
+    problems = [p for p in check(found.objects) if alone or not isinstance(p, Missing)]
     if problems:
         lines = {str(declared.key): declared.line for declared in found.objects}
         raise Invalid(*(_placed(problem, str(path), lines.get(problem.object or "")) for problem in problems))

@@ -16,7 +16,7 @@ from edgeward.errors import Conflict
 from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.whereabouts import Moved
-from edgeward.world import Conflicting
+from edgeward.world.checks import Conflicting
 
 API_SOURCE: Final = "api"
 _SWEEP_AFTER_BYTES: Final = 64 * 1024**2

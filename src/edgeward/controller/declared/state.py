@@ -24,7 +24,9 @@ from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.placement import Where
 from edgeward.whereabouts import Moved, Place
-from edgeward.world import Conflicting, World, selector_of
+from edgeward.world.checks import Conflicting, conflicts, problems
+from edgeward.world.objects import World, selector_of
+from edgeward.world.touch import touched_by
 
 _PAGE: Final = 5000
 _SMALL: Final = 300
@@ -188,15 +190,15 @@ class State:
         moved = whereabouts.moved(world, then)
         touched = set(before)
         for key, value in before.items():
-            touched |= world.touched_by(key, value, after[key])
-        problems = [p for key in touched for p in world.problems(key)]
-        conflicts = [c for key in before for c in world.conflicts(key)]
+            touched |= touched_by(world, key, value, after[key])
+        found = [p for key in touched for p in problems(world, key)]
+        rivals = [c for key in before for c in conflicts(world, key)]
         _set(world, before)
-        if problems or conflicts:  # what did not hold before must not stand in the way of everything else
-            known = {p for key in touched for p in world.problems(key)}
-            rivals = {c for key in before for c in world.conflicts(key)}
-            fresh = sorted((p for p in problems if p not in known), key=lambda p: (p.object or "", p.field))
-            return Outlook(fresh, [c for c in conflicts if c not in rivals], moved)
+        if found or rivals:  # what did not hold before must not stand in the way of everything else
+            known = {p for key in touched for p in problems(world, key)}
+            held = {c for key in before for c in conflicts(world, key)}
+            fresh = sorted((p for p in found if p not in known), key=lambda p: (p.object or "", p.field))
+            return Outlook(fresh, [c for c in rivals if c not in held], moved)
         return Outlook([], [], moved)
 
 

@@ -12,7 +12,9 @@ from edgeward.vpn.openstack import rules
 from edgeward.vpn.openstack.networks import Router
 from edgeward.vpn.openstack.services import SiteConnection, VpnService
 from edgeward.vpn.openstack.view import Objects
-from edgeward.world import World, check
+from edgeward.world.checks import check
+from edgeward.world.objects import World
+from edgeward.world.touch import touched_by
 
 NETWORKS = [{"name": "world", "external": True}, {"name": "inner"}]
 SUBNETS = [
@@ -216,7 +218,7 @@ def test_a_change_touches_everything_that_stands_on_it():
 
     def touched(kind: str, name: str) -> set[str]:
         key = keys[kind, name]
-        return {str(k).replace("/default/", "/") for k in world.touched_by(key, world.get(key), None)}
+        return {str(k).replace("/default/", "/") for k in touched_by(world, key, world.get(key), None)}
 
     assert touched("ikepolicies", "ike") == {"ipsec_site_connections/con"}
     assert {"vpnservices/svc", "ipsec_site_connections/con", "routers/gw"} <= touched("networks", "world")

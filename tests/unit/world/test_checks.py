@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from edgeward.declaration.document import from_data
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS, privileged, reaching_host
-from edgeward.world import World, check
+from edgeward.world.checks import check, conflicts, problems
+from edgeward.world.objects import World
+from edgeward.world.touch import touched_by
 from tests.client_certificates import Authority
 from tests.unit.declaration.examples import documents
 
@@ -253,7 +255,7 @@ def test_looking_at_what_a_change_touches_finds_what_looking_at_everything_finds
                 world.put(key, objects[key])
             else:
                 world.remove(key)
-        touched = changed.union(*(world.touched_by(k, before.get(k), objects.get(k)) for k in changed))
+        touched = changed.union(*(touched_by(world, k, before.get(k), objects.get(k)) for k in changed))
         known = {(k, p) for k, p in known if k not in touched}
         known |= {(k, p) for k in touched for p in _all(world, k)}
 
@@ -261,7 +263,7 @@ def test_looking_at_what_a_change_touches_finds_what_looking_at_everything_finds
 
 
 def _all(world, key):
-    return [*world.problems(key), *(c.problem for c in world.conflicts(key))]
+    return [*problems(world, key), *(c.problem for c in conflicts(world, key))]
 
 
 SITE = {
@@ -334,9 +336,9 @@ def test_a_site_that_a_backend_is_behind_cannot_go_or_lose_its_network():
     (site,) = (key for key, _ in world.items("vpn"))
     (service,) = (key for key, _ in world.items("services"))
 
-    assert world.touched_by(site, world.get(site)) == {service}
+    assert touched_by(world, site, world.get(site)) == {service}
     world.remove(site)
-    assert "there is no site" in world.problems(service)[0].message
+    assert "there is no site" in problems(world, service)[0].message
 
 
 def test_a_private_address_behind_a_site_is_no_place_of_the_edges_own():
@@ -418,8 +420,8 @@ def test_what_only_the_domain_of_any_name_covers_stands_in_the_way_of_its_going(
     gone = objects[0]
     world.remove(gone.key)
 
-    touched = world.touched_by(gone.key, gone.value)
-    assert [p.field for key in touched for p in world.problems(key)] == ["hosts[0]"]
+    touched = touched_by(world, gone.key, gone.value)
+    assert [p.field for key in touched for p in problems(world, key)] == ["hosts[0]"]
 
 
 @pytest.mark.parametrize(
@@ -457,6 +459,6 @@ def test_a_domain_is_not_taken_from_under_a_site_that_shows_its_certificate():
         world.put(declared.key, declared.value)
     (domain,) = (key for key, _ in world.items("domains"))
     (site,) = (key for key, _ in world.items("vpn"))
-    assert site in world.touched_by(domain, world.get(domain))
+    assert site in touched_by(world, domain, world.get(domain))
     world.remove(domain)
-    assert [p.field for p in world.problems(site)] == ["certificate.name"]
+    assert [p.field for p in problems(world, site)] == ["certificate.name"]
