@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,12 +16,12 @@ import typer
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
-from edgeward.errors import Invalid, Problem, Unavailable
+from edgeward.errors import EdgewardError, Invalid, Problem, Unavailable
 
 if TYPE_CHECKING:
     from edgeward.cli.client import Client
     from edgeward.declaration.document import Document
-    from edgeward.declaration.secrets import Carried
+    from edgeward.declaration.references import ReadReference
 
 WOULD_CHANGE: Final = 3
 _SHOWN_CHANGES: Final = 100
@@ -44,10 +44,9 @@ def register(app: typer.Typer) -> None:
 
 def validate(file: Files) -> None:
     """Check a file, all of it at once, without a server; several are checked as what they say together."""
-    from edgeward.declaration.secrets import Carried
     from edgeward.world.checks import check
 
-    documents = [_read(one, Carried()) for one in file]
+    documents = [_read(one, _bytes(one)) for one in file]
     declared = [declared for document in documents for declared in document.objects]
     found: list[Problem] = []
     if problems := [*_twice(documents), *check(declared)]:
@@ -92,7 +91,7 @@ def apply(
     from edgeward.cli.printing import changes
 
     with connect(api, state_dir) as client:
-        applied = _applied(client, file, keep=keep, take_over=take_over, dry_run=False)
+        applied = _applied(client, file, keep=keep, take_over=take_over, dry_run=False, wait=wait)
         made = applied["changes"]
         show.signed(changes.headline(change) for change in made[:_SHOWN_CHANGES])
         if len(made) > _SHOWN_CHANGES:
@@ -178,15 +177,25 @@ def delete(
 # --- the file -----------------------------------------------------------------------------------
 
 
-def _read(file: str, door: Carried, text: bytes | None = None) -> Document:
-    from edgeward.declaration import document, references
+def _read(file: str, text: bytes) -> Document:
+    from edgeward.declaration import document
+    from edgeward.declaration.secrets import Carried
     from edgeward.kinds import KINDS
 
+    _expect_no_garbage()
+    return document.parse(text, _named(file), KINDS, _references(file), door=Carried())
+
+
+def _references(file: str) -> ReadReference:
+    from edgeward.declaration import references
+
     directory = Path.cwd() if file == "-" else Path(file).absolute().parent
-    read_reference = references.reader(directory, os.environ)
-    text = _bytes(file) if text is None else text
-    gc.disable()  # a large file is many values and no garbage: looking for some took a quarter of the time
-    return document.parse(text, _named(file), KINDS, read_reference, door=door)
+    return references.reader(directory, os.environ)
+
+
+def _expect_no_garbage() -> None:
+    """A large file is many values and no garbage: looking for some took a quarter of the time."""
+    gc.disable()
 
 
 def _bytes(file: str) -> bytes:
@@ -211,44 +220,64 @@ def _source(file: str) -> str:
     return "file:-" if file == "-" else f"file:{Path(file).absolute().name}"
 
 
-def request(file: str) -> tuple[Document, dict[str, Any]]:
-    """Give a file as it is read, and as it is sent to be applied; raises Invalid."""
-    from edgeward.declaration.secrets import Carried
+@dataclass(frozen=True)
+class Sent:
+    """A file as it is sent to be applied: references are read here, a server never reads a client's files.
 
-    return _request(file, Carried(), _bytes(file))
+    Whether it is valid the server says; it is read here as well only to find the lines of what is not.
+    """
+
+    file: str
+    text: bytes
+    body: dict[str, Any]
+
+    def read(self) -> Document:
+        """Give what it declares; raises Invalid with every problem."""
+        return _read(self.file, self.text)
+
+    def placed(self, error: Invalid) -> Invalid:
+        """Give what a server found wrong with its lines."""
+        return placed(error.problems, self.read())
 
 
-def _request(file: str, door: Carried, text: bytes) -> tuple[Document, dict[str, Any]]:
-    from edgeward.declaration.document import written
+def sent(file: str, text: bytes | None = None, **options: bool) -> Sent:
+    """Give a file as it is sent, with ``options`` beside it; raises Invalid."""
+    from edgeward.declaration import document, notation
     from edgeward.kinds import KINDS
 
-    document = _read(file, door, text)
-    content = written(((d.key, d.value) for d in document.objects), KINDS, door.written)
-    return document, {"source": _source(file), "document": content}
+    text = _bytes(file) if text is None else text
+    _expect_no_garbage()
+    try:
+        content = document.sendable(notation.read(text, _named(file)), KINDS, _references(file))
+    except Invalid:
+        Sent(file, text, {}).read()  # says it with lines, and whatever else is wrong
+        raise
+    return Sent(file, text, {"source": _source(file), "document": content, **options})
 
 
-def _applied(client: Client, file: str, *, keep: bool, take_over: bool, dry_run: bool) -> Mapping[str, Any]:
-    """Send the document with its references already read: a server never reads a client's files."""
-    from edgeward.declaration.secrets import Carried
-
-    door = Carried()
+def _applied(
+    client: Client, file: str, *, keep: bool, take_over: bool, dry_run: bool, wait: bool = False
+) -> Mapping[str, Any]:
+    """Have a file applied, and give what came of it; ``objects`` are named where nodes will be waited for."""
     text = _bytes(file)
     with show.steps(large=len(text) > _LARGE_BYTES) as told:
         told("reading", 0, 0)
-        document, body = _request(file, door, text)
-        body |= {"keep": keep, "take_over": take_over, "dry_run": dry_run}
+        sending = sent(file, text, keep=keep, take_over=take_over, dry_run=dry_run)
+        objects = frozenset(str(d.key) for d in sending.read().objects) if wait else frozenset()
         told("sending", 0, 0)
         try:
             changes: list[Mapping[str, Any]] = []
-            for line in client.followed("/v1/apply", body, timeout=_APPLY_SECONDS):
+            for line in client.followed("/v1/apply", sending.body, timeout=_APPLY_SECONDS):
                 if "applied" in line:
-                    objects = frozenset(str(d.key) for d in document.objects)
                     return {**line["applied"], "changes": changes, "objects": objects}
                 changes += line.get("changes", ())
                 if step := line.get("progress"):
                     told(str(step["step"]), int(step["done"]), int(step["of"]))
         except Invalid as error:
-            raise placed(error.problems, document) from error
+            raise sending.placed(error) from error
+        except EdgewardError:
+            sending.read()  # a file that is not valid is the first thing to be put right
+            raise
     raise Unavailable("the controller ended before it said what came of it; run this again, it does no harm")
 
 

@@ -58,6 +58,32 @@ def from_data(
     return Document(file, tuple(reading.found))
 
 
+def sendable(data: Any, kinds: Kinds, read_secret: ReadReference) -> dict[str, Any]:
+    """Give the data of a document as it is sent to who reads it: with the texts that references stand for.
+
+    Raises Invalid where there is no such text, or no document.
+    """
+    if not isinstance(data, Mapping):
+        raise Invalid("a document is a mapping; begin with version: 1")
+    return {key: _texts(content, kinds.get(key), read_secret) for key, content in data.items()}
+
+
+def _texts(content: Any, kind: Kind | None, read: ReadReference) -> Any:
+    if kind is None or not (kind.references or kind.secrets):
+        return content
+    if not kind.single:
+        return [_text(i, kind, read) for i in content] if isinstance(content, list) else content
+    return _text(content, kind, read)
+
+
+def _text(item: Any, kind: Kind, read: ReadReference) -> Any:
+    door = Carried()
+    item, problems = _resolved(item, kind, read, door)
+    if problems:
+        raise Invalid(*problems)
+    return secrets.hidden(item, kind, door.written)
+
+
 def written(
     objects: Iterable[tuple[Key, Value]], kinds: Kinds, secret: Callable[[Any], Any] = secrets.shown
 ) -> dict[str, Any]:

@@ -7,6 +7,7 @@ nodes, tags, keys that stand twice, anything over 64 MB.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -79,7 +80,7 @@ def scalar(text: str) -> Any:
         return text
     if _INT.fullmatch(text):
         return int(text, 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    return float(text) if _FLOAT.fullmatch(text) and math.isfinite(float(text)) else text
 
 
 def line_of(data: Any, field: str) -> int | None:

@@ -24,7 +24,7 @@ def reader(directory: Path, environment: Mapping[str, str]) -> ReadReference:
         if kind == "env":
             if name not in environment:
                 raise Invalid(f"there is no environment variable {printable(name)}; set it, or name another")
-            return environment[name]
+            return _unicode(name, environment[name])
         return _file(directory / name)
 
     return read
@@ -99,6 +99,14 @@ def _like(data: Sequence[Any], items: list[Any]) -> Sequence[Any]:
     copy.extend(items)
     copy.lines = data.lines
     return copy
+
+
+def _unicode(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Invalid(f"the environment variable {printable(name)} is not UTF-8") from error
+    return text
 
 
 def _file(path: Path) -> str:

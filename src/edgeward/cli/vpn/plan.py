@@ -22,12 +22,12 @@ def plan(
     state_dir: StateDir = None,
 ) -> None:
     """Say what applying this file would do to live tunnels; exit code 3 when it would touch any."""
-    document, body = declare.request(file)
+    sending = declare.sent(file, keep=keep, take_over=take_over)
     with connect(api, state_dir) as client:
         try:
-            found = client.post("/v1/vpn/plan", {**body, "keep": keep, "take_over": take_over})
+            found = client.post("/v1/vpn/plan", sending.body)
         except Invalid as error:
-            raise declare.placed(error.problems, document) from error
+            raise sending.placed(error) from error
     touched = found["connections"]
     lines = []
     for one in touched[:_SHOWN]:
