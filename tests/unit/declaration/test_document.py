@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeward.declaration import document
+from edgeward.declaration import document, notation
 from edgeward.declaration.model import Key
+from edgeward.declaration.references import reader
 from edgeward.declaration.secrets import Carried
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS
@@ -124,8 +126,6 @@ def test_what_is_written_reads_back_as_the_same(data):
 
 @pytest.mark.parametrize("reference", ["{file: ca.pem}", "{env: BACKEND_CA}"])
 def test_a_reference_is_read_where_a_field_allows_it(reference, tmp_path):
-    from edgeward.declaration.references import reader
-
     text = (
         f"version: 1\nservices: [{{name: s, backends: [{{url: 'https://b', tls: {{ca: {reference}}}}}]}}]\n"
     )
@@ -148,14 +148,63 @@ def test_a_reference_is_read_where_a_field_allows_it(reference, tmp_path):
     ],
 )
 def test_a_reference_that_leads_nowhere_is_named(reference, sentence, tmp_path):
-    from edgeward.declaration.references import reader
-
     text = f"version: 1\nservices:\n- name: s\n  backends: [{{url: 'https://b', tls: {{ca: {reference}}}}}]\n"
 
     (found,) = problems(text, read_secret=reader(tmp_path, {}))
 
     assert found.startswith("edge.yaml:4: services[0].backends[0].tls.ca: ")
     assert sentence in found
+
+
+@given(documents())
+def test_what_is_sent_of_a_document_says_what_it_says(data):
+    sent = json.loads(json.dumps(document.sendable(data, KINDS, _nothing)))
+
+    assert document.from_data(sent, "", KINDS).objects == document.from_data(data, "", KINDS).objects
+
+
+def test_references_and_secrets_are_sent_as_the_texts_they_stand_for(tmp_path):
+    pem = _pem()
+    (tmp_path / "key").write_text("YWJj\n")
+    text = (
+        "version: 1\n"
+        "issuers: [{name: ca, acme: {directory: 'https://ca.example', eab: {kid: k, hmac_key: {file: key}}}}]\n"
+        "services: [{name: s, backends: [{url: 'https://b', tls: {ca: {env: CA}}}, 'http://plain']}]\n"
+        "alarms: {authorization: {kept: 00112233445566778899aabbccddeeff}}\n"
+    )
+    data = notation.read(text.encode(), "f")
+
+    sent = document.sendable(data, KINDS, reader(tmp_path, {"CA": pem}))
+
+    assert sent["issuers"][0]["acme"]["eab"]["hmac_key"] == "YWJj"
+    assert sent["services"][0]["backends"] == [{"url": "https://b", "tls": {"ca": pem}}, "http://plain"]
+    assert sent["alarms"] == {"authorization": {"kept": "00112233445566778899aabbccddeeff"}}
+    assert data["services"][0]["backends"][0]["tls"]["ca"] == {"env": "CA"}
+
+
+@given(ANYTHING)
+def test_any_data_is_sent_as_it_is_or_invalid(data):
+    try:
+        sent = document.sendable(data, KINDS, _nothing)
+    except Invalid:
+        return
+    assert isinstance(data, dict)
+    assert sent == data
+
+
+@pytest.mark.parametrize("text", ["'version: 1'", "[1]", "", "5"])
+def test_what_is_no_mapping_is_not_sent(text):
+    with pytest.raises(Invalid, match="begin with version: 1"):
+        document.sendable(notation.read(text.encode(), "f"), KINDS, _nothing)
+
+
+def test_a_variable_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(Invalid, match="CA is not UTF-8"):
+        reader(tmp_path, {"CA": "\udcff"})("env", "CA")
+
+
+def _nothing(kind: str, name: str) -> str:
+    raise Invalid(f"there is no {kind} {name}")
 
 
 def test_over_the_api_no_reference_is_read(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeward.access.decide import Action, decide_change, enforce
+from edgeward.access.decide import Action, Verdict, decide_change, enforce
 from edgeward.access.model import Principal
 from edgeward.declaration.model import Key
 from edgeward.domain_name import printable
@@ -15,6 +15,8 @@ def allow(who: Principal, action: Action, key: Key, value: Value | None = None) 
     """Raise Refused, or NotFound, where ``who`` may not make this change."""
     fields, hosts = (privileged(value), reaching_host(value)) if value is not None else ((), ())
     verdict = decide_change(who, action, key.kind, key.project, fields, hosts)
+    if verdict is Verdict.ALLOWED:
+        return
     about = f": {', '.join(fields)} may be written by admins only" if fields else ""
     if hosts and (who.role == "admin" or (who.role == "operator" and not fields)):
         about = f": {', '.join(hosts)} reach the edge host itself, which is for admins of every project"
