@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgeward.access.decide import Action, Verdict, decide_change, enforce
-from edgeward.access.model import Principal
+from edgeward.access.decide import Action, decide_change, enforce
+from edgeward.access.model import Principal, Verdict
 from edgeward.declaration.model import Key
 from edgeward.domain_name import printable
 from edgeward.errors import NotFound
