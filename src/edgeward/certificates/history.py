@@ -9,12 +9,12 @@ from typing import Final
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from edgeward.certificates.problem import one_line
 from edgeward.database.engine import Writing
 from edgeward.database.schema import audit, issuances
 
 _SECONDS: Final = 400 * 86400.0
 _MOST: Final = 1_000_000
-_LONGEST_PROBLEM: Final = 500
 _WITHHELD: Final = {"create": "deactivated", "delete": "activated"}
 
 
@@ -37,7 +37,7 @@ async def record(writing: Writing, lines: Sequence[Happened]) -> None:
     if lines:
         rows = [asdict(line) for line in lines]
         for row in rows:
-            row["problem"] = row["problem"] and row["problem"][:_LONGEST_PROBLEM]
+            row["problem"] = row["problem"] and one_line(row["problem"])
         await writing.connection.execute(insert(issuances), rows)
 
 

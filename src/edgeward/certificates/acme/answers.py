@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from edgeward.certificates.problem import one_line
 from edgeward.errors import Unavailable
 
 Url = Annotated[str, StringConstraints(pattern=r"^https://[^\s/]+(/[^\s]*)?$", max_length=2000)]
 _PREFIX = "urn:ietf:params:acme:error:"
-_LONGEST_DETAIL = 600
 
 
 class _Answer(BaseModel):
@@ -42,7 +41,7 @@ class Problem(_Answer):
         about = f"{self.identifier.value}: " if self.identifier else ""
         said = about + (self.detail or self.title or self.code)
         parts = [said, *(str(inner) for inner in self.subproblems)]
-        return " ".join("; ".join(parts).split())[:_LONGEST_DETAIL]
+        return one_line("; ".join(parts))
 
 
 class Meta(_Answer):
@@ -102,8 +101,8 @@ class Authorization(_Answer):
 
 
 class Window(_Answer):
-    start: datetime
-    end: datetime
+    start: AwareDatetime
+    end: AwareDatetime
 
 
 class RenewalInfo(_Answer):

@@ -125,12 +125,12 @@ class Connections:
     def _opened(self, place: tuple[str, int]) -> _Connection:
         try:
             plain = socket.create_connection(place, CONNECT_SECONDS)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise Lost(_reason(error), sent=False) from error
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return _Connection(place, self._context.wrap_socket(plain, server_hostname=place[0]))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             plain.close()
             raise Lost(_reason(error), sent=False) from error
 
@@ -168,7 +168,7 @@ class _Connection:
                 if not received:
                     raise Lost("it ended the connection instead of answering", sent=True)
                 parser.feed_data(received)
-        except (httptools.HttpParserError, UnicodeError) as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeError) as error:
             raise Lost("what it answers is not HTTP", sent=True) from error
         except OSError as error:
             raise Lost(_reason(error), sent=True) from error
@@ -231,9 +231,11 @@ def _request(method: str, url: str, headers: Mapping[str, str], body: bytes) -> 
     return (host, port), "\r\n".join((*lines, "", "")).encode("ascii") + body
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # of the IDNA codec, or of ssl
+        return "it names a host that is none"
     if isinstance(error, TimeoutError):
         return "it does not answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
-    return error.strerror or str(error) or type(error).__name__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

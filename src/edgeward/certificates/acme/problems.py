@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from edgeward.certificates.acme.answers import Problem
@@ -92,10 +92,12 @@ def _limited(fault: Fault, names: Sequence[str], now: float) -> Limited:
 def _wait(fault: Fault, scope: Scope, detail: str, now: float) -> float:
     if fault.retry_after is not None:
         return _bounded(fault.retry_after)
-    if told := _UNTIL.search(detail):
-        until = datetime.fromisoformat(f"{told[1]}T{told[2]}").replace(tzinfo=UTC)
-        return _bounded(until.timestamp() - now)
-    return _UNTOLD_PAUSE[scope]
+    told = _UNTIL.search(detail)
+    try:
+        until = datetime.fromisoformat(f"{told[1]}T{told[2]}+00:00") if told else None
+    except ValueError:  # a day or an hour that there is not
+        until = None
+    return _UNTOLD_PAUSE[scope] if until is None else _bounded(until.timestamp() - now)
 
 
 def _bounded(seconds: float) -> float:

@@ -19,6 +19,7 @@ from edgeward.certificates.orders.limits import LONGEST_PAUSE, Charge, Costs, pa
 from edgeward.certificates.orders.model import Queued
 from edgeward.certificates.orders.plan import Begin, Plan
 from edgeward.certificates.policy import local_order
+from edgeward.certificates.problem import UNFORESEEN, one_line
 from edgeward.certificates.timing import next_try
 from edgeward.database.engine import Writing
 from edgeward.database.leases import Taken
@@ -27,7 +28,6 @@ from edgeward.log import logger
 
 _SECONDS: Final = 900.0
 _LOOK_AGAIN: Final = 1.0
-_LONGEST_PROBLEM: Final = 500
 _ISSUED_FROM: Final = ("finalize", "download")
 _log = logger("edgeward.certificates.orders.attempt")
 
@@ -90,8 +90,7 @@ class Attempt:
             await self._failed(run, plan, error)
         except Exception:
             _log.exception("order failed", name=begin.queued.name, issuer=begin.issuer.name)
-            problem = "the order failed in a way nobody thought of; the controller's log tells how"
-            await self._failed(run, plan, Refused(problem))
+            await self._failed(run, plan, Refused(UNFORESEEN))
 
     async def _obtained(self, run: _Run, plan: Plan) -> None:
         if run.issuer.acme is None:
@@ -159,7 +158,7 @@ class Attempt:
 
     async def _failed(self, run: _Run, plan: Plan, error: EdgewardError) -> None:
         now = self.issuance.clock()
-        kept, problem = _used(run, error), _plain(str(error))
+        kept, problem = _used(run, error), one_line(str(error))
         paused = _pauses(run, error, now)
         if isinstance(error, Unavailable) and not isinstance(error, Limited) and run.asked:
             plan.unreachable(run.issuer, now)
@@ -232,11 +231,6 @@ def _pauses(run: _Run, error: EdgewardError, now: float) -> dict[Charge, float]:
         return {}
     until = min(max(error.until, now + 1), now + LONGEST_PAUSE)
     return dict.fromkeys(paused_by(error.scope, error.key, run.begin.planned), until)
-
-
-def _plain(text: str) -> str:
-    """Give what an authority said without what no database stores and no terminal shows."""
-    return "".join(c if c.isprintable() else " " for c in text[:_LONGEST_PROBLEM])
 
 
 def _after(begin: Begin) -> Issuer | None:

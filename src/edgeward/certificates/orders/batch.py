@@ -21,7 +21,7 @@ Change = Callable[[Writing, Sequence[Item]], Awaitable[None]]
 """Writes all these at once: a statement for many costs what one for each does."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Wanted:
     change: Change[Any]
     item: Any
@@ -44,13 +44,17 @@ class Batch:
     async def write(self, change: Change[Item], item: Item) -> None:
         """Carry it out, durably; raises Taken where another controller has the lease."""
         done: asyncio.Future[EdgewardError | None] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Wanted(change, item, done))
+        wanted = _Wanted(change, item, done)
+        self._queue.append(wanted)
         self._arrived.set()
         try:
             async with asyncio.timeout(_SECONDS):
                 error = await asyncio.shield(done)
         except TimeoutError as late:
             raise Unavailable("the database took too long") from late
+        finally:
+            if wanted in self._queue:  # who waits no longer would not know of it
+                self._queue.remove(wanted)
         if error is not None:
             raise type(error)(*error.args) from error
 

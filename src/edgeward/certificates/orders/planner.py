@@ -20,6 +20,7 @@ from edgeward.certificates.orders.batch import Batch
 from edgeward.certificates.orders.fulfilment import Fulfiller
 from edgeward.certificates.orders.model import RANKS, Rank
 from edgeward.certificates.orders.plan import Begin, Later, Plan
+from edgeward.certificates.problem import UNFORESEEN
 from edgeward.database.engine import Writing
 from edgeward.database.leases import Lease, Taken, held
 from edgeward.errors import EdgewardError, Unavailable
@@ -80,7 +81,8 @@ class _Shift:
         self._attempt = Attempt(planner.issuance, planner.fulfiller, planner.check, batch)
         self._barred: dict[tuple[Rank, str, str], float] = {}
         self._asking: set[tuple[str, str, str]] = set()
-        self._under_way: set[str] = set()
+        self._claimed: set[str] = set()
+        """What may have been claimed, or not: the database did not say."""
 
     async def run(self) -> None:
         swept = float("-inf")
@@ -113,6 +115,7 @@ class _Shift:
 
     async def _fill(self) -> None:
         """Begin what may begin: some of each rank in turn, so that many of one keep no better one waiting."""
+        await self._settle_claims()
         more = True
         while more:
             now, more = self._issuance.clock(), False
@@ -149,6 +152,19 @@ class _Shift:
             await self._written(begins, later, gone, now)
         return len(found) == _AT_ONCE
 
+    async def _settle_claims(self) -> None:
+        """Have nothing stand there as being worked on that nobody works on."""
+        if not self._claimed:
+            return
+        names, now = frozenset(self._claimed), self._issuance.clock()
+
+        async def let_go(writing: Writing, _: object) -> None:
+            await queue.recover(writing, now, names)
+            await spending.settle(writing, dict.fromkeys(names, ()), now)
+
+        await self._batch.write(let_go, None)
+        self._claimed -= names
+
     def _take(self, begin: Begin) -> None:
         self._plan.begun(begin)
         if begin.planned is not None:
@@ -170,6 +186,7 @@ class _Shift:
         except EdgewardError:
             for begin in begins:
                 self._let_go(begin)
+            self._claimed.update(begin.queued.name for begin in begins)
             raise
         for begin in begins:
             self._group.create_task(self._work(begin))
@@ -206,14 +223,19 @@ class _Shift:
             if self._plan.no_account.pop(key, None) is not None:
                 await self._tell_of_account(issuer, None)
         except (EdgewardError, TimeoutError) as error:
-            problem = str(error) or "no answer in time"
-            self._plan.refused_account(issuer, problem, self._issuance.clock())
-            _log.warning("no account at an authority", issuer=issuer.name, reason=problem)
-            await self._tell_of_account(issuer, problem)
+            await self._refused_account(issuer, str(error) or "no answer in time")
+        except Exception:  # what one authority says must not stop the orders at others
+            _log.exception("asking for an account failed", issuer=issuer.name)
+            await self._refused_account(issuer, UNFORESEEN)
         finally:
             self._asking.discard(key)
             self._barred.clear()
             self._issuance.ordered.set()
+
+    async def _refused_account(self, issuer: Issuer, problem: str) -> None:
+        self._plan.refused_account(issuer, problem, self._issuance.clock())
+        _log.warning("no account at an authority", issuer=issuer.name, reason=problem)
+        await self._tell_of_account(issuer, problem)
 
     async def _tell_of_account(self, issuer: Issuer, problem: str | None) -> None:
         """Have the orders themselves say what they wait for: people look there, not into the log."""

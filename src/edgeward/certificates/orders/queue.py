@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.orders.fulfilment import Saved
 from edgeward.certificates.orders.model import Queued, Rank, Sought, Wish
+from edgeward.certificates.problem import one_line
 from edgeward.database.engine import Writing
 from edgeward.database.schema import orders
 from edgeward.errors import Invalid
@@ -42,7 +43,6 @@ MOST_OF_VISITORS: Final = 100_000
 """Rows that strangers may have caused."""
 _KEPT_FAILED: Final = 2 * 86400.0
 _MOST_IN_ONE_QUESTION: Final = 500
-_LONGEST_PROBLEM: Final = 500
 _MOST_TOLD: Final = 1000
 _NOT_BEGUN: Final[Mapping[str, Any]] = {"url": None, "sealed_key": None, "step": None}
 _columns = orders.c
@@ -105,10 +105,14 @@ async def candidates(
     return [_queued(row) for row in await connection.execute(_CANDIDATES[rank], given)]
 
 
-async def recover(writing: Writing, now: float) -> None:
-    """Have what was being worked on when somebody stopped gone on with."""
-    row = update(orders).where(_columns.state == "working")
-    await writing.connection.execute(row.values(state="waiting", due=now))
+async def recover(writing: Writing, now: float, names: Collection[str] | None = None) -> None:
+    """Have what was being worked on when somebody stopped, all of it or these, gone on with."""
+    working = update(orders).where(_columns.state == "working").values(state="waiting", due=now)
+    if names is None:
+        await writing.connection.execute(working)
+        return
+    for some in _in_parts(sorted(names)):
+        await writing.connection.execute(working.where(_columns.name.in_(some)))
 
 
 async def claim(writing: Writing, begun: Mapping[str, str], now: float) -> None:
@@ -140,11 +144,11 @@ async def save(writing: Writing, seal: Seal, all_of_them: Mapping[str, Saved]) -
     await writing.connection.execute(_SAVE, rows)
 
 
-async def postpone(writing: Writing, due: float, names: Collection[str], problem: str | None) -> None:
+async def postpone(writing: Writing, due: float, names: Collection[str], problem: str) -> None:
     """Let orders wait that have not failed."""
     for some in _in_parts(sorted(names)):
         row = update(orders).where(_columns.name.in_(some))
-        await writing.connection.execute(row.values(due=due, problem=_short(problem)))
+        await writing.connection.execute(row.values(due=due, problem=one_line(problem)))
 
 
 async def tell_of_account(writing: Writing, project: str, issuer: str, problem: str | None) -> None:
@@ -153,7 +157,7 @@ async def tell_of_account(writing: Writing, project: str, issuer: str, problem: 
     What was never begun has no problem else. Of very many some are told of, the others the next time.
     """
     prefix = f"no account at {issuer}: "
-    said = _short(None if problem is None else f"{prefix}{problem}")
+    said = None if problem is None else one_line(f"{prefix}{problem}")
     waiting = (_columns.project == project, _columns.issuer == issuer, _columns.state == "waiting")
     untold = or_(_columns.problem.is_(None), _columns.problem.startswith(prefix, autoescape=True))
     some = select(_columns.name).where(*waiting, untold, _columns.problem.is_distinct_from(said))
@@ -167,7 +171,7 @@ async def again(
     """Have it tried again without counting a failure, by another authority or later."""
     anew = {} if going_on else {**_NOT_BEGUN, "authority": authority}
     row = update(orders).where(_columns.name == name)
-    changed = {"state": "waiting", "due": due, "problem": _short(problem)}
+    changed = {"state": "waiting", "due": due, "problem": one_line(problem)}
     await writing.connection.execute(row.values(**changed, **anew))
 
 
@@ -175,7 +179,7 @@ async def fail(writing: Writing, name: str, due: float, problem: str, *, going_o
     """Put down a failure; ``going_on``: the order at the authority stands, and is gone on with."""
     anew = {} if going_on else {**_NOT_BEGUN, "authority": None}
     row = update(orders).where(_columns.name == name)
-    changed = {"state": "failed", "due": due, "problem": _short(problem), "attempts": _columns.attempts + 1}
+    changed = {"state": "failed", "due": due, "problem": one_line(problem), "attempts": _columns.attempts + 1}
     await writing.connection.execute(row.values(**changed, **anew))
 
 
@@ -275,10 +279,6 @@ def _queued(row: Row[Any]) -> Queued:
 def context(name: str) -> str:
     """Give what the sealed key of an order is bound to."""
     return f"order:{name}"
-
-
-def _short(problem: str | None) -> str | None:
-    return None if problem is None else problem[:_LONGEST_PROBLEM]
 
 
 def _in_parts(names: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -9,10 +9,10 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.orders.limits import Book, Charge, Spent
+from edgeward.certificates.problem import one_line
 from edgeward.database.engine import Writing
 from edgeward.database.schema import pauses, spendings
 
-_LONGEST_REASON: Final = 500
 _ENDED: Final = delete(spendings).where(spendings.c.name == bindparam("order"), spendings.c.pending)
 
 
@@ -61,7 +61,7 @@ async def recover(writing: Writing, now: float) -> None:
 async def pause(writing: Writing, until: Mapping[Charge, float], reason: str) -> None:
     for charge, end in until.items():
         await writing.connection.execute(delete(pauses).where(*_is(pauses, charge)))
-        row = {**_row(charge), "until": end, "reason": reason[:_LONGEST_REASON]}
+        row = {**_row(charge), "until": end, "reason": one_line(reason)}
         await writing.connection.execute(insert(pauses), row)
 
 

@@ -17,6 +17,7 @@ from edgeward.certificates.orders.batch import Batch
 from edgeward.certificates.orders.downloaded import renew_within
 from edgeward.certificates.orders.fulfilment import Fulfiller, Window
 from edgeward.certificates.orders.plan import Replaced
+from edgeward.certificates.problem import UNFORESEEN
 from edgeward.database.engine import Writing
 from edgeward.database.leases import Taken
 from edgeward.database.schema import certificates
@@ -135,6 +136,9 @@ async def _answer(fulfiller: Fulfiller, issuer: Issuer | None, asked: Asked) -> 
         return EdgewardError("no answer in time")
     except EdgewardError as error:
         return error
+    except Exception:  # what one authority says must not stop the orders at others
+        _log.exception("asking when to renew failed", name=asked.name, issuer=asked.issuer)
+        return EdgewardError(UNFORESEEN)
 
 
 async def _put(writing: Writing, heard: Sequence[Sequence[Mapping[str, Any]]]) -> None:

@@ -72,6 +72,12 @@ def test_a_window_without_a_length_is_refused(end):
         window(info("2026-01-01T00:00:00Z", end), None, 0.0)
 
 
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00", "2026-01-01T00:00:00"])
+def test_a_time_of_no_zone_is_refused(start):
+    with pytest.raises(Unavailable, match="not a renewalinfo"):
+        window(info(start, "2026-02-01T00:00:00Z"), None, 0.0)
+
+
 def test_an_answer_without_a_window_is_refused():
     with pytest.raises(Unavailable, match="not a renewalinfo: suggestedWindow"):
         read(RenewalInfo, b"{}")

@@ -117,13 +117,14 @@ def test_an_answer_in_pieces_is_put_together(ours, server):
         (b"", "instead of answering"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "instead of answering"),
         (b"220 mail.example.com ESMTP\r\n", "not HTTP"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", "not HTTP"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 70_000 + b"\r\n\r\n", "not HTTP"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + b"y" * (connections.MOST_BYTES + 1),
             "not HTTP",
         ),
     ],
-    ids=["nothing", "short", "mail", "long headers", "long body"],
+    ids=["nothing", "short", "mail", "upgrade", "long headers", "long body"],
 )
 def test_what_is_no_answer_is_lost_and_may_have_been_carried_out(ours, server, said, reason):
     server.says, server.closes = [said], True
@@ -171,6 +172,14 @@ def test_nobody_there_and_nobody_trusted_is_lost_before_anything_was_sent(ours, 
 def test_a_url_that_is_none_is_never_asked(ours, url):
     with pytest.raises(Lost, match="names a URL that is none"):
         ours.exchange("GET", url, {})
+
+
+@pytest.mark.parametrize("host", ["a..example", "a" * 64 + ".example", ".example"])
+def test_a_host_that_is_none_is_lost_before_anything_was_sent(ours, host):
+    with pytest.raises(Lost, match="a host that is none") as caught:
+        ours.exchange("GET", f"https://{host}/dir", {})
+
+    assert not caught.value.sent
 
 
 def test_links_are_told_by_their_relation():

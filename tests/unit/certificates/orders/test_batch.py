@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import insert, select
@@ -63,6 +64,24 @@ async def test_who_lost_the_lease_is_told_and_nothing_is_written(database):
         await batch.write(change, None)
     worker.cancel()
     assert await stored(database) == set()
+
+
+async def test_what_nobody_waits_for_any_more_is_not_written(database):
+    batch = Batch(database, None)
+
+    async def put(writing, names):
+        await writing.connection.execute(insert(pauses), [row(name) for name in names])
+
+    given_up = asyncio.create_task(batch.write(put, "given up"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    with suppress(asyncio.CancelledError):
+        await given_up
+    worker = asyncio.create_task(batch.run())
+    await batch.write(put, "awaited")
+    worker.cancel()
+
+    assert await stored(database) == {"awaited"}
 
 
 async def test_items_of_one_change_are_written_together(database):

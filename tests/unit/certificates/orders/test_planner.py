@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
@@ -14,9 +17,11 @@ from edgeward.certificates.orders import progress, queue
 from edgeward.certificates.orders.downloaded import received
 from edgeward.certificates.orders.fulfilment import Fulfilled, Limited, Rejected, Unproven, Window
 from edgeward.certificates.orders.model import Queued, Sought, Wish
+from edgeward.certificates.orders.planner import Planner
 from edgeward.certificates.renewal import renew
+from edgeward.database.engine import Database, Writing
 from edgeward.database.leases import Leases, Taken
-from edgeward.database.schema import issuances, spendings
+from edgeward.database.schema import certificates, issuances, orders, spendings
 from edgeward.errors import Refused, Unavailable
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 from tests.unit.certificates.ordering import UNLIMITED, Ca, issuer, planning, until
@@ -349,6 +354,78 @@ async def test_an_order_says_why_its_issuer_has_no_account_until_it_has_one(here
         await until(lambda: ca.asked)
         assert await problem() is None
         assert await troubled() == (None, None)
+
+
+async def test_what_one_authority_says_stops_no_orders_at_others(here):
+    class Odd(Ca):
+        async def account(self, issuer: Issuer) -> str:
+            if issuer.name == "odd":
+                raise ValueError("nobody thought of this")
+            return await super().account(issuer)
+
+        async def window(self, issuer: Issuer, chain: str) -> Window | None:
+            raise ValueError("nor of this")
+
+    first, odd = issuer(), issuer("odd")
+    here.declare(
+        [Domain(name="a.example", issuer="odd"), Domain(name="b.example", issuer="ca")], [first, odd]
+    )
+    async with planning(here, Odd(here)):
+        await eager.make_missing(here.issuance, [here.policy.covering("a.example")])
+        await until(lambda: told(here, "a.example", "nobody thought of"), 30)
+        await eager.make_missing(here.issuance, [here.policy.covering("b.example")])
+        await until(lambda: asked_for_a_window(here, "b.example"), 30)
+
+
+async def told(here: Installation, name: str, text: str) -> bool:
+    return text in ((await queued(here))[name].problem or "")
+
+
+async def asked_for_a_window(here: Installation, name: str) -> bool:
+    own = certificates.c
+    async with here.database.reading() as connection:
+        query = select(own.window_next).where(own.name == name, own.window_next > here.now)
+        return (await connection.execute(query)).first() is not None
+
+
+async def test_a_claim_of_which_the_database_does_not_say_whether_it_holds_is_made_again(here):
+    database = Silent(here.database)
+    ca = Ca(here)
+    await declared(here, ["a.example", "b.example"], issuer())
+    planner = Planner(replace(here.issuance, database=database), ca)
+    work = asyncio.create_task(planner.run())
+    await until(lambda: none_queued(here), 30)
+    work.cancel()
+
+    assert database.kept_silent == 1
+    assert ca.orders == {"a.example": 1, "b.example": 1}
+    assert await spent(here) == {False}
+
+
+async def spent(here: Installation) -> set[bool]:
+    async with here.database.reading() as connection:
+        return {False, *(await connection.execute(select(spendings.c.pending))).scalars()}
+
+
+class Silent:
+    """A database whose connection breaks once, just when orders were claimed: they are, and it does not say so."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.kept_silent = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._database, name)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Writing]:
+        async with self._database.writing() as writing:
+            yield writing
+            counted = select(func.count()).select_from(orders).where(orders.c.state == "working")
+            claimed = (await writing.connection.execute(counted)).scalar_one()
+        if claimed and not self.kept_silent:
+            self.kept_silent = 1
+            raise Unavailable("the connection broke")
 
 
 async def test_our_own_authority_may_stand_behind_others(here, ca):
