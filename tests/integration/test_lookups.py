@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgeward.certificates.preflight.lookups import Caa, Dns
+from edgeward.certificates.preflight.lookups import Caa
+from edgeward.certificates.preflight.public_dns import Dns
 from edgeward.errors import Unavailable
 from tests.integration.acme import Names, Needs
 from tests.integration.processes import running, until

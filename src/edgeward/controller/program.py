@@ -35,14 +35,13 @@ from edgeward.api.openstack.app import OpenStackApp
 from edgeward.api.openstack.facade import Facade
 from edgeward.api.usecases import UseCases
 from edgeward.certificates import eager, tickets
-from edgeward.certificates.acme.fulfiller import AcmeFulfiller
+from edgeward.certificates.elsewhere import Elsewhere, PublicDns
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.on_demand.obtain import Obtainer
 from edgeward.certificates.on_demand.permission import Permission
 from edgeward.certificates.orders import queue
 from edgeward.certificates.orders.planner import Planner
 from edgeward.certificates.preflight.checks import Preflight
-from edgeward.certificates.preflight.lookups import Dns
 from edgeward.certificates.renewal import alarms, renew
 from edgeward.certificates.renewal.webhook import Webhook
 from edgeward.controller import entry, starting, sweeping
@@ -116,7 +115,7 @@ class Parts:
     issuance: Issuance
     obtainer: Obtainer
     planner: Planner
-    fulfiller: AcmeFulfiller
+    fulfiller: Elsewhere
     alarm: Callable[[Lease], Awaitable[None]]
     tunnel_alarm: Callable[[Lease], Awaitable[None]]
     file: WatchedFile | None
@@ -158,9 +157,9 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     issuance = Issuance(database, seal, certified.authority, state.policy, clock, random.random)
     permission = Permission(database, state.budgets)
     obtainer = Obtainer(issuance, permission=permission)
-    fulfiller = AcmeFulfiller(database, seal, clock)
+    fulfiller = Elsewhere(database, seal, clock)
     preflight = Preflight(
-        Dns(settings.dns_servers),
+        PublicDns(settings.dns_servers),
         lambda: state.listen().public,
         fulfiller.identities,
         lambda name: permission.confirm(name, state.policy().covering(name)),

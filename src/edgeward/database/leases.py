@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Double, case, cast, extract, func, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.database import schema
 from edgeward.database.engine import Database, Writing
+from edgeward.database.insertion import insert
 from edgeward.errors import Conflict, EdgewardError, Unavailable
 from edgeward.log import logger
 
@@ -208,13 +208,12 @@ class Leases:
         return lease
 
     def _taking(self, connection: AsyncConnection, name: str) -> Any:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         now = self._now(connection)
         row = {"name": name, "holder": self._holder, "token": 1, "expires": now + self._seconds}
         mine = (_leases.c.holder == self._holder) & (_leases.c.expires > now)
         token = _leases.c.token + case((mine, 0), else_=1)
         return (
-            insert(_leases)
+            insert(connection, _leases)
             .values(row)
             .on_conflict_do_update(
                 index_elements=[_leases.c.name],

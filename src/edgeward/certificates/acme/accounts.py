@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.acme.answers import Account as Told
@@ -35,6 +34,7 @@ from edgeward.certificates.model import AcmeIssuer, Issuer
 from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.database import schema
 from edgeward.database.engine import Database
+from edgeward.database.insertion import insert
 from edgeward.errors import Invalid, NotFound, Problem, Unavailable
 from edgeward.sealing import Seal
 
@@ -132,7 +132,7 @@ class Accounts:
             "created": self._clock(),
         }
         async with self._database.noting() as connection:
-            await connection.execute(_insert(connection)(_accounts).values(values).on_conflict_do_nothing())
+            await connection.execute(insert(connection, _accounts).values(values).on_conflict_do_nothing())
         row = await self._row(issuer)
         if row is None:
             raise Unavailable("the account was removed meanwhile; try again")
@@ -272,7 +272,3 @@ def context_at(place: tuple[str, str, str]) -> str:
 
 def _contact(email: str | None) -> list[str]:
     return [f"mailto:{email}"] if email else []
-
-
-def _insert(connection: AsyncConnection) -> Callable[..., Any]:
-    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from acme import messages
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy import b64
@@ -83,6 +82,8 @@ def changing(url: str, old: Signer, fresh: Key) -> dict[str, Any]:
 
 def bound(url: str, key: Key, kid: str, hmac_key: str) -> dict[str, Any]:
     """Give the binding to an account of the authority's own site (7.3.4); raises Invalid."""
+    from acme import messages  # this alone needs it, and it loads an HTTP client that nobody here uses
+
     directory = messages.Directory({"newAccount": url})
     try:
         made = messages.ExternalAccountBinding.from_data(

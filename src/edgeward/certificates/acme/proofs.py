@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.acme.answers import Authorization, Challenge
 from edgeward.certificates.acme.records import Records
@@ -22,6 +20,7 @@ from edgeward.certificates.model import AcmeIssuer
 from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.database import schema
 from edgeward.database.engine import Database
+from edgeward.database.insertion import insert
 from edgeward.sealing import Seal
 
 _KEPT_SECONDS: Final = 3600.0
@@ -138,7 +137,7 @@ class Answers:
                 await connection.execute(delete(_challenges).where(_challenges.c.expires < now))
                 self._swept = now
             if wanted:
-                put = _insert(connection)(_challenges)
+                put = insert(connection, _challenges)
                 changed = {name: put.excluded[name] for name in ("name", "value", "expires")}
                 put = put.on_conflict_do_update(index_elements=["type", "key"], set_=changed)
                 await connection.execute(put, [_put(proof, now + _KEPT_SECONDS) for proof in wanted])
@@ -166,7 +165,3 @@ _REMOVED: Final = delete(_challenges).where(
     _challenges.c.key == bindparam("row_key"),
     _challenges.c.value == bindparam("row_value"),
 )
-
-
-def _insert(connection: AsyncConnection) -> Callable[..., Any]:
-    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert

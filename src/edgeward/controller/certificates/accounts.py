@@ -9,7 +9,7 @@ from typing import Any
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.certificates.acme import accounts
-from edgeward.certificates.acme.fulfiller import AcmeFulfiller
+from edgeward.certificates.elsewhere import Elsewhere
 from edgeward.certificates.policy import Policy
 from edgeward.database.engine import Database
 from edgeward.declaration import audit
@@ -24,7 +24,7 @@ class Accounts:
     def __init__(
         self,
         database: Database,
-        fulfiller: AcmeFulfiller,
+        fulfiller: Elsewhere,
         policy: Callable[[], Policy],
         clock: Callable[[], float],
     ) -> None:
