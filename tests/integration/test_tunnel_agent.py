@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 
+import pytest
+
 from edgeward.declaration import feed
 from tests.integration import tunnel_rig
 from tests.integration.tunnel_rig import ID, NAME, Edge, connection, gateway, says, spis, until
@@ -76,3 +78,23 @@ async def test_a_removed_gateway_leaves_nothing_behind(edge: Edge) -> None:
         agent.take(feed.Gateways(whole=True))
         await until(lambda: not (edge.run / "namespaces" / NAME).exists())
     assert edge.host.run("ip", "-o", "link").count(" ew") == 0
+
+
+@pytest.mark.slow
+async def test_a_daemon_that_hangs_is_told_of_is_not_ended_and_goes_on(edge: Edge) -> None:
+    one = connection(edge)
+    async with edge.answering(one), edge.agent() as agent:
+        agent.take(says(gateway(edge, one)))
+        await until(lambda: spis(agent))
+        before, pid = spis(agent), edge.pid("vpn", NAME, "daemon")
+
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await until(lambda: agent.doings()[ID].phase == "down", 60)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+        assert "charon does not answer" in agent.doings()[ID].reason
+        await until(lambda: agent.doings()[ID].phase == "running" and spis(agent) == before, 60)
+        assert edge.pid("vpn", NAME, "daemon") == pid
+        assert await asyncio.to_thread(pings, edge) == 0

@@ -77,6 +77,9 @@ class Driver(Protocol):
     async def states(self) -> Mapping[str, State]:
         """Give how each of the loaded ones does, by id."""
 
+    async def answers(self) -> None:
+        """See, as cheaply as can be, that the daemon is not stuck; raises Unavailable where it is."""
+
     def events(self) -> AsyncIterator[str]:
         """Yield the id of a connection whenever its state may be another; ends when the daemon ends."""
 

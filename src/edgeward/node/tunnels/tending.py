@@ -29,6 +29,8 @@ _STEP_SECONDS: Final = 30.0
 _FIRST_RETRY, _MOST_RETRY = 0.3, 10.0
 _GATHER_SECONDS: Final = 0.02
 _FIGURES_SECONDS: Final = 25.0
+_ANSWER_SECONDS: Final = 5.0
+"""After so many of silence a daemon is asked whether it is stuck."""
 Look = Callable[[float], Awaitable[Mapping[str, Made]]]
 """Gives what rootd made of namespaces, as seen later than a monotonic time; raises Unavailable."""
 
@@ -306,23 +308,29 @@ class Tending:
 
     async def _listen(self) -> None:
         """Take in how the tunnels do: as it changes, and figures now and then."""
+        due = 0.0
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_FIGURES_SECONDS):
+                async with asyncio.timeout(_ANSWER_SECONDS):
                     await self._news.wait()
                 await asyncio.sleep(_GATHER_SECONDS)
+            asked, news = self.driver, self._news.is_set()
             self._news.clear()
-            driver = self.driver
-            if driver is None:
+            if asked is None:
                 continue
             try:
-                states = await driver.states()
+                if not news and time.monotonic() < due:
+                    await asked.answers()
+                    continue
+                due = time.monotonic() + _FIGURES_SECONDS
+                states = await asked.states()
             except EdgewardError as error:
-                if self.driver is driver:  # it hangs, or is about to end; all is well again once it is looked
+                if self.driver is asked and self._phase[0] != "down":
+                    # it is stuck, or about to end; all is well again once it is looked
                     self._is("down", f"its daemon does not say how it does: {error}")
                     self.look()
                 continue
-            if self.driver is driver:
+            if self.driver is asked:
                 self._states = states
                 self._changed()
 

@@ -119,6 +119,9 @@ class Memory:
     async def states(self) -> Mapping[str, State]:
         return {one.id: self._state(one) for one in self._daemon.connections.values()}
 
+    async def answers(self) -> None:
+        pass
+
     async def events(self) -> AsyncIterator[str]:
         async for each in self._daemon.listeners.each():
             yield each

@@ -15,6 +15,7 @@ from edgeward.actions import Unanswered
 from edgeward.declaration import feed
 from edgeward.errors import Invalid, Unavailable
 from edgeward.node.backends.resolver import Resolved
+from edgeward.node.tunnels import tending
 from edgeward.node.tunnels.agent import Agent
 from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept
@@ -44,7 +45,7 @@ class Host:
         self.asked: list[tuple[str, str]] = []
         self.loads: list[tuple[str, bool]] = []
         self.internet = Internet()
-        self.dead = False
+        self.dead = self.stuck = False
         self.refuses: set[str] = set()
         self.before_each: Callable[[], None] = lambda: None
         self.at_once = self.most_at_once = 0
@@ -113,6 +114,14 @@ class Told(Memory):
     def __init__(self, host: Host, daemon: Daemon) -> None:
         super().__init__(daemon)
         self._host = host
+
+    async def answers(self) -> None:
+        if self._host.stuck:
+            raise Unavailable("charon does not answer within 8 s")
+
+    async def loaded(self) -> frozenset[str]:
+        await self.answers()
+        return await super().loaded()
 
     async def load(self, connection: Any, before: Any, *, initiate: bool) -> None:
         if connection.name in self._host.refuses:
@@ -265,6 +274,24 @@ async def test_a_daemon_that_ends_is_started_and_told_everything_again(host: Hos
         await until(lambda: host.loads)
 
         assert host.loads == [(ONE.id, False)]
+
+
+async def test_a_daemon_that_is_stuck_is_told_of_without_being_ended_and_of_its_return_too(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tending, "_ANSWER_SECONDS", 0.05)
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+        host.asked.clear()
+
+        host.stuck = True
+        await until(lambda: one.doings()["0123456789ab"].phase == "down")
+        assert "does not answer" in one.doings()["0123456789ab"].reason
+        host.stuck = False
+        await until(lambda: one.doings()["0123456789ab"].phase == "running")
+
+    assert host.asked == []
 
 
 async def test_what_is_declared_no_more_is_removed_also_where_it_was_removed_half_and_nothing_of_other_nodes(

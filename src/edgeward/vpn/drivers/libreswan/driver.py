@@ -127,6 +127,9 @@ class Libreswan:
             for one in [one for one in self._known.values() if not one.enabled or one.id in found]
         }
 
+    async def answers(self) -> None:
+        """Say nothing: to ask pluto takes a program of its own, so that it is asked with the figures only."""
+
     async def events(self) -> AsyncIterator[str]:
         async for each in self._listeners.each():
             yield each

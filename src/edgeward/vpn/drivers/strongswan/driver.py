@@ -25,6 +25,7 @@ from edgeward.vpn.drivers.strongswan.watching import Watch
 from edgeward.vpn.effect import effect
 
 _READY_SECONDS: Final = 10.0
+_ANSWER_SECONDS: Final = 8.0
 Level = Callable[[int], Awaitable[None]]
 """Has the daemon's settings say how much it logs; it is asked to read them afterwards."""
 
@@ -119,6 +120,11 @@ class StrongSwan:
             waits = self._keeper.waits(one.id)
             given[one.id] = self._states.of(one, found.get(name, ()), finding, waits, mark, now)
         return given
+
+    async def answers(self) -> None:
+        """Ask its version, which takes none of what a busy one may have locked."""
+        async with self._vici.talk() as talk:
+            await talk.request("version", seconds=_ANSWER_SECONDS)
 
     async def events(self) -> AsyncIterator[str]:
         async for each in self._watch.events():
