@@ -270,6 +270,8 @@ class Report(Said):
     left_out: dict[str, str] = {}
     """Services that do without some of their backends for a while: key → sentence."""
     root_log: LogHead | None = None
+    rootd: str = ""
+    """Why it does nothing for the tunnels of this node; blank: it does, or there are none."""
 
 
 class Answer(Said):
@@ -308,7 +310,7 @@ class Identity(Said):
 _NEWER: Final[Mapping[type[Value], set[str]]] = {
     Hello: {"protocol", "controllers"},
     Ping: {"ready"},
-    Report: {"left_out", "protocol", "root_log"},
+    Report: {"left_out", "protocol", "root_log", "rootd"},
     Identity: {"controllers"},
 }
 """Fields that protocol 1 did not have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -16,26 +17,35 @@ from edgeward.log import logger
 log = logger(__name__)
 _AT_ONCE: Final = 64
 _LONGEST_SECONDS: Final = 660.0
-_ASK_SECONDS: Final = 2.0
-_HEAD_SECONDS: Final = 60.0
+_ASK_SECONDS: Final = 3.0
+"""For what rootd answers by itself: those who wait for it wait for five."""
+_LOOK_SECONDS: Final = 10.0
+_LOOKS_A_HEAD: Final = 6
 _MOST_BYTES: Final = 1 << 20
 
 
 class Acting:
-    """``head`` is the newest line of rootd's audit log, as of the last minute; None: there is no rootd."""
+    """``head`` is the newest line of rootd's audit log, as of the last minute; None: there is no rootd.
+
+    ``problem``: why rootd does nothing, as of the last seconds; blank: it answers.
+    """
 
     def __init__(self, path: str, changed: Callable[[], None]) -> None:
         self._path = path
         self._changed = changed
         self._room = asyncio.Semaphore(_AT_ONCE)
         self.head: LogHead | None = None
+        self.problem = ""
 
     async def answer(self, run: Run, send: Callable[[Answer], Awaitable[None]]) -> None:
         """Have rootd do it, and say what came of it: that is in rootd's log also where nobody can be told."""
         request = {"action": run.action or "list", "values": run.values, "asker": run.asker}
         try:
-            async with self._room:
-                came = await self.asked(request, _LONGEST_SECONDS)
+            if run.action:
+                async with self._room:
+                    came = await self.asked(request, _LONGEST_SECONDS)
+            else:
+                came = await self.asked(request, _ASK_SECONDS)
         except Unanswered as error:
             came = {"outcome": "unanswered", "reason": str(error)}
         try:
@@ -44,17 +54,21 @@ class Acting:
             log.warning("the outcome of an action is not taken", action=run.action, problem=str(error))
 
     async def run(self) -> None:
-        """Look at the end of the log once a minute, for ever."""
-        while True:
-            head = None
-            with suppress(Unanswered, ValueError):
+        """Look whether rootd answers, and each minute at the end of its log, for ever."""
+        for number in itertools.count():
+            head, problem = None, ""
+            try:
                 said = await self.asked({"action": "log-head"}, _ASK_SECONDS)
-                if said.get("n"):
-                    head = LogHead(n=said["n"], hash=said["hash"])
-            if head != self.head:
-                self.head = head
+                with suppress(ValueError):
+                    head = LogHead(n=said["n"], hash=said["hash"]) if said.get("n") else None
+            except Unanswered as error:
+                problem = str(error)
+            if self.head is not None and not problem and number % _LOOKS_A_HEAD:
+                head = self.head
+            if (head, problem) != (self.head, self.problem):
+                self.head, self.problem = head, problem
                 self._changed()
-            await asyncio.sleep(_HEAD_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def asked(self, request: Mapping[str, Any], timeout: float = TIMEOUT) -> dict[str, Any]:
         """Ask as edgeward.actions does, without holding anybody up; raises Unanswered."""
@@ -72,7 +86,9 @@ class Acting:
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise Unanswered("there is no rootd on this node; start edgeward rootd there") from error
         except TimeoutError as error:
-            raise Unanswered("rootd did not answer in time") from error
+            raise Unanswered(
+                f"rootd does not answer within {timeout:g} s; it hangs, or has too much to do"
+            ) from error
         except (EOFError, ConnectionError) as error:
             raise Unanswered("rootd does not know the node's user; start it with --user") from error
         except (OSError, ValueError) as error:

@@ -107,6 +107,7 @@ class Node:
         self._link.gateways = self._agent.take
         self._agent.changed = self._tunnels_changed
         self._reporting.root_log = lambda: self._acting.head
+        self._reporting.rootd = lambda: self._acting.problem if self._agent.gateways else ""
         self._metrics = Metrics(
             self._state, self._copy, self._answering, self._reporting, lambda: self._link.connected
         )

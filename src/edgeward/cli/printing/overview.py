@@ -57,6 +57,8 @@ def _troubles_of(node: Data) -> Iterator[str]:
         yield f"Envoy is {envoy} on node {name}"
     if failure := (report.get("envoy") or {}).get("failure"):
         yield f"Envoy's last restart on node {name} failed: {failure}"
+    if problem := report.get("rootd"):
+        yield f"what is up stays up, but no tunnel can be made or mended on node {name}: {problem}"
     for rejection in report.get("rejections") or ():
         yield f"node {name} refuses {rejection.get('object')}: {rejection.get('message')}"
     for key, sentence in (report.get("backends") or {}).items():

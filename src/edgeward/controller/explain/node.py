@@ -82,7 +82,12 @@ def _rootd(facts: NodeFacts, subject: str) -> Iterator[Step]:
         yield Step("rootd", subject, detail="answers")
     elif facts.wants_rootd:
         reason = f"node {facts.name} cannot have root do anything: {facts.rootd}"
-        yield broken("rootd", subject, reason, "start edgeward rootd on that host, with the node's user")
+        yield broken(
+            "rootd",
+            subject,
+            reason,
+            "start edgeward rootd on that host, with the node's user; restart one that hangs",
+        )
     else:
         yield Step("rootd", subject, "unknown", f"{facts.rootd}; nothing declared needs it")
 

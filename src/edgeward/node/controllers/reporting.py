@@ -62,6 +62,7 @@ class Reporting:
         self.others: Callable[[], Iterable[Rejection]] = tuple
         """What else to report as not taken."""
         self.root_log: Callable[[], LogHead | None] = lambda: None
+        self.rootd: Callable[[], str] = str
         self._in_force = 0
         self.redis: RedisTier | None = None
 
@@ -106,6 +107,7 @@ class Reporting:
             backends=self._publishing.problems(),
             left_out=seen.troubled.sentences(),
             root_log=self.root_log(),
+            rootd=self.rootd(),
         )
 
     def _rejections(self) -> tuple[Rejection, ...]:

@@ -22,3 +22,11 @@ def test_orders_that_do_not_get_on_need_a_person():
     assert troubles({"orders": {"troubled": {**one, "number": 3}}}) == [
         "no new certificate for a.example: letsencrypt: no account, and 2 more: edgeward get orders"
     ]
+
+
+def test_a_rootd_that_does_nothing_for_tunnels_needs_a_person():
+    node = {"name": "edge1", "connected": True, "report": {"rootd": "rootd does not answer within 3 s"}}
+    assert troubles({"nodes": [node]}) == [
+        "what is up stays up, but no tunnel can be made or mended on node edge1: rootd does not answer within 3 s"
+    ]
+    assert troubles({"nodes": [{**node, "report": {"rootd": ""}}]}) == []
