@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import Principal
 from edgeward.api.events import Follow, place, reset, sent
+from edgeward.controller.at_once import OpenAtOnce
 from edgeward.controller.declared.rights import visible
 from edgeward.database.engine import Database, current_revision
 from edgeward.declaration import events
@@ -86,14 +87,13 @@ class Events:
     def __init__(self, database: Database, access: Authenticator) -> None:
         self._database = database
         self._access = access
-        self._open: Counter[str] = Counter()
+        self._open = OpenAtOnce("follows events", _MOST_OF_ONE)
         self.tail = Tail(database)
 
     async def followed(self, who: Principal, wanted: Follow) -> AsyncGenerator[bytes, None]:
         seen = Wanted(wanted.types, visible(who, wanted.project))
-        if self._open[who.token_id] >= _MOST_OF_ONE:
-            raise Unavailable(f"this token follows events {_MOST_OF_ONE} times already; let one of them end")
-        if self._open.total() >= _MOST_STREAMS:
+        self._open.check(who)
+        if self._open.total >= _MOST_STREAMS:
             raise Unavailable(f"events are followed {_MOST_STREAMS} times already; ask another controller")
         async with self._database.reading() as connection:
             position = wanted.after
@@ -106,14 +106,10 @@ class Events:
     async def _counted(
         self, who: Principal, lines: AsyncGenerator[bytes, None]
     ) -> AsyncGenerator[bytes, None]:
-        self._open[who.token_id] += 1
-        try:
-            async for line in lines:
-                yield line
-        finally:
-            await lines.aclose()
-            self._open[who.token_id] -= 1
-            self._open += Counter()  # keeps those above zero
+        with self._open.counted(who):
+            async with aclosing(lines):
+                async for line in lines:
+                    yield line
 
     async def _lines(
         self, who: Principal, wanted: Wanted, position: int, on: bool

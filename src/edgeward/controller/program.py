@@ -177,7 +177,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     tier = Tier(database, state, seal, settings.redis, clock)
     gateways = Gateways(database, state, registry, seal, certified.roots)
     nodes = Nodes(database, looks, registry, access, certified.roots, clock, fleet.note)
-    nodes.gateways = gateways
+    nodes.streams.gateways = gateways
     file = None
     if settings.config is not None:
         file = WatchedFile(settings.config, settings.environment, declarations, clock)
@@ -195,7 +195,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     tunnels.known.gateways = gateways.now
     seeing.tunnels = tunnels.summary
     seeing.tunnel_figures = lambda metrics: tunnel_figures.tell(metrics, tunnels)
-    nodes.ready = seeing.ready
+    nodes.streams.ready = seeing.ready
     nodes.tier_keys = tier.keys
     seeing.redis = tier.shown
     if database.shared:

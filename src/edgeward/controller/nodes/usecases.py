@@ -1,9 +1,7 @@
-"""The use cases of nodes: join, follow, report, be asked, be waited for."""
+"""The use cases of nodes: join, be labelled, report, answer, be waited for."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -11,32 +9,26 @@ from typing import Any, Final
 from pydantic import ValidationError
 from sqlalchemy import delete, insert, select, update
 
-from edgeward import __version__
 from edgeward.access import store as tokens
 from edgeward.access.authenticate import Authenticator
 from edgeward.access.model import EVERY_PROJECT, Principal, Token
 from edgeward.access.tokens import mint
+from edgeward.controller.at_once import OpenAtOnce
 from edgeward.controller.nodes import registry as views
 from edgeward.controller.nodes import root_logs
-from edgeward.controller.nodes.feed import Feed, line
 from edgeward.controller.nodes.reading import Looks, labels_of, with_name
-from edgeward.controller.nodes.registry import Registry, Stream
-from edgeward.controller.tunnels import gateways
+from edgeward.controller.nodes.registry import Registry
+from edgeward.controller.nodes.streams import Streams
 from edgeward.database import schema
 from edgeward.database.engine import Database, Writing, current_revision
 from edgeward.declaration import audit, events, store, told
-from edgeward.declaration.feed import PROTOCOL, Answer, Hello, Identity, Ping, Report, Synced
+from edgeward.declaration.feed import Answer, Identity, Report
 from edgeward.declaration.model import Key
-from edgeward.errors import Conflict, NotFound, Refused, Unavailable
+from edgeward.errors import Conflict, NotFound, Refused
 from edgeward.log import logger
-from edgeward.parsing import Value
 from edgeward.placement import NAME
 from edgeward.vpn import store as tunnels
 
-_PING: Final = 2.0
-_LOOK_READY: Final = 1.0
-_CHECK_TOKEN: Final = 1.0
-_GATHER: Final = 0.02
 _MOST_WAITS: Final = 50
 _log = logger("edgeward.controller.nodes.usecases")
 _nodes = schema.nodes
@@ -56,23 +48,18 @@ class Nodes:
         note: Callable[[str, Mapping[str, Any]], Awaitable[None]],
     ) -> None:
         self._database = database
-        self._looks = looks
         self._registry = registry
         self._access = access
         self._roots = roots
         self._clock = clock
         self._note = note
         self.root_logs = root_logs.RootLogs(database, clock)
-        self._waits: Counter[str] = Counter()
-        self._ready_at = float("-inf")
-        self._ready = True
+        self._waits = OpenAtOnce("waits", _MOST_WAITS)
         self.urls: Callable[[], Sequence[str]] = tuple
         """Give the URLs of all controllers that are there."""
-        self.ready: Callable[[], Awaitable[str | None]] = _always
-        self.gateways: gateways.Gateways | None = None
         self.tier_keys: Callable[[str], Awaitable[Sequence[bytes]]] = _no_keys
         """Gives a node the keys of the tier in Redis."""
-        """Give None when ready, else the reason why not."""
+        self.streams = Streams(database, looks, registry, access, clock, lambda: self.urls())
 
     async def load(self) -> None:
         """Take in the nodes that joined before this start."""
@@ -135,17 +122,12 @@ class Nodes:
     async def waited(
         self, who: Principal, revision: int, timeout: float, unlike: str | None = None
     ) -> Mapping[str, Any]:
-        if self._waits[who.token_id] >= _MOST_WAITS:
-            raise Unavailable(f"this token waits {_MOST_WAITS} times already; let one of them end")
-        self._waits[who.token_id] += 1
-        try:
+        self._waits.check(who)
+        with self._waits.counted(who):
             if unlike is None:
                 await self._registry.until(lambda: views.settled(self._registry, revision), timeout)
             else:
                 await self._registry.until(lambda: self._waited(who, revision)["state"] != unlike, timeout)
-        finally:
-            self._waits[who.token_id] -= 1
-            self._waits += Counter()  # keeps those above zero
         return self._waited(who, revision)
 
     def _waited(self, who: Principal, revision: int) -> Mapping[str, Any]:
@@ -235,80 +217,7 @@ class Nodes:
     async def watched(
         self, who: Principal, since: int, store_id: str, protocol: int = 1
     ) -> AsyncIterator[bytes]:
-        assert who.node is not None
-        async with self._database.reading() as connection:
-            state = await store.store(connection)
-            query = select(_nodes.c.labels, _nodes.c.labelled).where(_nodes.c.name == who.node)
-            row = (await connection.execute(query)).one_or_none()
-        labels = with_name(who.node, "" if row is None else row.labels)
-        reset = store_id != state.identity or since < state.floor or since > state.revision
-        reset = reset or (row is not None and since < row.labelled)
-        stream = await self._registry.begin(who.node, who.token_id)
-        hello = Hello(
-            store=state.identity,
-            version=__version__,
-            reset=reset,
-            protocol=PROTOCOL,
-            controllers=tuple(self.urls()),
-        )
-        stream.protocol = protocol
-        return self._lines(who, stream, hello, Feed(self._looks, labels, 0 if reset else since))
-
-    async def _lines(self, who: Principal, stream: Stream, hello: Hello, feed: Feed) -> AsyncIterator[bytes]:
-        assert who.node is not None
-        _log.info("node follows", node=who.node, since=feed.revision, reset=hello.reset)
-        try:
-            yield line(hello, stream.protocol)
-            synced = False
-            telling = None
-            if self.gateways is not None and stream.protocol >= PROTOCOL:
-                telling = gateways.Telling(self.gateways, feed.labels)
-            while not stream.ended.is_set():
-                try:
-                    if not await self._goes_on(who, stream):
-                        return
-                    found = await feed.round()
-                except Unavailable as error:
-                    _log.warning("the feed pauses", node=who.node, reason=str(error))
-                    yield line(Ping(ready=False), stream.protocol)
-                    await stream.pause(_PING)
-                    continue
-                if found.relabelled:
-                    _log.info("the labels of a node changed; it begins anew", node=who.node)
-                    return
-                for sent in found.lines:
-                    yield sent
-                if found.complete and (found.messages or not synced):
-                    synced = True
-                    yield line(Synced(revision=found.revision))
-                if found.complete and telling is not None:
-                    stream.gateways.clear()
-                    for told in await telling.news():
-                        yield line(told)
-                while found.complete and (said := await _quiet(self._database, stream, feed.revision)):
-                    if isinstance(said, Ping):
-                        said = Ping(ready=await self._is_ready())
-                    yield line(said, stream.protocol)
-        finally:
-            await asyncio.shield(self._registry.end(who.node, stream))
-            _log.info("node left", node=who.node)
-
-    async def _is_ready(self) -> bool:
-        """Whether this controller is ready, looked at once a second for all nodes."""
-        now = asyncio.get_running_loop().time()
-        if now - self._ready_at >= _LOOK_READY:
-            self._ready_at = now
-            self._ready = await self.ready() is None
-        return self._ready
-
-    async def _goes_on(self, who: Principal, stream: Stream) -> bool:
-        """Whether to go on; looks the token up at most once a second, and lets changes gather a little."""
-        if not stream.ended.is_set() and self._clock() - stream.checked >= _CHECK_TOKEN:
-            stream.checked = self._clock()
-            if not await self._access.valid(who.token_id):
-                return False
-        await stream.pause(_GATHER)
-        return not stream.ended.is_set()
+        return await self.streams.watched(who, since, store_id, protocol)
 
     async def _revoke(self, writing: Writing, name: str) -> list[str]:
         now = self._clock()
@@ -341,32 +250,8 @@ class Nodes:
         await events.record(writing, [happened], await current_revision(writing.connection), self._clock())
 
 
-async def _quiet(database: Database, stream: Stream, revision: int) -> Value | None:
-    """Wait for a change, other gateways or the end (None); give a question that comes before, or a ping after
-    2 s."""
-    changed = asyncio.create_task(database.changed_since(revision, _PING))
-    ended = asyncio.create_task(stream.ended.wait())
-    asked = asyncio.create_task(stream.questions.get())
-    others = asyncio.create_task(stream.gateways.wait())
-    tasks: set[asyncio.Task[Any]] = {changed, ended, asked, others}
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if asked.done():
-            return asked.result()
-        quiet = changed.done() and not changed.result() and not others.done()
-        return Ping() if quiet else None
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def _no_keys(_node: str) -> Sequence[bytes]:
     return ()
-
-
-async def _always() -> str | None:
-    return None
 
 
 async def _labels(writing: Writing, name: str) -> Mapping[str, str]:

@@ -10,8 +10,7 @@ import pytest
 
 from edgeward.access.model import Principal
 from edgeward.certificates import eager, tickets
-from edgeward.controller.nodes import reading
-from edgeward.controller.nodes import usecases as use_cases
+from edgeward.controller.nodes import reading, streams
 from edgeward.controller.nodes.feed import Feed
 from edgeward.declaration import feed
 from edgeward.declaration.feed import (
@@ -150,7 +149,7 @@ async def _large_objects_go_in_messages_of_their_own(here):
 
     assert len(found.messages) > 1
     assert [m.more for m in found.messages] == [True] * (len(found.messages) - 1) + [False]
-    assert all(len(use_cases.line(m)) < 3 << 20 for m in found.messages)
+    assert all(len(streams.line(m)) < 3 << 20 for m in found.messages)
 
 
 # --- the stream ------------------------------------------------------------------------------
@@ -228,7 +227,7 @@ async def test_a_node_from_before_the_floor_starts_over(here):
 
 
 async def test_a_change_reaches_a_node_at_once_and_silence_is_broken_by_pings(here, monkeypatch):
-    monkeypatch.setattr(use_cases, "_PING", 0.2)
+    monkeypatch.setattr(streams, "_PING", 0.2)
     boss = await here.token("boss", "admin")
     await here.node("n1")
     _, lines = await watching(here)

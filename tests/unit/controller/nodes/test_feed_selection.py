@@ -8,8 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from edgeward.access.model import Principal
-from edgeward.controller.nodes import reading
-from edgeward.controller.nodes import usecases as use_cases
+from edgeward.controller.nodes import reading, streams
 from edgeward.declaration import feed
 from edgeward.declaration.feed import ChangeMessage, Hello, Synced
 from edgeward.declaration.model import Key
@@ -145,7 +144,7 @@ async def test_a_node_holds_exactly_what_is_stored_and_selected_for_it(
 ):
     monkeypatch.setattr(reading, "OBJECTS_AT_ONCE", objects)
     monkeypatch.setattr(reading, "CERTIFICATES_AT_ONCE", certificates)
-    monkeypatch.setattr(use_cases, "_GATHER", 0)
+    monkeypatch.setattr(streams, "_GATHER", 0)
     chance = random.Random(seed)
     boss = await here.token("boss", "admin")
     names = ["n1", "n2", "n3"]
