@@ -6,8 +6,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.set-up
 LOCK   := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-options \
           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
-PYTEST := $(BIN)/pytest -rs --numprocesses=auto --maxprocesses=4 --dist=loadscope
+# One worker more than processors: tests wait for programs as much as they compute. Unit tests come last, as
+# they are collected: their modules are short, and no worker is left alone with a long one.
+PYTEST := $(BIN)/pytest -rs --numprocesses=$(shell expr $$(nproc) + 1) --maxprocesses=5 --dist=loadscope --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where nothing compiled is kept, each of the hundreds of programs that tests start compiles Edgeward anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-all check bench reference release lock setup tools clean
 .DELETE_ON_ERROR:

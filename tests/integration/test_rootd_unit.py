@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pytest
 from edgeward import actions
 from tests.integration import units
 from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable
-from tests.integration.test_rootd_attacks import end_traced
 
 SERVICE = units.UNITS / "edgeward-rootd.service"
 RELAY = {"relay": "web", "address": "127.0.0.1", "port": 80, "resolver": "none"}
@@ -79,7 +79,8 @@ def test_actions_work_within_what_the_unit_allows(state_dir, needs, python) -> N
         made = [rootd.ask(action, namespace="office", **more) for action, more in IN_A_NAMESPACE]
         assert [said["exit"] for said in made] == [0] * 4, made
         assert process.alive()
-        end_traced(rootd)
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
     used = units.used(trace)
     assert {"execve", "setreuid", "kill", "unshare", "prctl"} <= used
     assert used - units.allowed(SERVICE) - units.REFUSED_AND_NOT_MISSED == set()

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+from tests.integration.processes import until
+
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 HELD = Path(__file__).parent / "held.py"
 REFUSED_AND_NOT_MISSED = {"prlimit64"}
@@ -78,11 +80,14 @@ def _calls(word: str) -> set[str]:
 
 def held(python: str, trace: Path, needs: Callable[[str], str]) -> tuple[str, ...]:
     """Give what stands before a command to have it gain no right and no memory that is written and run, and
-    its system calls written down.
+    its system calls written down. It stays our child (``-DD``), so that it hears who ends it.
     """
-    return (python, str(HELD), needs("strace"), "-f", "-qq", "-o", str(trace))
+    return (python, str(HELD), needs("strace"), "-DD", "-f", "-q", "-o", str(trace))
 
 
 def used(trace: Path) -> set[str]:
-    """Give the system calls that were carried out."""
+    """Give the system calls that were carried out, once the program has ended and all are written down."""
+    program = trace.read_text().partition(" ")[0]
+    ended = re.compile(rf"^{program} +\+\+\+ ", re.MULTILINE)
+    until(lambda: ended.search(trace.read_text()), what=f"the end of {trace}")
     return set(re.findall(r"^\d+ +([a-z_0-9]+)\(", trace.read_text(), re.MULTILINE))

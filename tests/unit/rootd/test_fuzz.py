@@ -1,4 +1,4 @@
-"""A million frames nobody wrote by hand: each is refused, or becomes an argv of the table, word for word."""
+"""Many frames nobody wrote by hand: each is refused, or becomes an argv of the table, word for word."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def run(actions: dict[str, Action], count: int, seed: int) -> dict[str, int]:
 
 
 @pytest.mark.timeout(300)
-def test_a_million_frames_run_nothing_outside_the_table():
-    came = run(ACTIONS, 1_000_000, seed=1)
+def test_two_hundred_thousand_frames_run_nothing_outside_the_table():
+    came = run(ACTIONS, 200_000, seed=1)
 
-    assert min(came.values()) > 50_000  # all ways are taken
+    assert min(came.values()) > 10_000  # all ways are taken
 
 
 @pytest.mark.slow
