@@ -88,7 +88,6 @@ async def test_every_system_call_of_pluto_is_one_that_its_unit_allows(
     _judged(trace, PLUTO)
 
 
-@pytest.mark.slow
 @needs_root
 @pytest.mark.skipif(not has_charon(), reason="no charon-systemd here")
 async def test_every_system_call_of_charon_is_one_that_its_unit_allows(
