@@ -101,6 +101,13 @@ def test_a_site_is_declared_planned_and_printed_for_the_other_side(run: Run, tmp
     code, out, err = run("vpn", "peer-config", "office-berlin", *with_key)
     assert (code, err) == (0, "")
     assert "@edge.example.com : PSK 0sbm9ib2R5IGtub3dzIHRoaXM=\n" in out
+    for form in ("strongswan", "libreswan", "sheet"):
+        code, out, err = run(
+            "vpn", "peer-config", "office-berlin", "--for", form, "--secret-file", place / "no"
+        )
+        assert (code, out) == (2, "") and "no: No such file" in err and err.count("\n") == 1
+    code, out, err = run("vpn", "peer-config", "office-berlin", "--secret-file", place / "berlin.psk")
+    assert code == 0 and out and "give it to the other side apart" in err
     code, _, err = run("vpn", "peer-config", "nowhere")
     assert (code, err) == (1, "edgeward: no tunnel 'nowhere' is declared\n")
 
@@ -124,3 +131,14 @@ def test_openswans_files_are_taken_over(run: Run, tmp_path: Path) -> None:
     assert (code, out) == (0, "+ vpn/default/paris\n")
     code, out, _ = run("vpn", "plan", "-f", place / "vpn.yaml", "--take-over", "--keep")
     assert (code, out) == (0, "no tunnel is touched\n")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "config setup\n\tuniqueids=no\nconn %default\n", "vpn:\n  - name: x\n", "\0\xff\n"]
+)
+def test_what_is_no_ipsec_conf_is_said_to_be_none(run: Run, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "other.conf"
+    file.write_text(content)
+    code, out, err = run("vpn", "import", file)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"edgeward: {file}: there is no conn in it") and err.count("\n") == 1

@@ -37,14 +37,17 @@ def peer_config(
     """Print the configuration of the other side: for strongSwan, for Libreswan, or for any device."""
     from edgeward.cli.client import segment
 
+    secret = None if secret_file is None else _spelled(secret_file)
     with connect(api, state_dir) as client:
         asked = {"for": form.value, "project": project}
         found = client.get(f"/v1/vpn/{segment(name)}/peer-config", asked)
     text, placeholder = str(found["text"]), found.get("secret")
-    if secret_file is not None and placeholder:
-        text = text.replace(f'"{placeholder}"', placeholder).replace(placeholder, _spelled(secret_file))
+    if secret is not None and placeholder:
+        text = text.replace(f'"{placeholder}"', placeholder).replace(placeholder, secret)
     typer.echo(text, nl=False)
-    if secret_file is None and placeholder:
+    if secret is not None and not placeholder:
+        typer.echo("edgeward: this says no pre-shared key; give it to the other side apart from it", err=True)
+    if secret is None and placeholder:
         typer.echo(f"edgeward: put the pre-shared key in the place of {placeholder}", err=True)
 
 

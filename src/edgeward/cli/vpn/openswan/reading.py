@@ -44,9 +44,12 @@ class Conf:
 
 
 def read(path: Path) -> Conf:
-    """Read a file with what it includes; raises Invalid where it cannot be read."""
+    """Read a file with what it includes; raises Invalid where it cannot be read or is something else."""
     conf, files = Conf(), [0]
     _take(conf, path, 0, files)
+    if not conf.conns.keys() - {"%default"}:
+        what = "there is no conn in it or in what it includes"
+        raise Invalid(f"{path}: {what}; name an ipsec.conf of Openswan or Libreswan")
     return conf
 
 
