@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from edgeward import domain_name
+from edgeward import domain_name, sentences
 from edgeward.errors import Invalid, Problem
 
 
@@ -45,26 +45,32 @@ def parse(model: type[V], data: object, where: str = "") -> V:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise Invalid(*problems_of(error, where, data)) from error
+        raise Invalid(*problems_of(error, where, data, model)) from error
 
 
 _UNSEEN = object()
 
 
-def problems_of(error: ValidationError, where: str = "", data: object = _UNSEEN) -> list[Problem]:
-    """Give one Problem per wrong field; with ``data`` fields are named as its writer wrote them.
+def problems_of(
+    error: ValidationError, where: str = "", data: object = _UNSEEN, model: type[BaseModel] | None = None
+) -> list[Problem]:
+    """Give one Problem per wrong field; with ``data`` fields are named as its writer wrote them, with
+    ``model`` those are named that there are.
 
-    Without it, pydantic's own path stands, which also names the branches of unions and the insides
+    Without data, pydantic's own path stands, which also names the branches of unions and the insides
     of values that a validator built from a shorter spelling.
     """
-    problems = []
+    found: dict[str, list[str]] = {}
     details = error.errors(include_url=False)
     for detail in details:
         if detail["type"] == "too_short" and _fails_inside(detail["loc"], details):
             continue  # pydantic counts only the items that were right
         path = detail["loc"] if data is _UNSEEN else _written(detail, data)
-        problems.append(Problem(field=join(where, path), message=_sentence(detail)))
-    return list(dict.fromkeys(problems))
+        extra = detail["type"] == "extra_forbidden"
+        fields = sentences.fields_at(model, path[:-1]) if extra and model is not None else ()
+        said = found.setdefault(join(where, path), [])
+        said.append(sentences.sentence(detail, fields))
+    return [Problem(field, message) for field, all_ in found.items() for message in dict.fromkeys(all_)]
 
 
 def _fails_inside(path: tuple[int | str, ...], details: Sequence[ErrorDetails]) -> bool:
@@ -103,31 +109,3 @@ def join(where: str, path: Sequence[Any]) -> str:
             name = domain_name.printable(str(step))
             text += f".{name}" if text else name
     return text
-
-
-_SHAPES: Final = {
-    "[A-Za-z0-9._-]": "a name has 1 to 100 letters, digits, dots, hyphens and underscores",
-    "^https://": "write a URL as https://HOST/PATH",
-    "^https?://": "write a URL as http://HOST:PORT/PATH or https://HOST/PATH",
-    "^[^@": "write an address as name@example.com",
-}
-"""What is in a pattern, and how to write what it matches."""
-
-
-def _sentence(detail: ErrorDetails) -> str:
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        return "there is no such field; check its spelling or remove it"
-    if kind == "missing":
-        return "this field is required"
-    if kind == "model_type":
-        return "give a mapping of fields here"
-    if kind == "string_pattern_mismatch":
-        pattern = str(detail.get("ctx", {}).get("pattern"))
-        for part, shape in _SHAPES.items():
-            if part in pattern:
-                return shape
-    if kind == "too_short":
-        return f"give at least {detail['ctx']['min_length']}"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return message[:1].lower() + message[1:] if message[:2].istitle() else message

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Ty
 
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid
-from edgeward.parsing import checked
+from edgeward.parsing import checked, problems_of
 
 NAME: Final = "name"
 """The label that every node has by itself: its name."""
@@ -110,7 +110,7 @@ def read_labels(text: str) -> dict[str, str]:
     try:
         return _LABELS.validate_json(text or "{}")
     except ValidationError as error:
-        raise Invalid(f"labels as stored are not valid: {error.errors()[:1]}") from error
+        raise Invalid(f"labels as stored are not valid: {problems_of(error)[0]}") from error
 
 
 def changes(words: Iterable[str], *, name: bool = False) -> tuple[dict[str, str], set[str]]:

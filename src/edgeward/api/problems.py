@@ -16,6 +16,7 @@ from edgeward.declaration.model import Outdated
 from edgeward.errors import Conflict, EdgewardError, Invalid, NotFound, Problem, Refused, Unavailable
 from edgeward.log import logger
 from edgeward.parsing import join
+from edgeward.sentences import sentence
 
 _log = logger("edgeward.api")
 
@@ -121,4 +122,4 @@ def _entry(error: Problem) -> dict[str, Any]:
 
 def _of_request(error: dict[str, Any]) -> Problem:
     place = error.get("loc", ())[1:]
-    return Problem(join("", place), str(error.get("msg", "is wrong")))
+    return Problem(join("", place), sentence(error))

@@ -65,16 +65,28 @@ def main() -> None:
         from edgeward.relay.__main__ import main as relay
 
         sys.exit(relay(sys.argv[2:]))
+    import typer
+    from typer.exceptions import TyperException
+
     from edgeward.errors import EdgewardError, Invalid
 
     try:
-        build()()
+        came = build()(standalone_mode=False)
+    except TyperException as error:
+        from edgeward.cli.usage import said
+
+        _say([line for line in [said(error)] if line])
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        _say(["nothing was done"])
+        sys.exit(1)
     except Invalid as error:
         _say([str(problem) for problem in error.problems])
         sys.exit(2)
     except EdgewardError as error:
         _say([str(error)])
         sys.exit(1)
+    sys.exit(came if isinstance(came, int) else 0)
 
 
 def _say(lines: list[str]) -> None:

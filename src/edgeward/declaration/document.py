@@ -15,6 +15,7 @@ from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 from edgeward.parsing import Value, join
 from edgeward.parsing import parse as parse_value
+from edgeward.sentences import no_such_field
 
 VERSION: Final = 1
 _MOST_PROBLEMS: Final = 1000
@@ -174,8 +175,7 @@ class _Reading:
         if key == "version":
             return
         if key not in self._kinds:
-            known = ", ".join(["version", *self._kinds])
-            self._add(printable(str(key)), f"there is no such field; a document has {known}")
+            self._add(printable(str(key)), no_such_field(str(key), ["version", *self._kinds]))
         elif content is None:
             return
         elif self._kinds[key].single:

@@ -23,6 +23,7 @@ from edgeward.node.controllers.catching_up import CatchingUp
 from edgeward.node.controllers.following import Following, certificate_of
 from edgeward.node.controllers.known import Controller, Controllers
 from edgeward.node.http import Reply
+from edgeward.parsing import problems_of
 
 log = logger(__name__)
 _SILENCE_SECONDS = 8.0
@@ -125,7 +126,7 @@ class Link:
         try:
             message = feed.read(line)
         except ValidationError as error:
-            raise Unavailable(f"a message of the feed is not understood: {error.errors()[:1]}") from error
+            raise Unavailable(f"a message of the feed is not understood: {problems_of(error)[0]}") from error
         self._caught_up.line(line)
         if isinstance(message, feed.ChangeMessage):
             await self._following.change(message)

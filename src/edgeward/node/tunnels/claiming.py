@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from edgeward.declaration.feed import Claim, Granted
 from edgeward.errors import Unavailable
 from edgeward.node.controllers.known import Controllers
+from edgeward.parsing import problems_of
 
 
 class Claiming:
@@ -34,7 +35,7 @@ class Claiming:
                     return Granted.model_validate(reply.json())
                 failure = Unavailable(reply.detail)
             except ValidationError as error:
-                failure = Unavailable(f"the controller's answer is not understood: {error.errors()[:1]}")
+                failure = Unavailable(f"the controller's answer is not understood: {problems_of(error)[0]}")
             except Unavailable as error:
                 failure = error
         raise failure

@@ -1,0 +1,96 @@
+"""What is wrong with a value is one sentence that says what is allowed, in nobody else's words."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BeforeValidator, Field
+
+from edgeward.errors import Invalid
+from edgeward.kinds import KINDS
+from edgeward.parsing import Value, parse
+from edgeward.sentences import fields_at, no_such_field
+from edgeward.vpn.site import Site
+
+
+class Wheel(Value):
+    spokes: int = Field(default=8, ge=3, le=64)
+
+
+class Bell(Value):
+    loudness: Literal["soft", "loud"] = "soft"
+
+
+class Cycle(Value):
+    colour: Literal["red", "light blue"] = "red"
+    lights: bool = True
+    weight: float = 9.5
+    owner: str = Field(default="me", max_length=5)
+    wheels: tuple[Wheel, ...] = Field(default=(), max_length=2)
+    bell: Bell | Wheel | None = None
+    bags: dict[str, Wheel] = {}
+    tags: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"colour": "rde"}, "colour: 'rde' is not known here; write red or light blue"),
+        ({"colour": "light-blue"}, "colour: 'light-blue' is not known here; did you mean light blue? write red or light blue"),
+        ({"colour": ["red"]}, "colour: write red or light blue"),
+        ({"colour": "x" * 50}, "colour: write red or light blue"),
+        ({"lights": "perhaps"}, "lights: write true or false"),
+        ({"weight": "heavy"}, "weight: write a number"),
+        ({"owner": 5}, "owner: write a text here"),
+        ({"owner": ["me"]}, "owner: write a text here, not a list"),
+        ({"owner": "somebody"}, "owner: give at most 5 letters"),
+        ({"wheels": {"spokes": 1}}, "wheels: give a list here, not a mapping"),
+        ({"wheels": [{"spokes": 2}]}, "wheels[0].spokes: give at least 3"),
+        ({"wheels": [{"spokes": "65"}]}, "wheels[0].spokes: give at most 64"),
+        ({"wheels": [{"spokes": 4.5}]}, "wheels[0].spokes: write a whole number"),
+        ({"wheels": [None]}, "wheels[0]: give a mapping of fields here, not nothing"),
+        ({"wheels": [{}, {}, {}]}, "wheels: give at most 2"),
+        ({"tags": 5}, "tags: give a list here"),
+        ({"wheels": [{"spoke": 8}]}, "wheels[0].spoke: there is no such field; did you mean spokes?"),
+        ({"bags": {"left": {"size": 8}}}, "bags.left.size: there is no such field; there is spokes"),
+        ({"lihgts": True}, "lihgts: there is no such field; did you mean lights?"),
+        ({"gears": 3}, "gears: there is no such field; there are colour, lights, weight, owner, wheels, bell, bags and tags"),
+    ],
+)  # fmt: skip
+def test_it_names_the_field_and_what_it_takes(data, said):
+    with pytest.raises(Invalid) as caught:
+        parse(Cycle, data)
+
+    assert [str(problem) for problem in caught.value.problems] == [said]
+
+
+def test_of_alternatives_the_fields_of_all_are_there():
+    assert fields_at(Cycle, ["bell"]) == ["loudness", "spokes"]
+    assert fields_at(Cycle, ["nowhere", 3]) == []
+    assert no_such_field("x", []) == "there is no such field; check its spelling or remove it"
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_declared_kind_says_which_field_may_be_meant(kind):
+    fields = fields_at(kind.model, [])
+    assert set(fields) >= {name for name in kind.model.model_fields if name != "secret"}
+    assert f"did you mean {fields[-1]}?" in no_such_field(fields[-1] + "s", fields)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*Site.model_fields, "nmae"]),
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2),
+        min_size=1,
+    )
+)
+def test_no_word_of_the_parser_is_in_it(data):
+    try:
+        parse(Site, data)
+    except Invalid as error:
+        for problem in error.problems:
+            for words in ("Value error", "Input should", "should be", "valid tuple", "Literal", "pydantic"):
+                assert words not in problem.message, problem
