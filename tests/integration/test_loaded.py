@@ -31,6 +31,24 @@ from edgeward.controller.__main__ import main
 sys.exit(main())
 """
 
+HELP = """
+import json, sys
+sys.argv = ["edgeward", "--help"]
+from edgeward.cli.__main__ import main
+try:
+    main()
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_help_loads_what_it_shows_and_not_what_commands_work_with():
+    asked = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, timeout=100)
+    loaded = set(json.loads(asked.stderr.splitlines()[-1]))
+    assert "validate" in asked.stdout
+    heavy = ("cryptography", "edgeward.gateway.model", "edgeward.kinds", "httpx", "pydantic", "yaml")
+    assert [name for name in heavy if name in loaded] == []
+
 
 def test_a_controller_on_sqlite_loads_nothing_for_its_start_that_only_others_need(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edgeward.cli.client import segment
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir, group
 from edgeward.cli.printing import show
 

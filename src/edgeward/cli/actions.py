@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeward import actions
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir, group
 from edgeward.cli.printing import show
 from edgeward.errors import Invalid, Problem, Refused, Unavailable
@@ -42,8 +42,6 @@ def run(
     if node is None:
         told(name, _asked({"action": name, "values": given}, socket), output)
         return
-    from edgeward.cli.client import segment
-
     with connect(api, state_dir) as client:
         body = {"values": given, "node": node, "wait": 20}
         said = client.post(f"/v1/actions/{segment(name)}/run", body)
@@ -120,8 +118,6 @@ def verify_log(
 
     anchors: dict[int, str] = {}
     if node is not None:
-        from edgeward.cli.client import segment
-
         with connect(api, state_dir) as client:
             heads = client.get(f"/v1/nodes/{segment(node)}/root-log")["heads"]
         anchors = {int(number): text for number, text in heads.items()}

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir, group, resolve_state_dir
 from edgeward.cli.printing import show
 from edgeward.errors import Invalid
@@ -31,8 +31,6 @@ def expire(
     state_dir: StateDir = None,
 ) -> None:
     """Have Envoy and the memory of every node drop their copies, and look anew."""
-    from edgeward.cli.client import segment
-
     if every == bool(name):
         raise Invalid("say either one name or --all")
     path = "/v1/certificates/expire" if every else f"/v1/certificates/{segment(name)}/expire"
@@ -50,8 +48,6 @@ def upload(
     state_dir: StateDir = None,
 ) -> None:
     """Serve a certificate of your own; nobody renews it, so upload its successor in time."""
-    from edgeward.cli.client import segment
-
     pair = {"cert": _text(cert, "--cert"), "key": _text(key, "--key")}
     with connect(api, state_dir) as client:
         found = client.put(f"/v1/certificates/{segment(name)}", pair)
@@ -78,8 +74,6 @@ def revoke(
     state_dir: StateDir = None,
 ) -> None:
     """Revoke a certificate with its authority, and have every node drop it within a second."""
-    from edgeward.cli.client import segment
-
     with connect(api, state_dir) as client:
         body = {"reason": reason, "replace": replace}
         found = client.post(f"/v1/certificates/{segment(name)}/revoke", body, timeout=120.0)
@@ -98,8 +92,6 @@ def deactivate(
     state_dir: StateDir = None,
 ) -> None:
     """Serve no certificate for a name, nor obtain one, until it is activated."""
-    from edgeward.cli.client import segment
-
     with connect(api, state_dir) as client:
         value = {} if reason is None else {"reason": reason}
         client.put(f"/v1/withheld/{segment(name)}{_of(project)}", value)
@@ -113,8 +105,6 @@ def activate(
     state_dir: StateDir = None,
 ) -> None:
     """Serve a name again that was deactivated."""
-    from edgeward.cli.client import segment
-
     with connect(api, state_dir) as client:
         client.delete(f"/v1/withheld/{segment(name)}", {"project": project})
     show.line(f"{name} is active again")
@@ -127,8 +117,6 @@ def history(
     state_dir: StateDir = None,
 ) -> None:
     """Tell what happened to a name's certificates, the newest first."""
-    from edgeward.cli.client import segment
-
     now = time.time()
     with connect(api, state_dir) as client:
         items = client.get(f"/v1/certificates/{segment(name)}/history")["items"]
@@ -152,8 +140,6 @@ def history(
 
 
 def _of(project: str | None) -> str:
-    from edgeward.cli.client import segment
-
     return "" if project is None else f"?project={segment(project)}"
 
 

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Self
-from urllib.parse import quote
 
 import httpx
 
@@ -179,16 +178,6 @@ def event_blocks(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
             block["type"] = value
         elif name == "data":
             block["data"] = json.loads(value)
-
-
-def segment(text: str) -> str:
-    """Give text as one segment of a path."""
-    try:
-        if text not in (".", ".."):
-            return quote(text, safe="*")
-    except UnicodeEncodeError:  # bytes on the command line that are no text
-        pass
-    raise Invalid(f"'{printable(text)}' is not a name")
 
 
 def failure(status: int, problem: Mapping[str, Any]) -> EdgewardError:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
 from edgeward.cli import options
+from edgeward.domain_name import printable
+from edgeward.errors import Invalid
 
 if TYPE_CHECKING:
     from edgeward.cli.client import Client
@@ -29,3 +32,13 @@ def connect(api: str | None, state_dir: Path | None) -> Client:
     from edgeward.cli.client import Client
 
     return Client(server.find(api, options.resolve_state_dir(state_dir), os.environ))
+
+
+def segment(text: str) -> str:
+    """Give text as one segment of a path."""
+    try:
+        if text not in (".", ".."):
+            return quote(text, safe="*")
+    except UnicodeEncodeError:  # bytes on the command line that are no text
+        pass
+    raise Invalid(f"'{printable(text)}' is not a name")

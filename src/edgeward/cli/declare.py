@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
 
 def validate(file: Files) -> None:
     """Check a file, all of it at once, without a server; several are checked as what they say together."""
+    _expect_no_garbage()
     from edgeward.world.checks import check
 
     documents = [_read(one, _bytes(one)) for one in file]

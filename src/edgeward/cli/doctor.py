@@ -15,7 +15,6 @@ from edgeward.capabilities import NET_BIND_SERVICE, Held
 from edgeward.cli.printing import show
 from edgeward.cli.tree import sockets
 from edgeward.errors import Unavailable
-from edgeward.gateway.model import Address
 
 _BIT: Final = 1 << NET_BIND_SERVICE
 _USUAL: Final = ("0.0.0.0:80", "0.0.0.0:443")
@@ -133,6 +132,7 @@ def doctor(
 
     Exits with 1 where some address cannot be listened on.
     """
+    from edgeward.gateway.model import Address
     from edgeward.launcher.config import Unusable, find_envoy
 
     try:

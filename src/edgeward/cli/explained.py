@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.text import Text
 
-from edgeward.cli.client import segment
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.errors import Invalid

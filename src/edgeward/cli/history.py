@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.errors import Invalid
@@ -135,8 +135,6 @@ def _object(kind: str, name: str) -> dict[str, str | None]:
 
 
 def _path(revision: int, kind: str, name: str) -> str:
-    from edgeward.cli.client import segment
-
     return f"/v1/history/{revision}/{kind}/{segment(name)}"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.errors import Invalid
@@ -29,7 +29,6 @@ def label(
     state_dir: StateDir = None,
 ) -> None:
     """Label a node: domains and routes say with `nodes:` which nodes serve them. Without changes, show."""
-    from edgeward.cli.client import segment
     from edgeward.placement import changes as read
 
     fresh, gone = read(changes or ())

@@ -6,8 +6,6 @@ import sys
 
 import typer
 
-from edgeward.relay.__main__ import main
-
 
 def register(app: typer.Typer) -> None:
     app.command(
@@ -19,4 +17,6 @@ def register(app: typer.Typer) -> None:
 
 def relay(context: typer.Context) -> None:
     """Carry streams from given sockets to a backend whose address may move; `relay status`: how it is."""
+    from edgeward.relay.__main__ import main
+
     sys.exit(main(context.args))

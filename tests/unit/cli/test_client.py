@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeward.cli.client import failure, segment
+from edgeward.cli.client import failure
+from edgeward.cli.connect import segment
 from edgeward.errors import Conflict, EdgewardError, Invalid, NotFound, Refused, Unavailable
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from edgeward.certificates.model import Domain
-from edgeward.cli.connect import connect
+from edgeward.cli.connect import connect, segment
 from edgeward.cli.imports.found import Found
 from edgeward.cli.imports.planning import Declared, Plan, plan
 from edgeward.cli.printing import show
@@ -43,8 +43,6 @@ def carry(found: Found, wish: Wish, api: str | None, state_dir: Path | None) -> 
 
 def _bring(client: Client, made: Plan) -> None:
     """Accounts and certificates first: a domain that came before them would be ordered for."""
-    from edgeward.cli.client import segment
-
     for issuer in made.issuers:
         client.put(f"/v1/issuers/{segment(issuer['name'])}{_of(issuer)}", _value(issuer))
         show.line(f"+ issuers/{issuer['name']}")
@@ -90,8 +88,6 @@ def _value(declared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of(declared: Mapping[str, Any]) -> str:
-    from edgeward.cli.client import segment
-
     return f"?project={segment(str(declared.get('project', 'default')))}"
 
 

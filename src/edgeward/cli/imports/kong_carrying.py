@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edgeward.cli.connect import connect
+from edgeward.cli.connect import connect, segment
 from edgeward.cli.imports.kong import Translated, translate
 from edgeward.cli.printing import show
 from edgeward.declaration import notation
@@ -36,8 +36,6 @@ def carry(file: Path, project: str | None, api: str | None, state_dir: Path | No
 
 
 def _declare(client: Client, made: Translated, project: str) -> None:
-    from edgeward.cli.client import segment
-
     for kind in ("domains", "services", "routes"):
         for one in made.document.get(kind, ()):
             path = f"/v1/{kind}/{segment(one['name'])}"

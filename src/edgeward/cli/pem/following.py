@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from edgeward.cli.connect import segment
 from edgeward.cli.pem.directory import PemDirectory, opened
 from edgeward.cli.printing import show
 from edgeward.errors import EdgewardError, Invalid, NotFound, Unavailable
@@ -77,8 +78,6 @@ def _round(client: Client, wish: Wish, directory: PemDirectory, since: int | Non
 
 
 def _put(client: Client, directory: PemDirectory, listed: Iterable[Mapping[str, Any]]) -> int:
-    from edgeward.cli.client import segment
-
     held = directory.holds()
     changed = 0
     for item in listed:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from edgeward.cli.connect import segment
 from edgeward.cli.printing import show
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid
@@ -32,8 +33,6 @@ class Listed:
 
     def path(self, name: str = "") -> str:
         """Give the path of one, or of the list; raises Invalid where a name is missing or too much."""
-        from edgeward.cli.client import segment
-
         if self.single:
             if name not in ("", self.name):
                 raise Invalid(f"there is one {self.name} only; leave '{printable(name)}' out")

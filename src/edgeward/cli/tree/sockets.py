@@ -8,8 +8,10 @@ import re
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeward.gateway.model import Address
+if TYPE_CHECKING:
+    from edgeward.gateway.model import Address
 
 _LISTENING = "0A"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.errors import Invalid
@@ -106,8 +106,6 @@ def _write(found: Carried, directory: Path) -> None:
 
 
 def _apply(found: Carried, project: str, api: str | None, state_dir: Path | None) -> None:
-    from edgeward.cli.client import segment
-
     with connect(api, state_dir) as client:
         for site in found.sites:
             name, key = site["name"], found.keys.get(site["name"])

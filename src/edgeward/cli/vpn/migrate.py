@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.cli.vpn.telling import Name, Project
@@ -69,8 +69,6 @@ def migrate(
 
 
 def _status(client: Client, name: str, project: str | None) -> Data:
-    from edgeward.cli.client import segment
-
     where = {"project": project, "fresh": True}
     found: Data = client.get(f"/v1/vpn/{segment(name)}/status", where, timeout=_ASK_SECONDS)
     return found

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.errors import Invalid
 
@@ -35,8 +35,6 @@ def peer_config(
     state_dir: StateDir = None,
 ) -> None:
     """Print the configuration of the other side: for strongSwan, for Libreswan, or for any device."""
-    from edgeward.cli.client import segment
-
     secret = None if secret_file is None else _spelled(secret_file)
     with connect(api, state_dir) as client:
         asked = {"for": form.value, "project": project}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.cli.vpn.telling import Name, Project, show_one
@@ -61,8 +61,6 @@ def promote(
     state_dir: StateDir = None,
 ) -> None:
     """Have another node take over the gateway of a tunnel, as keepalived does when it elects one."""
-    from edgeward.cli.client import segment
-
     with connect(api, state_dir) as client:
         where = "" if project is None else f"?project={segment(project)}"
         came = client.post(f"/v1/vpn/{segment(name)}/promote{where}", {"node": node})
@@ -73,8 +71,6 @@ def promote(
 
 
 def _done(name: str, what: str, where: dict[str, Any], output: show.Format, api: Any, state_dir: Any) -> None:
-    from edgeward.cli.client import segment
-
     with connect(api, state_dir) as client:
         path = f"/v1/vpn/{segment(name)}/{what}"
         came = client.act(path, where, _PATIENCE)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from edgeward.cli.connect import Api, connect
+from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 
@@ -35,8 +35,6 @@ def status(
     state_dir: StateDir = None,
 ) -> None:
     """Say how tunnels do: every declared one, up or not; of one also its keys and what it carried."""
-    from edgeward.cli.client import segment
-
     with connect(api, state_dir) as client:
         if name:
             where = {"project": project, "fresh": True}
@@ -79,8 +77,6 @@ def log(
 
     With --follow and -o json one object a line.
     """
-    from edgeward.cli.client import segment
-
     where = {"project": project, "last": _MOST_LINES if follow else last}
     with connect(api, state_dir) as client:
         path = f"/v1/vpn/{segment(name)}/log"
