@@ -12,7 +12,6 @@ from edgeward.errors import Refused
 EVERY_PROJECT = "*"
 
 Role = Literal["viewer", "operator", "admin", "node"]
-ROLES: tuple[Role, ...] = ("viewer", "operator", "admin", "node")
 
 
 class Right(Enum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,6 +23,7 @@ from edgeward.certificates.model import (
     Standing,
 )
 from edgeward.database.engine import Writing
+from edgeward.database.parts import MOST, in_parts
 from edgeward.database.schema import certificates, tombstones
 from edgeward.domain_name import CATCH_ALL, wildcard_of
 from edgeward.errors import Invalid
@@ -30,10 +31,8 @@ from edgeward.log import logger
 from edgeward.sealing import Seal
 from edgeward.secret import Secret
 
-_MOST_IN_ONE_QUESTION: Final = 500
 _KIND: Final = "certificates"
 _BROUGHT: Final = (UPLOADED, IMPORTED)
-_Item = TypeVar("_Item")
 _log = logger("edgeward.certificates.store")
 _columns = certificates.c
 _ECDSA: Final = _columns.algorithm == "ecdsa"
@@ -53,7 +52,7 @@ async def find_all(
     """Give the valid certificates that serve these names, by the name asked for."""
     asked = {n for name in names for n in (name, wildcard_of(name)) if n is not None}
     valid: dict[str, Kept] = {}
-    for some in _in_parts(sorted(asked)):
+    for some in in_parts(sorted(asked)):
         rows = await connection.execute(
             select(certificates).where(_columns.name.in_(some), _columns.not_after > now).order_by(*_PAIRED)
         )
@@ -85,7 +84,7 @@ async def changes_end(connection: AsyncConnection, since: int, limit: int) -> in
 async def valid(connection: AsyncConnection, names: Sequence[str], now: float) -> dict[str, Standing]:
     """Give what stands of the valid certificates that are kept under exactly these names."""
     found: dict[str, Standing] = {}
-    for some in _in_parts(names):
+    for some in in_parts(names):
         query = select(_columns.name, *(_columns[field] for field in Standing.__dataclass_fields__))
         query = query.where(_columns.name.in_(some), _columns.not_after > now, _ECDSA)
         found.update((name, Standing(*rest)) for name, *rest in await connection.execute(query))
@@ -95,7 +94,7 @@ async def valid(connection: AsyncConnection, names: Sequence[str], now: float) -
 async def beside(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
     """Give those of these names that have an RSA certificate beside the other."""
     found: set[str] = set()
-    for some in _in_parts(names):
+    for some in in_parts(names):
         query = select(_columns.name).where(_columns.name.in_(some), ~_ECDSA)
         found.update((await connection.execute(query)).scalars())
     return found
@@ -125,7 +124,7 @@ async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate], asked:
 async def _uploaded(connection: AsyncConnection, fresh: Sequence[Certificate]) -> set[str]:
     """Give the names of those that somebody uploaded a certificate for that is valid still."""
     found: set[str] = set()
-    for some in _in_parts(fresh):
+    for some in in_parts(fresh):
         since = max(certificate.not_before for certificate in some).timestamp()
         query = select(_columns.name).where(_columns.name.in_([c.name for c in some]))
         query = query.where(_columns.source == UPLOADED, _columns.not_after > since)
@@ -142,12 +141,12 @@ async def move(writing: Writing, domains: Collection[str]) -> None:
         await writing.connection.execute(update(certificates).values(placed=revision))
         return
     exact = sorted(name for name in domains if not name.startswith("*."))
-    if len(exact) < len(domains) or len(exact) > _MOST_IN_ONE_QUESTION:
+    if len(exact) < len(domains) or len(exact) > MOST:
         # one look at all names is cheaper than one for each wildcard
         names = (await writing.connection.execute(select(_columns.name))).scalars()
         exact = sorted(n for n in names if n in domains or wildcard_of(n) in domains)
     revision = await writing.next_revision()
-    for some in _in_parts(exact):
+    for some in in_parts(exact):
         statement = update(certificates).where(_columns.name.in_(some)).values(placed=revision)
         await writing.connection.execute(statement)
 
@@ -164,7 +163,7 @@ async def postpone(writing: Writing, renewals: Mapping[str, float]) -> None:
 async def withdraw(writing: Writing, names: Collection[str], now: float) -> int:
     """Delete certificates and have every node delete them, too; give the revision of that."""
     revision = await writing.next_revision()
-    for some in _in_parts(sorted(names)):
+    for some in in_parts(sorted(names)):
         rows = await writing.connection.execute(
             delete(certificates).where(_columns.name.in_(some)).returning(_columns.name, _columns.project)
         )
@@ -181,7 +180,7 @@ async def withdraw(writing: Writing, names: Collection[str], now: float) -> int:
 
 async def forget(writing: Writing, names: Iterable[str]) -> None:
     """Delete certificates that have expired and that nobody wants again; nodes drop those by themselves."""
-    for some in _in_parts(sorted(names)):
+    for some in in_parts(sorted(names)):
         await writing.connection.execute(delete(certificates).where(_columns.name.in_(some)))
 
 
@@ -250,9 +249,3 @@ def _certificate(row: Row[Any], key: Secret[str]) -> Certificate:
 def context(name: str, algorithm: str = "ecdsa") -> str:
     """Give what a sealed key is bound to."""
     return f"certificate:{name}" if algorithm == "ecdsa" else f"certificate:{name}/{algorithm}"
-
-
-def _in_parts(names: Sequence[_Item]) -> Iterable[Sequence[_Item]]:
-    return (
-        names[start : start + _MOST_IN_ONE_QUESTION] for start in range(0, len(names), _MOST_IN_ONE_QUESTION)
-    )

@@ -8,8 +8,8 @@ holder's write fails. Times are those of the database's own clock, where it has 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.database import schema
 from edgeward.database.engine import Database, Writing
 from edgeward.database.insertion import insert
-from edgeward.errors import Conflict, EdgewardError, Unavailable
+from edgeward.errors import Conflict, EdgewardError
 from edgeward.log import logger
 
 SECONDS: Final = 10.0
@@ -124,27 +124,6 @@ class Leases:
             free = update(_leases).where(mine, _leases.c.holder == lease.holder).values(expires=0.0)
             await connection.execute(free)
 
-    @asynccontextmanager
-    async def for_one(self, name: str, timeout: float) -> AsyncIterator[Lease]:
-        """Hold a lease for one piece of work, and keep it while that takes; others wait for their turn.
-
-        Raises Unavailable where it does not become free in time, Taken where it was lost.
-        """
-        lease = await self._awaited(name, timeout)
-        work = asyncio.current_task()
-        keeping = asyncio.create_task(self._keep(lease))
-        keeping.add_done_callback(lambda task: work.cancel() if work and not task.cancelled() else None)
-        try:
-            yield lease
-        except asyncio.CancelledError as error:
-            if keeping.done() and work is not None and work.uncancel() == 0:
-                raise Taken(f"another controller took over {name}") from error
-            raise
-        finally:
-            keeping.cancel()
-            with suppress(EdgewardError):
-                await self.release(lease)
-
     async def work(self, name: str, doing: Callable[[Lease], Awaitable[None]]) -> None:
         """Do something for as long as the lease is ours, whenever it is, until cancelled.
 
@@ -197,15 +176,6 @@ class Leases:
             if longer is None or longer.token != lease.token:
                 return
             ends = longer.ends
-
-    async def _awaited(self, name: str, timeout: float) -> Lease:
-        try:
-            async with asyncio.timeout(timeout):
-                while (lease := await self.take(name)) is None:  # noqa: ASYNC110 - it is freed elsewhere
-                    await asyncio.sleep(0.1)
-        except TimeoutError as error:
-            raise Unavailable(f"another controller works on {name}; try again") from error
-        return lease
 
     def _taking(self, connection: AsyncConnection, name: str) -> Any:
         now = self._now(connection)

@@ -102,7 +102,7 @@ async def planning(here: Installation, ca: Ca, lease: Lease | None = None) -> As
             raise outcome
 
 
-async def until(met: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(met: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for what tasks beside this one bring about."""
     async with asyncio.timeout(seconds):
         while not (await found if asyncio.iscoroutine(found := met()) else found):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.certificates.orders.fulfilment import Window
-from edgeward.certificates.timing import margin, next_try, renewal
+from edgeward.certificates.timing import margins, next_try, renewal, renewal_of_own
 from tests.unit.certificates.issuing import DAY, START
 
 lives = st.floats(0.01 * DAY, 400 * DAY)
@@ -23,7 +23,16 @@ def test_renewal_lies_at_a_third_of_life_left_or_half_of_a_short_one(life, sprea
 
 @given(lives, spreads)
 def test_it_is_told_of_before_the_end_and_after_the_renewal_was_due(life, spread):
-    assert renewal(START, START + life, spread) < margin(START, START + life) < START + life
+    short, of_short, of_long = margins()
+    told = START + life - life * (of_short if life < short else of_long)
+
+    assert renewal(START, START + life, spread) < told < START + life
+    assert renewal_of_own(START, START + life, spread) < told
+
+
+def test_what_our_own_authority_signed_is_renewed_at_a_third_of_life_left_or_a_tenth_before():
+    assert renewal_of_own(0, 30, 0) == 20
+    assert 17 <= renewal_of_own(0, 30, 0.999) < 17.01
 
 
 @given(lives, spreads, st.floats(-2, 2), st.floats(0, 2))

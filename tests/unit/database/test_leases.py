@@ -9,7 +9,6 @@ from edgeward.database import schema
 from edgeward.database.engine import open_database
 from edgeward.database.leases import Leases, Taken, held
 from edgeward.database.migrations import migrate
-from edgeward.errors import Unavailable
 
 
 class Clock:
@@ -136,29 +135,6 @@ async def test_work_stops_when_the_lease_is_another_ones(database, clock):
         await stopped.wait()
     working.cancel()
     await asyncio.wait({working})
-
-
-async def test_one_name_is_worked_on_by_one_at_a_time(database, clock):
-    busy, most = 0, 0
-
-    async def work(holder: str) -> None:
-        nonlocal busy, most
-        async with leases(database, clock, holder).for_one("obtain/a.example", timeout=20):
-            busy += 1
-            most = max(most, busy)
-            await asyncio.sleep(0.02)
-            busy -= 1
-
-    await asyncio.gather(*(work(f"c{n}") for n in range(4)))
-    assert most == 1
-
-
-async def test_waiting_for_ones_turn_ends(database, clock):
-    here, there = leases(database, clock, "here"), leases(database, clock, "there")
-    async with here.for_one("obtain/a.example", timeout=1):
-        with pytest.raises(Unavailable, match="another controller"):
-            async with there.for_one("obtain/a.example", timeout=0.2):
-                pass
 
 
 async def test_a_database_for_one_forgets_what_an_earlier_controller_held(tmp_path, clock):

@@ -62,7 +62,6 @@ class Directory(_Answer):
 
 class Account(_Answer):
     status: str = "valid"
-    contact: list[str] = []
     orders: Url | None = None
 
 

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.certificates import history, store, summaries
 from edgeward.certificates.brought.pair import Pair
 from edgeward.certificates.history import Happened
-from edgeward.certificates.local.authority import renewal
 from edgeward.certificates.local.signing import instant
 from edgeward.certificates.model import IMPORTED, UPLOADED, Certificate, Domain, Standing, Summary
+from edgeward.certificates.timing import renewal
 from edgeward.database.engine import Writing
 from edgeward.database.schema import accounts, orders
 from edgeward.errors import Invalid, Problem
@@ -79,7 +79,7 @@ def uploaded(pair: Pair, names: Sequence[str], project: str) -> list[Certificate
 
 
 def imported(pair: Pair, names: Sequence[str], project: str, issuer: str, spread: float) -> list[Certificate]:
-    """Give an imported pair as it is kept, renewed when one issued here would be."""
+    """Give an imported pair as it is kept; it is renewed like one that was ordered."""
     start, end = pair.not_before.timestamp(), pair.not_after.timestamp()
     return _kept(pair, names, project, issuer, IMPORTED, instant(renewal(start, end, spread)))
 

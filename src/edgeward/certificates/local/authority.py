@@ -8,15 +8,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.local.rsa_keys import new_rsa_key
-from edgeward.certificates.local.signing import LeafKey, LeafSigner, instant, new_root, read_signer
+from edgeward.certificates.local.signing import LeafKey, LeafSigner, instant, read_signer
 from edgeward.certificates.local.succession import (
-    PUBLISHED_BEFORE_SIGNING,
     Held,
     due,
     signing_intermediate,
@@ -24,14 +22,12 @@ from edgeward.certificates.local.succession import (
     unexpired_roots,
 )
 from edgeward.certificates.model import Beside, Certificate, Order
+from edgeward.certificates.timing import renewal_of_own
 from edgeward.database.engine import Database
 from edgeward.database.schema import authorities
-from edgeward.errors import Conflict, Invalid, Unavailable
+from edgeward.errors import Invalid, Unavailable
 from edgeward.sealing import Seal
 from edgeward.secret import Secret
-
-_RENEWAL_LEFT: Final = 1 / 3
-_RENEWAL_SPREAD: Final = 1 / 10
 
 
 class Authority:
@@ -77,18 +73,13 @@ class Authority:
             key=Secret(leaf.key),
             not_before=leaf.not_before,
             not_after=leaf.not_after,
-            renew_at=instant(renewal(now, leaf.not_after.timestamp(), spread)),
+            renew_at=instant(renewal_of_own(now, leaf.not_after.timestamp(), spread)),
             fingerprint=leaf.fingerprint,
         )
 
     def roots_pem(self) -> str:
         """Give every root to be trusted, the one that signs now first."""
         return "".join(root.signer.pem for root in self._roots)
-
-
-def renewal(issued: float, not_after: float, spread: float) -> float:
-    """Give when to renew: at a third of life left, or up to a tenth of life before as ``spread`` says."""
-    return not_after - (not_after - issued) * (_RENEWAL_LEFT + _RENEWAL_SPREAD * spread)
 
 
 async def ensure(database: Database, seal: Seal, now: float) -> Authority:
@@ -103,25 +94,6 @@ async def ensure(database: Database, seal: Seal, now: float) -> Authority:
         async with database.writing() as writing:
             held = await _held(writing.connection, seal)
             held = await _keep(writing.connection, seal, held, due(held, now))
-    return Authority(held, now)
-
-
-async def rotate(
-    database: Database, seal: Seal, now: float, delay: float = PUBLISHED_BEFORE_SIGNING
-) -> Authority:
-    """Make a new root that is published at once and signs after ``delay`` seconds.
-
-    Raises Conflict while an earlier new root still waits to sign.
-    """
-    async with database.writing() as writing:
-        held = await _held(writing.connection, seal)
-        waiting = [r for r in unexpired_roots(held, now) if r.signs_from > now]
-        if waiting:
-            day = instant(waiting[0].signs_from).date()
-            raise Conflict(f"a new root is published already and signs from {day} on; wait until then")
-        fresh = [Held("root", new_root(now), signs_from=now + delay)]
-        fresh += due([*held, *fresh], now)
-        held = await _keep(writing.connection, seal, held, fresh)
     return Authority(held, now)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -11,15 +11,17 @@ from edgeward.domain_name import normalise
 from edgeward.parsing import Value, checked
 from edgeward.sealing import Sealed
 
+_PORT: Final = 53
 
-def split_address(text: str, port: int = 53) -> tuple[str, int]:
+
+def split_address(text: str) -> tuple[str, int]:
     """Give host and port of ``HOST``, ``HOST:PORT`` or ``[IPv6]:PORT``; raises ValueError."""
     try:
-        return str(ipaddress.ip_address(text)), port
+        return str(ipaddress.ip_address(text)), _PORT
     except ValueError:
         host, colon, told = text.rpartition(":")
     if not colon:
-        return text, port
+        return text, _PORT
     if not told.isascii() or not told.isdecimal() or not 1 <= int(told[:6]) <= 65535:
         raise ValueError(f"'{text}' is not HOST or HOST:PORT; ports are 1 to 65535")
     return host.removeprefix("[").removesuffix("]"), int(told)

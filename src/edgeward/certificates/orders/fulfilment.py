@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from edgeward.certificates.model import Issuer
 from edgeward.errors import Refused, Unavailable
@@ -14,21 +14,21 @@ Scope = Literal["account", "orders", "domain", "exact", "failures"]
 """What an authority counts: everything of an account, its orders, certificates of a registered domain, of
 the same set of names, and failed proofs of a name."""
 
-STEPS: Final = ("account", "order", "proof", "validation", "finalize", "download")
+Step = Literal["account", "order", "proof", "validation", "finalize", "download"]
+"""What is being done of an order."""
 
 
 @dataclass(frozen=True)
 class Saved:
     """How far an order has come, as it is kept in the database: a crash goes on from here."""
 
-    step: str = "account"
-    """One of STEPS: what is being done."""
+    step: Step = "account"
     url: str | None = None
     """Of the order at the authority, once there is one."""
     key: Secret[str] | None = None
     """PKCS#8 PEM of the certificate's key."""
 
-    def at(self, step: str) -> Saved:
+    def at(self, step: Step) -> Saved:
         return replace(self, step=step)
 
 

@@ -5,7 +5,7 @@ One row a name, gone when its certificate is there. Whoever changes rows holds t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -31,6 +31,7 @@ from edgeward.certificates.orders.fulfilment import Saved
 from edgeward.certificates.orders.model import Queued, Rank, Sought, Wish
 from edgeward.certificates.problem import one_line
 from edgeward.database.engine import Writing
+from edgeward.database.parts import in_parts
 from edgeward.database.schema import orders
 from edgeward.errors import Invalid
 from edgeward.sealing import Seal
@@ -42,7 +43,6 @@ TOPIC: Final = "orders"
 MOST_OF_VISITORS: Final = 100_000
 """Rows that strangers may have caused."""
 _KEPT_FAILED: Final = 2 * 86400.0
-_MOST_IN_ONE_QUESTION: Final = 500
 _MOST_TOLD: Final = 1000
 _NOT_BEGUN: Final[Mapping[str, Any]] = {"url": None, "sealed_key": None, "step": None}
 _columns = orders.c
@@ -72,7 +72,7 @@ async def add(writing: Writing, wishes: Collection[Wish], now: float) -> None:
     if fresh:
         await writing.connection.execute(insert(orders), list(fresh.values()))
     visited = [w.order.name for w in wishes if w.reason == "visitor" and _waits(known.get(w.order.name), now)]
-    for some in _in_parts(visited):
+    for some in in_parts(visited):
         sooner = update(orders).where(_columns.name.in_(some), _columns.state != "working")
         await writing.connection.execute(sooner.values(reason="visitor", state="waiting", due=now))
     if fresh or visited:
@@ -81,7 +81,7 @@ async def add(writing: Writing, wishes: Collection[Wish], now: float) -> None:
 
 async def states(connection: AsyncConnection, names: Sequence[str]) -> dict[str, Queued]:
     found: dict[str, Queued] = {}
-    for some in _in_parts(names):
+    for some in in_parts(names):
         rows = await connection.execute(_shown().where(_columns.name.in_(some)))
         found.update((row.name, _queued(row)) for row in rows)
     return found
@@ -111,7 +111,7 @@ async def recover(writing: Writing, now: float, names: Collection[str] | None = 
     if names is None:
         await writing.connection.execute(working)
         return
-    for some in _in_parts(sorted(names)):
+    for some in in_parts(sorted(names)):
         await writing.connection.execute(working.where(_columns.name.in_(some)))
 
 
@@ -146,7 +146,7 @@ async def save(writing: Writing, seal: Seal, all_of_them: Mapping[str, Saved]) -
 
 async def postpone(writing: Writing, due: float, names: Collection[str], problem: str) -> None:
     """Let orders wait that have not failed."""
-    for some in _in_parts(sorted(names)):
+    for some in in_parts(sorted(names)):
         row = update(orders).where(_columns.name.in_(some))
         await writing.connection.execute(row.values(due=due, problem=one_line(problem)))
 
@@ -185,7 +185,7 @@ async def fail(writing: Writing, name: str, due: float, problem: str, *, going_o
 
 async def remove(writing: Writing, names: Collection[str]) -> None:
     """Take out what is done, or not wanted any more."""
-    for some in _in_parts(sorted(names)):
+    for some in in_parts(sorted(names)):
         await writing.connection.execute(delete(orders).where(_columns.name.in_(some)))
 
 
@@ -279,9 +279,3 @@ def _queued(row: Row[Any]) -> Queued:
 def context(name: str) -> str:
     """Give what the sealed key of an order is bound to."""
     return f"order:{name}"
-
-
-def _in_parts(names: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (
-        names[start : start + _MOST_IN_ONE_QUESTION] for start in range(0, len(names), _MOST_IN_ONE_QUESTION)
-    )

@@ -17,7 +17,7 @@ from edgeward.certificates.model import IMPORTED, ORDERED, UPLOADED, Alarms
 from edgeward.certificates.orders import queue
 from edgeward.certificates.orders.model import Queued
 from edgeward.certificates.policy import Policy
-from edgeward.certificates.timing import margin_shares
+from edgeward.certificates.timing import margins
 from edgeward.database import schema
 from edgeward.database.leases import Lease, Taken, held
 from edgeward.errors import EdgewardError
@@ -52,7 +52,7 @@ Tell = Callable[[Alarms, Sequence[Late]], Awaitable[None]]
 async def late(connection: AsyncConnection, policy: Policy, now: float) -> list[Late]:
     """Give what is under its margin and still wanted, the first to end first; MOST of them at most."""
     life = _columns.not_after - _columns.not_before
-    short, of_short, of_long = margin_shares()
+    short, of_short, of_long = margins()
     share = case((life < short, of_short), else_=of_long)
     query = select(_columns.name, _columns.project, _columns.issuer, _columns.not_after, _columns.source)
     query = query.where(

@@ -9,10 +9,12 @@ import pytest
 from cryptography import x509
 from sqlalchemy import select
 
-from edgeward.certificates.local.authority import ensure, publish, renewal, rotate
+from edgeward.certificates.local.authority import ensure, publish
+from edgeward.certificates.local.signing import ROOT_LIFE
+from edgeward.certificates.local.succession import PUBLISHED_BEFORE_SIGNING, SUCCESSOR_BEFORE_END
 from edgeward.certificates.model import Order
 from edgeward.database.schema import authorities
-from edgeward.errors import Conflict, Invalid, Unavailable
+from edgeward.errors import Invalid, Unavailable
 from edgeward.sealing import Seal
 from tests.unit.certificates.issuing import DAY, START, opened
 
@@ -47,20 +49,21 @@ async def test_another_seal_key_is_said_to_be_the_trouble(database_url):
             await ensure(database, Seal(b"x" * 32), START)
 
 
-async def test_a_root_made_by_hand_is_published_at_once_and_signs_after_its_time(database_url):
+async def test_an_old_root_gets_a_successor_that_is_published_at_once_and_signs_after_its_time(database_url):
+    old_age = START + ROOT_LIFE - SUCCESSOR_BEFORE_END + DAY
     async with opened(database_url) as database:
-        old = await ensure(database, SEAL, START)
-        both = await rotate(database, SEAL, START)
-        with pytest.raises(Conflict, match="signs from"):
-            await rotate(database, SEAL, START + DAY)
-        later = await ensure(database, SEAL, START + 91 * DAY)
+        await ensure(database, SEAL, START)
+        old = await ensure(database, SEAL, old_age - 2 * DAY)
+        both = await ensure(database, SEAL, old_age)
+        day = old_age + PUBLISHED_BEFORE_SIGNING + DAY
+        later = await ensure(database, SEAL, day)
 
     assert both.roots_pem().startswith(old.roots_pem())
     assert both.roots_pem().count("BEGIN CERTIFICATE") == 2
     assert later.roots_pem().endswith(old.roots_pem())
     order = Order("a.example", "default", "local", 7 * DAY)
-    assert issuer(both.issue(order, START, 0).chain) == issuer(old.issue(order, START, 0).chain)
-    assert issuer(later.issue(order, START + 91 * DAY, 0).chain) != issuer(old.issue(order, START, 0).chain)
+    assert issuer(both.issue(order, old_age, 0).chain) == issuer(old.issue(order, old_age, 0).chain)
+    assert issuer(later.issue(order, day, 0).chain) != issuer(old.issue(order, old_age, 0).chain)
 
 
 def issuer(chain: str) -> x509.Name:
@@ -77,11 +80,6 @@ async def test_a_server_of_ours_is_named_by_addresses_and_single_labels(database
 
     assert names.value.get_values_for_type(x509.DNSName) == ["localhost"]
     assert [str(ip) for ip in names.value.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1"]
-
-
-def test_renewals_of_equal_certificates_are_spread_over_a_tenth_of_their_life():
-    assert renewal(0, 30, 0) == 20
-    assert 17 <= renewal(0, 30, 0.999) < 17.01
 
 
 def test_the_roots_are_published_where_anyone_may_read_them(tmp_path):

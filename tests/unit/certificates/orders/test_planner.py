@@ -15,7 +15,7 @@ from edgeward.certificates.model import Domain, Issuer, Limit, Limits, LocalIssu
 from edgeward.certificates.on_demand.obtain import Obtainer
 from edgeward.certificates.orders import progress, queue
 from edgeward.certificates.orders.downloaded import received
-from edgeward.certificates.orders.fulfilment import Fulfilled, Limited, Rejected, Unproven, Window
+from edgeward.certificates.orders.fulfilment import Fulfilled, Job, Limited, Rejected, Unproven, Window
 from edgeward.certificates.orders.model import Queued, Sought, Wish
 from edgeward.certificates.orders.planner import Planner
 from edgeward.certificates.renewal import renew
@@ -372,9 +372,9 @@ async def test_what_one_authority_says_stops_no_orders_at_others(here):
     )
     async with planning(here, Odd(here)):
         await eager.make_missing(here.issuance, [here.policy.covering("a.example")])
-        await until(lambda: told(here, "a.example", "nobody thought of"), 30)
+        await until(lambda: told(here, "a.example", "nobody thought of"))
         await eager.make_missing(here.issuance, [here.policy.covering("b.example")])
-        await until(lambda: asked_for_a_window(here, "b.example"), 30)
+        await until(lambda: asked_for_a_window(here, "b.example"))
 
 
 async def told(here: Installation, name: str, text: str) -> bool:
@@ -394,7 +394,7 @@ async def test_a_claim_of_which_the_database_does_not_say_whether_it_holds_is_ma
     await declared(here, ["a.example", "b.example"], issuer())
     planner = Planner(replace(here.issuance, database=database), ca)
     work = asyncio.create_task(planner.run())
-    await until(lambda: none_queued(here), 30)
+    await until(lambda: none_queued(here))
     work.cancel()
 
     assert database.kept_silent == 1
@@ -442,11 +442,15 @@ async def test_our_own_authority_may_stand_behind_others(here, ca):
 @pytest.mark.parametrize("step", ["order", "validation", "finalize", "download"])
 async def test_a_controller_that_dies_at_a_step_leaves_one_order_and_one_certificate(here, ca, step):
     await declared(here, ["a.example"], issuer(), also=["b.example"])
-    never = asyncio.Event()
-    ca.trouble = lambda _job, at: never if at == step else None
+    reached: list[str] = []
+
+    def trouble(_job: Job, at: str) -> asyncio.Event | None:
+        reached.append(at)
+        return asyncio.Event() if at == step else None
+
+    ca.trouble = trouble
     async with planning(here, ca):
-        await until(lambda: ca.asked)
-        await asyncio.sleep(0.1)
+        await until(lambda: step in reached)
     assert (await queued(here))["a.example"].state == "working"
     ca.trouble = lambda _job, _step: None
     async with planning(here, ca):
@@ -466,13 +470,13 @@ async def test_who_lost_the_lease_writes_nothing_more(here, ca):
     hold = asyncio.Event()
     ca.trouble = lambda _job, at: hold if at == "download" else None
     with pytest.raises(Taken):
-        async with planning(here, ca, lease):
+        async with planning(here, ca, lease) as planner:
             await until(lambda: ca.under_way)
             await asyncio.sleep(0.1)
             await leases.release(lease)
             assert await Leases(here.database, "another", lambda: here.now).take("orders") is not None
             hold.set()
-            await asyncio.sleep(0.5)
+            await until(lambda: planner.plan is None)
 
     assert "a.example" not in await stored(here)
 

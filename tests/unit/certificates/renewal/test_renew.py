@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from edgeward.certificates import store, summaries
 from edgeward.certificates.eager import make_missing
-from edgeward.certificates.local.authority import renewal
 from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Order, Summary, Wanted
 from edgeward.certificates.renewal.renew import renew_due
+from edgeward.certificates.timing import renewal_of_own
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
 
@@ -105,6 +105,6 @@ async def test_the_shortest_lifetime_is_not_renewed_in_a_loop(here):
 
 @given(st.floats(60, 400 * DAY), st.floats(0, 0.999))
 def test_renewal_lies_between_the_middle_and_two_thirds_of_life(life, spread):
-    at = renewal(START, START + life, spread)
+    at = renewal_of_own(START, START + life, spread)
 
     assert START + life / 2 < at <= START + life * 2 / 3 + 1
