@@ -1,4 +1,4 @@
-"""Another driver for a gateway that is up: the agent has the other daemon take over, and the way back."""
+"""Another driver for a gateway that is up: the kernel goes on with its keys until the other daemon has some."""
 
 from __future__ import annotations
 
@@ -10,16 +10,31 @@ from typing import Any
 import pytest
 
 from edgeward.node.tunnels.agent import Agent
+from edgeward.rootd.table import kernel
 from edgeward.vpn.desired import Connection, Gateway
+from edgeward.vpn.driver import Handover
 from tests import libreswan
 from tests.integration.rootd_rig import IS_ROOT, Readable
-from tests.integration.tunnel_rig import ID, NAME, OPTIONS, Edge, connection, gateway, says, serving, until
-from tests.integration.vpn_rig import has_charon, ping, wide_area, wire
+from tests.integration.tunnel_rig import (
+    ID,
+    NAME,
+    OPTIONS,
+    Edge,
+    connection,
+    gateway,
+    says,
+    serving,
+    spis,
+    until,
+)
+from tests.integration.vpn_rig import has_charon, ping, pinging, wide_area, wire
 
 pytestmark = [
     pytest.mark.skipif(not IS_ROOT, reason="only root makes network namespaces"),
     pytest.mark.skipif(not has_charon(), reason="no charon-systemd here"),
 ]
+HAS_ESP = IS_ROOT and kernel.has_esp()
+needs_esp = pytest.mark.skipif(not HAS_ESP, reason="this kernel has no ESP; tests/uml has one")
 
 
 class Both(Edge):
@@ -50,34 +65,68 @@ def of(edge: Edge, one: Connection, driver: str) -> Gateway:
     return gateway(edge, one).model_copy(update={"driver": driver})
 
 
-async def test_a_gateway_goes_over_to_the_other_driver_and_back_and_nothing_leaves_in_clear(
+@needs_esp
+async def test_a_gateway_goes_over_while_its_keys_carry_on_and_back_and_nothing_leaves_in_clear(
     edge: Both,
 ) -> None:
     one = connection(edge)
     async with edge.answering(one), edge.agent() as agent:
-
-        def phase() -> str:
-            return phase_of(agent, one)
-
         agent.take(says(of(edge, one, "strongswan")))
-        await until(lambda: phase() == "active")
+        await until(lambda: phase_of(agent, one) == "active", 60)
         with wire(edge.wan.router, "site1", edge.host.network, edge.peer.network) as clear:
-            agent.take(says(of(edge, one, "libreswan")))
-            # where this kernel has no ESP, Libreswan says so once the peers believe each other
-            await until(
-                lambda: (
-                    phase() in ("active", "error") and edge.run.joinpath("vpn", NAME, "pluto.ctl").exists()
-                )
-            )
-            assert not edge.run.joinpath("vpn", NAME, "charon.vici").exists()
-            log = edge.run.joinpath("vpn", NAME, "own", "pluto.log")
-            await until(lambda: "established IKE SA" in log.read_text())
-
-            agent.take(says(of(edge, one, "strongswan")))
-            await until(lambda: phase() == "active")
-            assert ping(edge.within, edge.host.inner, edge.peer.inner) == 0
+            for driver, socket in (("libreswan", "pluto.ctl"), ("strongswan", "charon.vici")):
+                with pinging(edge.within, edge.host.inner, edge.peer.inner, 0.01) as pings:
+                    cost = await taken_over(agent, edge, one, driver)
+                print(f"to {driver}: {pings.lost} of {pings.sent} pings were lost; {cost}")
+                assert (edge.run / "vpn" / NAME / socket).exists()
+                assert cost.carried
+                assert pings.lost <= 10, f"{pings.lost} of {pings.sent} lost; {cost}"
+                print(edge.within.ip("-s xfrm state list nokeys"), edge.within.ip("xfrm policy list"))
+                print((edge.run / "audit.log").exists(), sorted(edge.run.iterdir()))
+                assert len(keys(edge)) == 2
+            assert await asyncio.to_thread(ping, edge.within, edge.host.inner, edge.peer.inner) == 0
         assert clear == []
         assert not edge.run.joinpath("vpn", NAME, "own").exists()
+
+
+async def taken_over(agent: Agent, edge: Edge, one: Connection, driver: str) -> Handover:
+    """Have the other driver take over; gives what it cost, once it is over."""
+    before = spis(agent)
+    agent.take(says(of(edge, one, driver)))
+
+    def cost() -> Handover | None:
+        state = agent.doings()[ID].states.get(one.id)
+        new = state and state.phase == "active" and spis(agent).isdisjoint(before)
+        return state.handover if state and new and not agent.doings()[ID].reason else None
+
+    await until(cost, 90)
+    await asyncio.sleep(0.5)
+    found = cost()
+    assert found is not None
+    return found
+
+
+def keys(edge: Edge) -> list[str]:
+    listed = edge.within.ip("xfrm state list nokeys")
+    return [line for line in listed.splitlines() if line.startswith("src")]
+
+
+@pytest.mark.skipif(HAS_ESP, reason="this kernel has ESP")
+async def test_libreswan_does_not_take_over_where_the_kernel_has_no_esp(edge: Both) -> None:
+    one = connection(edge)
+    async with edge.answering(one), edge.agent() as agent:
+        agent.take(says(of(edge, one, "strongswan")))
+        await until(lambda: phase_of(agent, one) == "active", 60)
+        before = spis(agent)
+
+        agent.take(says(of(edge, one, "libreswan")))
+        await until(lambda: "this kernel has no ESP" in agent.doings()[ID].reason, 60)
+
+        assert "libreswan cannot take over, all stays as it is" in agent.doings()[ID].reason
+        assert await asyncio.to_thread(ping, edge.within, edge.host.inner, edge.peer.inner) == 0
+        assert spis(agent) == before
+        agent.take(says(of(edge, one, "strongswan")))
+        await until(lambda: not agent.doings()[ID].reason, 60)
 
 
 async def test_a_driver_that_is_not_there_ends_nothing(state_dir: Path, python: str) -> None:

@@ -36,6 +36,19 @@ class Keyed(Desired):
     rekeys_at: float | None = None
 
 
+class Handover(Desired):
+    """What it cost that another daemon took over."""
+
+    at: float
+    """When the former one ended, in Unix seconds."""
+    seconds: float
+    """From then until all that was up was up by the other one."""
+    dropped: int
+    """Packets that the kernel of the gateway dropped meanwhile for want of keys or policies that fit."""
+    carried: bool
+    """The former keys went on carrying until then; not where a daemon does ESP itself."""
+
+
 class State(Desired):
     """How one connection does; ``reason`` is a sentence with its cause, ``remedy`` one with what to do."""
 
@@ -50,6 +63,8 @@ class State(Desired):
     """Of the IKE_SA."""
     reauthenticates_at: float | None = None
     children: tuple[Keyed, ...] = ()
+    handover: Handover | None = None
+    """The last one since its node's program began."""
 
 
 class Driver(Protocol):
@@ -86,6 +101,10 @@ class Driver(Protocol):
     async def lines(self, connection: str, last: int) -> Sequence[Line]:
         """Give the newest lines of the daemon's log that are about one, the oldest first; no secret is in
         them. How far back they go is the driver's to say."""
+
+    def beside(self, *, left: bool) -> None:
+        """Say whether the kernel has what a former daemon left, which is not to be touched before something
+        takes its place."""
 
     async def verbosity(self, level: int) -> None:
         """Have the daemon write -1 (nothing) to 4 (everything) into its log."""

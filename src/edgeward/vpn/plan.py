@@ -39,6 +39,10 @@ class Observed:
     daemon: DriverName | None = None
     loaded: Mapping[str, Loaded] = field(default_factory=dict)
     """By id; of a daemon that is there."""
+    left: bool = False
+    """The kernel goes on with the keys of a daemon that has ended."""
+    taken_over: bool = False
+    """What was left is of no use any more: there are others, or they do not come."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,21 @@ class Rehearse:
 
 
 @dataclass(frozen=True)
+class Leave:
+    """Have the daemon end, and the kernel go on with its keys until ``driver`` has others."""
+
+    namespace: str
+    driver: DriverName
+
+
+@dataclass(frozen=True)
+class Clear:
+    """End the keys that a former daemon left."""
+
+    namespace: str
+
+
+@dataclass(frozen=True)
 class Stop:
     namespace: str
     driver: DriverName
@@ -126,7 +145,8 @@ class Remove:
     namespace: str
 
 
-Step = Make | Guard | Connect | Start | Load | Unload | Activate | Rest | Rehearse | Stop | Remove
+Told = Load | Unload | Activate | Rest
+Step = Make | Guard | Connect | Start | Told | Rehearse | Leave | Clear | Stop | Remove
 
 
 def plan(desired: Gateway | None, observed: Observed) -> list[Step]:
@@ -139,8 +159,8 @@ def plan(desired: Gateway | None, observed: Observed) -> list[Step]:
     if observed.daemon not in (None, desired.driver):
         enabled = tuple(one for one in desired.connections if one.enabled)
         steps.append(Rehearse(f"vpn-{desired.id}-next", desired.driver, enabled))
-        steps += _stopped(observed)
-        observed = replace(observed, daemon=None, loaded={})
+        steps.append(Leave(observed.namespace, desired.driver))
+        observed = replace(observed, daemon=None, loaded={}, left=True, taken_over=False)
     return [*steps, *_done(desired, observed)]
 
 
@@ -163,6 +183,8 @@ def _done(desired: Gateway, observed: Observed) -> list[Step]:
     steps += [Unload(id_) for id_ in observed.loaded if id_ not in wanted]
     for id_, connection in wanted.items():
         steps += _carried(connection, observed.loaded.get(id_), active=desired.active)
+    if observed.left and observed.taken_over:
+        steps.append(Clear(where))
     if last.digest != first.digest:
         steps.append(last)
     return steps

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from edgeward.vpn.desired import Connection, Gateway
-from edgeward.vpn.driver import Keyed, State
+from edgeward.vpn.driver import Handover, Keyed, State
 from edgeward.vpn.heard import STANDBY, Daemon, Held
 
 Phase = Literal["active", "connecting", "down", "disabled", "error", "waiting"]
@@ -50,6 +50,7 @@ class Status:
     reauthenticates_at: float | None = None
     children: tuple[Keyed, ...] = ()
     daemon: Daemon | None = None
+    handover: Handover | None = None
 
     @property
     def up(self) -> bool:
@@ -93,6 +94,7 @@ def status(
         said.reauthenticates_at,
         said.children,
         daemon,
+        said.handover,
     )
 
 

@@ -147,6 +147,7 @@ def shown(site: Site, how: Status) -> dict[str, Any]:
         "networks": {"local": list(connection.local_networks), "peer": list(connection.peer_networks)},
         "algorithms": how.algorithms,
         "reauthenticates_at": how.reauthenticates_at,
+        "handover": how.handover.model_dump(mode="json") if how.handover else None,
         **{key: sum(getattr(child, key) for child in how.children) for key in _COUNTS},
         "children": [child.model_dump(mode="json") for child in how.children],
     }

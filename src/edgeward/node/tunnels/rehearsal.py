@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeward.errors import Invalid, Unavailable
 from edgeward.node.tunnels.daemons import Daemons
 from edgeward.node.tunnels.root import Root
-from edgeward.vpn.plan import Rehearse
+from edgeward.vpn.plan import Leave, Rehearse
 
 
 async def rehearse(step: Rehearse, root: Root, daemons: Daemons) -> None:
@@ -23,3 +23,11 @@ async def rehearse(step: Rehearse, root: Root, daemons: Daemons) -> None:
         raise Unavailable(f"{step.driver} cannot take over, all stays as it is: {error}") from error
     finally:
         await root.do("remove-namespace", namespace=step.namespace)
+
+
+async def leave(step: Leave, root: Root) -> None:
+    """Have the present one end, and its keys stay; raises Unavailable, and then it goes on."""
+    try:
+        await root.do("leave-keys", namespace=step.namespace, driver=step.driver)
+    except Unavailable as error:
+        raise Unavailable(f"{step.driver} cannot take over, all stays as it is: {error}") from error

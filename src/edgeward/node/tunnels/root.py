@@ -24,6 +24,8 @@ class Made:
     guard: str = ""
     stale: bool = False
     lent: bool = False
+    left: float = 0.0
+    """When a daemon ended whose keys the kernel has yet, in Unix seconds; 0: none did."""
 
 
 class Root:

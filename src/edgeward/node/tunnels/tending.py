@@ -16,6 +16,7 @@ from edgeward.node.tunnels import rehearsal
 from edgeward.node.tunnels.daemons import Daemons
 from edgeward.node.tunnels.kept import Kept
 from edgeward.node.tunnels.root import Made, Root
+from edgeward.node.tunnels.taking_over import TakingOver
 from edgeward.node.tunnels.telling import Doing
 from edgeward.vpn import plan as steps
 from edgeward.vpn import wiring
@@ -62,6 +63,7 @@ class Tending:
         self._hearing: asyncio.Task[None] | None = None
         self._states: Mapping[str, State] = {}
         self._phase = ("starting", time.time(), "")
+        self._taking_over = TakingOver()
         self._retry = 0.0
         self._acted = time.monotonic()
         self._made: tuple[str, Made | None] | None = None
@@ -88,6 +90,8 @@ class Tending:
     def doing(self) -> Doing:
         phase, since, reason = self._phase
         told = {**self._states, **{id_: state for id_, (_, state) in self._problems.items()}}
+        if (cost := self._taking_over.handover) is not None:
+            told = {id_: state.model_copy(update={"handover": cost}) for id_, state in told.items()}
         return Doing(phase, since, reason, {**told, **self.wanted.refused})
 
     # --- the work -----------------------------------------------------------------------------
@@ -100,7 +104,7 @@ class Tending:
                 while True:
                     await self._once()
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(self._retry or None):
+                        async with asyncio.timeout(self._retry or self._taking_over.wait(self._there)):
                             await self._due.wait()
             finally:
                 await self._let_go()
@@ -151,12 +155,21 @@ class Tending:
         made = self._made[1]
         if made is None:
             return Observed()
-        seen = Observed(wanted.namespace, made.stale, made.network, made.guard)
+        seen = Observed(wanted.namespace, made.stale, made.network, made.guard, left=bool(made.left))
         if self.driver is None or self._drives is None:
             return seen
+        self.driver.beside(left=bool(made.left))
         there = await self.driver.loaded()
         loaded = {id_: self._as_told(id_, wanted.gateway) for id_ in sorted(there)}
-        return replace(seen, daemon=self._drives[1], loaded=loaded)
+        over = wanted.gateway is not None and self._is_over(made, wanted.gateway)
+        return replace(seen, daemon=self._drives[1], loaded=loaded, taken_over=over)
+
+    @property
+    def _there(self) -> Made | None:
+        return self._made[1] if self._made else None
+
+    def _is_over(self, made: Made, gateway: Gateway) -> bool:
+        return self._taking_over.is_over(made, gateway, self._states, self._problems)
 
     async def _find(self, namespace: str, wanted: DriverName) -> None:
         """Find the daemon that runs there: it may be another one than is wanted by now."""
@@ -214,8 +227,19 @@ class Tending:
             case steps.Start(namespace, driver):
                 started = await self._daemons.start(namespace, driver, self._known())
                 self._opened(started, namespace, driver)
+                started.beside(left=bool(self._there and self._there.left))
             case steps.Rehearse():
                 await rehearsal.rehearse(step, self._root, self._daemons)
+            case steps.Leave(namespace, driver):
+                await self._leave(step)
+                self._know(namespace, lambda made: replace(made, left=time.time()))
+                self._forget(self._loaded)
+            case steps.Clear(namespace):
+                await self._taking_over.clear(self._root, namespace)
+                self._know(namespace, lambda made: replace(made, left=0.0))
+                self._told.clear()  # what waited for this is told now
+                self._due.set()
+                self._changed()
             case steps.Stop(namespace, _):
                 await self._let_go()
                 await self._daemons.stop(namespace)
@@ -227,6 +251,15 @@ class Tending:
                 self._forget(self._loaded)
             case _:
                 await self._tell(step)
+
+    async def _leave(self, step: steps.Leave) -> None:
+        self._taking_over.begin(self._states)
+        there, self.driver = self.driver, None  # that it ends is no surprise
+        try:
+            await rehearsal.leave(step, self._root)
+        finally:
+            self.driver = there
+        await self._let_go()
 
     def _know(self, namespace: str, done: Callable[[Made], Made]) -> None:
         """Note what rootd has just done, so that nobody has to ask before the next change."""
@@ -333,6 +366,9 @@ class Tending:
             if self.driver is asked:
                 self._states = states
                 self._changed()
+                made, gateway = self._there, self.wanted.gateway
+                if made is not None and made.left and gateway is not None and self._is_over(made, gateway):
+                    self._due.set()
 
 
 def refused(id_: str, reason: str, remedy: str) -> State:

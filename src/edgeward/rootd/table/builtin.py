@@ -74,6 +74,12 @@ def actions(
         ),
         made("stop-daemon", "End the IKE daemon of a namespace", namespace),
         made(
+            "leave-keys",
+            "End the IKE daemon of a namespace for one of another kind; the kernel goes on with its keys",
+            namespace | {"driver": _DRIVER},
+        ),
+        made("clear-keys", "End the keys that the former IKE daemon of a namespace left", namespace),
+        made(
             "apply-nft",
             "Have these rules, and no others, in our table of a namespace",
             namespace | {"rules": _RULES},
@@ -131,6 +137,7 @@ def _resolver(value: str | int) -> str:
 _ID = _value({"pattern": "[a-z0-9][a-z0-9-]{0,47}"})
 _PORT = _value({"integer": [1, 65535]})
 _LEVEL = _value({"integer": [0, 4]})
+_DRIVER = _value({"enum": ["strongswan", "libreswan"]})
 _LOW_PORT = _value({"integer": [1, 1023]})
 _TRANSPORT = _value({"enum": ["tcp", "udp"]})
 _ADDRESS = _value({"ip": True})

@@ -38,7 +38,7 @@ def start(place: Path, found: int, user: str, group: str, namespace: str, level:
     within = tunnels.records(place, namespace)
     if daemons.living(within, tunnels.RECORD) is not None:
         if SOCKET in os.listdir(within):  # noqa: PTH208 - of an open directory
-            _write(within, _CONF, conf(_has_esp(within), level))
+            _write(within, _CONF, conf(has_esp(within), level))
             return "charon runs already"
         daemons.end(within, tunnels.RECORD)  # we were killed before anybody could come to it
     trusted.program(PROGRAM)
@@ -93,7 +93,7 @@ charon-systemd {{
 """
 
 
-def _has_esp(within: int) -> bool:
+def has_esp(within: int) -> bool:
     """Tell which kind it was started for."""
     return b"kernel-libipsec" not in trusted.file(_CONF, within, _CONF)
 

@@ -24,6 +24,7 @@ from edgeward.rootd.table import (
     guard,
     guard_xtables,
     kernel,
+    leaving,
     namespaces,
     network,
     shared,
@@ -151,6 +152,8 @@ def observe(place: Path, records: int) -> str:
             "stale": record.lent and not whole,
             "lent": record.lent,
         }
+        if left := leaving.since(place, name):
+            found[name]["left"] = left
     return json.dumps(found, separators=(",", ":"))
 
 

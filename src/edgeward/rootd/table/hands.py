@@ -17,6 +17,7 @@ from edgeward.rootd.table import (
     daemons,
     filters,
     gateways,
+    leaving,
     namespaces,
     pluto,
     relays,
@@ -54,6 +55,8 @@ def _leave(place: Path, found: int, name: str) -> None:
 def _stop_daemon(place: Path, found: int, name: str) -> str:
     said = tunnels.stop(place, found, name)
     if (place / "vpn" / name).is_dir():
+        if namespaces.is_held(found, name):
+            leaving.clear(place, found, name)
         pluto.forget(tunnels.records(place, name))
     return said
 
@@ -76,6 +79,8 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "start-charon": charon.start,
     "start-pluto": pluto.start,
     "stop-daemon": _stop_daemon,
+    "leave-keys": leaving.leave,
+    "clear-keys": leaving.clear,
     "adopt-namespace": _adopt,
     "apply-network": gateways.apply_network,
     "apply-guard": gateways.apply_guard,

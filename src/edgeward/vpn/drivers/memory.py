@@ -129,6 +129,9 @@ class Memory:
     async def lines(self, connection: str, last: int) -> Sequence[Line]:
         return tuple(self._daemon.log.get(connection, ()))[-last:]
 
+    def beside(self, *, left: bool) -> None:
+        """Nothing to be done: what it knows ends with nobody."""
+
     async def verbosity(self, level: int) -> None:
         self._daemon.level = level
 

@@ -139,6 +139,9 @@ class Libreswan:
         peer = "" if known is None else known.peer_address
         return await asyncio.to_thread(lines.newest, self._pluto.log, connection, peer, last)
 
+    def beside(self, *, left: bool) -> None:
+        """Nothing to be done: pluto puts nothing in the kernel before it has keys."""
+
     async def verbosity(self, level: int) -> None:
         await self._pluto.whack("--debug", "base" if level > 1 else "none")
 

@@ -38,7 +38,7 @@ class StrongSwan:
         self._level = level
         self._known: dict[str, Connection] = {}
         self._told = Told()
-        self._traps = False
+        self._traps = self._left = False
         self._additional: frozenset[str] = frozenset()
         """The additional key exchanges that this charon has."""
         self._locks: dict[str, asyncio.Lock] = {}
@@ -137,6 +137,10 @@ class StrongSwan:
             return ()
         return self._watch.lines(self._told.name(connection) or wording.peers(known), known, last)
 
+    def beside(self, *, left: bool) -> None:
+        """As Driver says: a trap would take the place of policies that are in use."""
+        self._left = left
+
     async def verbosity(self, level: int) -> None:
         if self._level is not None:
             await self._level(level)
@@ -176,8 +180,9 @@ class StrongSwan:
         try:
             async with self._vici.talk() as talk:
                 await self._keys.load(talk, connection, name)
-                traps = self._keeper.wanted if self._traps else None
-                await talk.request("load-conn", wording.spoken([*siblings, connection], traps))
+                traps = None if not self._traps else () if self._left else self._keeper.wanted
+                said = wording.spoken([*siblings, connection], traps, unique=not self._left)
+                await talk.request("load-conn", said)
                 if isinstance(connection.auth, Psk):
                     await talk.request("load-shared", wording.shared(connection, connection.auth))
                 else:

@@ -40,10 +40,11 @@ def connection_of(child: str) -> str:
     return child.partition(".")[0]
 
 
-def spoken(connections: Sequence[Connection], traps: Container[str] | None) -> Words:
+def spoken(connections: Sequence[Connection], traps: Container[str] | None, *, unique: bool = True) -> Words:
     """Give the message of load-conn for connections between the same peers; the last says what is of all.
 
-    ``traps``: those that traffic may start; None: the kernel has no traps.
+    ``traps``: those that traffic may start; None: the kernel has no traps. Not ``unique``: the peer is not
+    told that there is no other IKE_SA, upon which it would end what carries before it has another.
     """
     last = connections[-1]
     local, remote = _auth(last)
@@ -59,7 +60,7 @@ def spoken(connections: Sequence[Connection], traps: Container[str] | None) -> W
         "over_time": str(over),
         "keyingtries": "0" if last.initiator else "1",
         "mobike": "no",
-        "unique": "replace",
+        "unique": "replace" if unique else "never",
         **_watch(last.dpd, last.ike.version),
         "local": local,
         "remote": remote,
