@@ -47,5 +47,9 @@ def test_strongswan_does_what_holds_of_every_driver_and_what_needs_the_kernel() 
     passed("tests/integration/test_vpn_strongswan.py", seconds=900)
 
 
+def test_a_gateway_goes_over_to_the_other_daemon_while_its_keys_carry_on() -> None:
+    passed("tests/integration/test_tunnel_migration.py", "-k", "goes_over", seconds=900)
+
+
 def test_the_kernel_carries_every_algorithm() -> None:
     passed("tests/integration/test_vpn_algorithms.py", seconds=900)

@@ -27,9 +27,10 @@ def observations(draw: st.DrawFn) -> Observed:
     daemon = draw(st.sampled_from([None, "memory", "strongswan"])) if where else None
     loaded = draw(st.dictionaries(CONNECTIONS.map(lambda one: one.id), LOADED, max_size=3)) if daemon else {}
     stale = bool(where) and draw(st.booleans())
-    return Observed(
-        where, stale, draw(SOMETIMES) if where else "", draw(SOMETIMES) if where else "", daemon, loaded
-    )
+    left = bool(where) and draw(st.booleans())
+    over = left and daemon is not None and draw(st.booleans())
+    made = (draw(SOMETIMES) if where else "" for _ in range(2))
+    return Observed(where, stale, *made, daemon, loaded, left, over)
 
 
 def carried_out(todo, observed):
@@ -69,9 +70,15 @@ def after(step, seen):
         case steps.Rehearse(where, driver, _):
             assert where != seen.namespace and driver != seen.daemon
             return seen
+        case steps.Leave(where, driver):
+            assert where == seen.namespace and seen.daemon not in (None, driver)
+            return replace(seen, daemon=None, loaded={}, left=True, taken_over=False)
+        case steps.Clear(where):
+            assert where == seen.namespace and seen.daemon and seen.left and seen.taken_over
+            return replace(seen, left=False, taken_over=False)
         case steps.Stop(where, driver):
             assert (where, driver) == (seen.namespace, seen.daemon)
-            return replace(seen, daemon=None, loaded={})
+            return replace(seen, daemon=None, loaded={}, left=False)
         case steps.Remove(where):
             assert where == seen.namespace and seen.daemon is None
             return Observed()
@@ -147,7 +154,8 @@ def test_another_driver_shows_that_it_takes_everything_before_the_present_one_en
     first, second, *rest = plan(gateway(one, off, driver="libreswan"), world)
 
     assert first == steps.Rehearse("vpn-0123456789ab-next", "libreswan", (one,))
-    assert isinstance(second, steps.Stop)
+    assert second == steps.Leave("vpn-0123456789ab", "libreswan")
+    assert not any(isinstance(step, steps.Clear) for step in rest)
     assert [type(step) for step in rest] == [steps.Start, steps.Load, steps.Load]
 
 

@@ -18,7 +18,6 @@ from edgeward.errors import Conflict, NotFound, Unavailable
 if TYPE_CHECKING:
     from edgeward.cli.client import Client
 
-_SAMPLE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.1
 _ASK_SECONDS: Final = 15.0
 Data = Mapping[str, Any]
@@ -41,8 +40,9 @@ def migrate(
 ) -> None:
     """Give a tunnel's gateway to another daemon, with all tunnels that share it, and say what that cost.
 
-    The other daemon first shows that it is there and takes all of them; until then nothing ends. The two
-    cannot hear at the same ports at once, so that the tunnels are negotiated anew.
+    The other daemon first shows that it is there and takes all of them; until then nothing ends. The kernel
+    goes on with the former one's keys until the other has negotiated its own. How many packets it dropped
+    meanwhile for want of keys is counted; what the peer may have dropped, nobody here can know.
     """
     with connect(api, state_dir) as client:
         before = _status(client, name, project)
@@ -53,8 +53,6 @@ def migrate(
                 raise Unavailable(f"{_full(before)}: {refused}")
             show.line(f"{_full(before)} is carried by {driver.value} already")
             return
-        rate = _rate(client, before)
-        last = time.time()
         _change(client, sites, driver.value)
         for site in sites:
             show.line(f"~ {show.shown(site['project'])}/{show.shown(site['name'])}: driver {driver.value}")
@@ -64,8 +62,8 @@ def migrate(
         if refused:
             show.line(f"{_full(before)} was carried by {driver.value} all the time")
             return
-        gone = _taken_over(client, before, driver.value, last, timeout)
-        show.line(f"{_full(before)} is up by {driver.value}; {_cost(gone, rate)}")
+        cost = _taken_over(client, before, driver.value, timeout)
+        show.line(f"{_full(before)} is up by {driver.value}; {_said(cost)}")
 
 
 def _status(client: Client, name: str, project: str | None) -> Data:
@@ -106,32 +104,20 @@ def _change(client: Client, sites: Sequence[Data], driver: str) -> None:
         show.line(f"say the same in {source.removeprefix('file:')}, or applying it changes it back")
 
 
-def _rate(client: Client, before: Data) -> float:
-    """Give how many packets pass in a second, both ways."""
-    if before["phase"] != "active":
-        return 0.0
-    first, at = _packets(before), time.time()
-    time.sleep(_SAMPLE_SECONDS)
-    after = _status(client, before["id"], None)
-    return max(0.0, (_packets(after) - first) / (time.time() - at))
-
-
-def _packets(found: Data) -> int:
-    return sum(one["packets_in"] + one["packets_out"] for one in found["children"])
-
-
-def _taken_over(client: Client, before: Data, driver: str, last: float, timeout: float) -> float:
-    """Wait for it to be up by the other daemon; gives the seconds in which it was not."""
+def _taken_over(client: Client, before: Data, driver: str, timeout: float) -> Data | None:
+    """Wait for it to be up by the other daemon; gives what it cost, as its node counted it."""
     old, end = _spis(before), time.time() + timeout
     while True:
-        asked, found = time.time(), _status(client, before["id"], None)
+        found = _status(client, before["id"], None)
         fresh = found["phase"] == "active" and _spis(found).isdisjoint(old)
-        if fresh and found["gateway"]["driver"] == driver and not found["gateway"]["reason"]:
-            return max(0.0, min(float(found["since"]), time.time()) - last)
-        if found["phase"] == "active" and not _spis(found).isdisjoint(old):
-            last = asked
+        up = fresh and found["gateway"]["driver"] == driver and not found["gateway"]["reason"]
+        cost: Data | None = found.get("handover")
+        if up and cost and cost != before.get("handover"):
+            return cost
         if refusal := _refusal(found, driver):
             raise Unavailable(f"{_full(before)}: {refusal}")
+        if time.time() > end and up:
+            return None
         if time.time() > end:
             why = found["gateway"]["reason"] or found["reason"] or f"it is {found['phase']} as before"
             raise Unavailable(f"{_full(before)} is not up by {driver} after {timeout:g} s: {why}")
@@ -148,10 +134,14 @@ def _spis(found: Data) -> set[str]:
     return {str(one["spi_in"]) for one in found["children"]}
 
 
-def _cost(gone: float, rate: float) -> str:
-    lost = round(gone * rate)
-    about = f"about {lost} packets were lost at {rate:.0f} a second" if rate else "no packets were passing"
-    return f"at most {gone:.2f} s without a tunnel, {about}"
+def _said(cost: Data | None) -> str:
+    if cost is None:
+        return "its node has not said yet what was lost"
+    some = "1 packet was" if cost["dropped"] == 1 else f"{cost['dropped'] or 'no'} packets were"
+    lost = f"{some} dropped here"
+    if not cost["carried"]:
+        return f"there was no tunnel for {cost['seconds']:.2f} s, since its daemon did ESP itself; {lost}"
+    return f"the former keys carried it until then, {cost['seconds']:.2f} s; {lost}"
 
 
 def _full(found: Data) -> str:

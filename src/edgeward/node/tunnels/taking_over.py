@@ -28,6 +28,7 @@ class TakingOver:
     def begin(self, states: Mapping[str, State]) -> None:
         """Note what is up when the former one ends."""
         self._before = _up(states)
+        self.handover = None
 
     def is_over(
         self, made: Made, gateway: Gateway, states: Mapping[str, State], refused: Collection[str]

@@ -18,7 +18,7 @@ PLACE = Path("/run/edgeward-rootd")
 ACTIONS = actions(PLACE, [500, 501])
 RIGHT = {
     "namespace": "office", "relay": "web", "address": "192.0.2.1", "port": 80, "resolver": "none",
-    "level": 1, "transport": "tcp", "rules": "drop 10.0.0.0/8 10.1.0.0/16",
+    "level": 1, "driver": "libreswan", "transport": "tcp", "rules": "drop 10.0.0.0/8 10.1.0.0/16",
     "network": "outside 203.0.113.5/24; bridge br-ex", "elsewhere": "drop", "pairs": "10.1.0.0/24 1400 10.2.0.0/24",
 }  # fmt: skip
 PLAIN = re.compile(r"[a-z0-9][a-z0-9.:-]*|::[0-9a-f:.]*")
