@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import vici
 
+from edgeward.rootd.table import remains
 from tests.integration.processes import is_alive, until
 from tests.integration.rootd_rig import IS_ROOT, NOBODY, Readable, Rootd
 from tests.integration.vpn_rig import Namespace, has_charon
@@ -53,6 +54,7 @@ def edge(state_dir: Path, python: str) -> Iterator[Edge]:
     with made.rootd.serving(*OPTIONS):
         made.do("create-namespace")
         assert "is started" in made.do("start-charon", level=1)
+    (made.place / "vpn" / "dead").mkdir()
     try:
         with made.rootd.serving(*OPTIONS):  # another one: it has to find what is there
             yield made
@@ -119,6 +121,32 @@ def test_killed_it_is_started_anew_and_goes_with_its_namespace(edge: Edge) -> No
     assert edge.version()["daemon"] == b"charon-systemd"
     edge.do("remove-namespace")
     assert not is_alive(second)
+    left = [each for each in edge.place.rglob("*") if each.name.partition(".")[0] == NAME]
+    assert left == []
+
+
+def test_what_is_left_of_the_dead_goes_and_what_lives_stays(edge: Edge) -> None:
+    keeper = int((edge.place / "namespaces" / NAME).read_text().split()[0])
+    (edge.place / "relays" / "dead").mkdir(parents=True)
+    (edge.place / "relays" / "dead" / "r").write_text("1 2 3")
+    (edge.place / "networks").mkdir(exist_ok=True)
+    (edge.place / "networks" / "dead").write_text("{}")
+
+    remains.sweep(edge.place)
+    assert not list(edge.place.rglob("dead"))
+    os.kill(keeper, signal.SIGKILL)
+    until(lambda: not is_alive(keeper), what="it is gone")
+    remains.sweep(edge.place)
+    assert edge.version()["daemon"] == b"charon-systemd", "it carries tunnels yet"
+
+    os.kill(daemon := edge.pid(), signal.SIGKILL)
+    until(lambda: not is_alive(daemon), what="it is gone")
+    remains.sweep(edge.place)
+    assert not (edge.place / "vpn" / NAME).exists() and not (edge.place / "namespaces" / NAME).exists()
+
+
+def test_rootd_looks_for_what_is_left_when_it_starts(edge: Edge) -> None:
+    assert not (edge.place / "vpn" / "dead").exists(), "it was there before this one started"
 
 
 def test_deaf_it_is_not_up_and_the_reason_is_said(edge: Edge) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from edgeward.rootd import trusted
 from edgeward.rootd.audit import AuditLog
 from edgeward.rootd.serving import Server
-from edgeward.rootd.table import builtin, people
+from edgeward.rootd.table import builtin, people, remains
 from edgeward.rootd.table.reading import Table
 
 SOCKET = "/run/edgeward-rootd/rootd.sock"
@@ -36,6 +36,7 @@ def main() -> int:
         table = builtin.table(given.actions, given.socket.parent, faces, *what_runs)
         log = AuditLog(given.log)
         server = Server(listening(given.socket)[0], table, log)
+        remains.sweep(given.socket.parent)
     except (trusted.Untrusted, people.Unknown, OSError) as error:
         print(f"edgeward rootd: {error}", file=sys.stderr)  # noqa: T201 - for who started it
         return 2

@@ -15,11 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from edgeward.access.model import Principal
+from edgeward.access.model import Principal, Unauthenticated
 from edgeward.api.openstack import discovery
 from edgeward.api.openstack.attributes import Asker
 from edgeward.api.openstack.facade import Facade
-from edgeward.api.openstack.faults import Fault, bad_request, fault_of, not_allowed, not_found
+from edgeward.api.openstack.faults import Fault, bad_request, fault_of, not_allowed, not_found, unauthorized
 from edgeward.api.openstack.resources import PORT, RESOURCES, ROUTER
 from edgeward.declaration.model import DEFAULT_PROJECT
 from edgeward.errors import EdgewardError
@@ -96,9 +96,16 @@ class OpenStackApp:
             return _version(request, path)
         if not path.startswith("/v2.0/"):
             raise not_found()
-        who = await self._authenticate(_token(request.headers), request.client)
+        who = await self._authenticated(request)
         scope.setdefault("state", {})["who"] = who
         return await self._of(who, _asker(who, request.headers), request, receive)
+
+    async def _authenticated(self, request: Request) -> Principal:
+        token = _token(request.headers)
+        try:
+            return await self._authenticate(token, request.client)
+        except Unauthenticated as error:
+            raise unauthorized("no token came along" if token is None else str(error)) from error
 
     async def _of(self, who: Principal, asker: Asker, request: Request, receive: Receive) -> Answer:
         parts = request.path.split("/")

@@ -53,6 +53,15 @@ def not_allowed(method: str) -> Fault:
     return Fault(405, "HTTPMethodNotAllowed", f"The method {method} is not allowed for this resource.")
 
 
+def unauthorized(reason: str) -> Fault:
+    """Say why, where clients put a token, and how to get one."""
+    places = (
+        "X-Auth-Token (auth type admin_token), as Authorization: Bearer, or as the password of http_basic"
+    )
+    how = "edgeward token create NAME --role operator --project PROJECT"
+    return Fault(401, "Unauthorized", f"{reason}; send one as {places}, and get one with: {how}")
+
+
 def wrong(found: Wrong) -> Fault:
     """Give the error for a rule that does not hold."""
     return Fault(found.status, found.type, found.message)

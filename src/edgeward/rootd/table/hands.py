@@ -21,6 +21,7 @@ from edgeward.rootd.table import (
     namespaces,
     pluto,
     relays,
+    remains,
     tunnels,
 )  # fmt: skip
 
@@ -43,7 +44,9 @@ def _clear(place: Path, found: int, name: str) -> None:
 
 def _remove(place: Path, found: int, name: str) -> str:
     _leave(place, found, name)
-    return namespaces.remove(found, name)
+    said = namespaces.remove(found, name)
+    remains.clear(place, name)
+    return said
 
 
 def _leave(place: Path, found: int, name: str) -> None:

@@ -60,6 +60,10 @@ async def test_a_token_may_come_in_any_of_three_places(tmp_path):
     assert good == [200, 200, 200]
     assert [answer.status_code for answer in bad] == [401] * 4
     assert bad[0].json()["error"]["code"] == 401
+    messages = [answer.json()["error"]["message"] for answer in bad]
+    assert messages[0].startswith("no token came along") and messages[1].startswith("this token is not known")
+    for message in messages:
+        assert "X-Auth-Token" in message and "edgeward token create" in message
 
 
 async def test_projects_see_their_own_and_external_networks(tmp_path):
