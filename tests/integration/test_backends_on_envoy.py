@@ -28,6 +28,7 @@ from edgeward.gateway.envoy import Gateway
 from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import parse
 from tests.integration.gateway_rig import Rig, ShowingBackend, ask, connect
+from tests.integration.processes import until
 from tests.patience import PATIENCE
 from tests.ports import free_port
 
@@ -214,8 +215,7 @@ def test_a_backend_that_fails_its_health_check_is_left_out_until_it_is_well(rig:
     assert settles((200, b"sick")) and settles((200, b"well"))
 
     sick.status = 500  # type: ignore[attr-defined]
-    time.sleep(1)
-    assert {visit() for _ in range(20)} == {(200, b"well")}
+    until(lambda: {visit() for _ in range(20)} == {(200, b"well")}, what="the sick one being left out")
 
     sick.status = 200  # type: ignore[attr-defined]
     assert settles((200, b"sick"))
@@ -229,7 +229,6 @@ def test_a_backend_that_fails_visitors_is_paused(rig: Rig) -> None:
     assert settles((200, b"sick")) and settles((200, b"well"))
 
     sick.status = 503  # type: ignore[attr-defined]
-    time.sleep(0.3)
     for _ in range(20):
         visit()
     assert {visit() for _ in range(20)} == {(200, b"well")}
@@ -261,7 +260,8 @@ def test_a_request_that_had_an_effect_is_not_sent_twice(rig: Rig) -> None:
 
     threading.Thread(target=drop, daemon=True).start()
     show(rig, f"http://127.0.0.1:{dropping.getsockname()[1]}", f"http://127.0.0.1:{shown.port}")
-    time.sleep(0.5)
+    until(lambda: (visit(), shown.heads)[1], what="both being there")
+    seen.clear(), shown.heads.clear()
     answers = []
     for _ in range(10):
         with connect(HTTPS, NAME) as connection:

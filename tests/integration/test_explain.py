@@ -39,7 +39,7 @@ class Edge:
         token = (self.state / "admin.token").read_text().strip()
         headers = {"authorization": f"Bearer {token}"}
         self.http = httpx.Client(
-            base_url=f"https://127.0.0.1:{api}", verify=context, headers=headers, timeout=30
+            base_url=f"https://127.0.0.1:{api}", verify=context, headers=headers, timeout=60
         )
 
     def declared(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Edge:
         answer = self.http.post("/v1/apply", json={"source": "file:test", "document": document})
         assert answer.status_code == 200, answer.text
         revision = answer.json()["revision"]
-        self.http.get("/v1/wait", params={"revision": revision, "timeout": 10})
+        self.http.get("/v1/wait", params={"revision": revision, "timeout": 30})
 
     def explained(self, what: str, **where: Any) -> dict[str, Any]:
         answer = self.http.get(f"/v1/explain/{what}", params=where)

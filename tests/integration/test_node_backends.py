@@ -85,7 +85,7 @@ def page(edge: Rig) -> str:
     """Give the body of a page, or its status where it is none."""
     context = ssl.create_default_context(cadata=edge.controller.authority.pem)
     with (
-        socket.create_connection(("127.0.0.1", edge.port), 5) as plain,
+        socket.create_connection(("127.0.0.1", edge.port), 30) as plain,
         context.wrap_socket(plain, server_hostname="shop.example") as secure,
     ):
         secure.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")

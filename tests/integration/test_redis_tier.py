@@ -108,6 +108,13 @@ class Edge:
     async def finds(self, name: str = NAMES[0]) -> Kept | None:
         return await self.near.find(name)
 
+    async def found(self, name: str = NAMES[0]) -> Kept:
+        """Find what is there, as soon as Redis has been heard of within the last second."""
+        async with asyncio.timeout(30):
+            while (kept := await self.finds(name)) is None:
+                await asyncio.sleep(0.02)
+        return kept
+
 
 async def within(seconds: float, condition: Callable[[], Awaitable[object]], what: str = "it") -> None:
     deadline = time.monotonic() + seconds * PATIENCE
@@ -137,7 +144,7 @@ async def edge(here, redis):
 
 
 async def test_what_is_in_the_store_is_in_redis_and_nothing_of_it_in_the_clear(edge, redis):
-    kept = await edge.finds()
+    kept = await edge.found()
     await edge.obtain("c.shop.example")
 
     await within(2, lambda: edge.finds("c.shop.example"))
@@ -162,7 +169,7 @@ async def test_a_wildcards_certificate_is_found_behind_the_names_own(here, edge)
 
 
 async def test_what_is_replaced_is_replaced_everywhere(edge):
-    before = await edge.finds()
+    before = await edge.found()
 
     fresh = await edge.renewed(NAMES[0])
 
@@ -188,7 +195,7 @@ async def test_what_is_not_declared_any_more_or_withheld_goes(here, edge):
 
 
 async def test_what_was_replaced_while_redis_was_away_is_not_believed_when_it_is_back(edge, redis):
-    before = await edge.finds()
+    before = await edge.found()
     redis.pause()
     fresh = await edge.renewed(NAMES[0])
     await asyncio.sleep(1.2)
@@ -217,7 +224,7 @@ async def test_where_nobody_fills_redis_it_is_not_believed_within_a_second(edge)
 
 
 async def test_what_the_feed_has_told_is_not_taken_from_redis(edge):
-    kept = await edge.finds()
+    kept = await edge.found()
     edge.revision = kept.revision
 
     assert await edge.finds() is None
@@ -259,7 +266,7 @@ async def test_a_poisoned_entry_is_ignored_and_counted(edge, redis, how):
 
     assert await edge.finds() is None
     assert sum(edge.near.ignored.values()) > 0 or how in ("garbage", "empty")
-    assert await edge.finds(NAMES[1]) is not None
+    await edge.found(NAMES[1])
 
 
 @pytest.mark.parametrize("poison", [b"garbage"])
@@ -276,7 +283,7 @@ async def test_a_value_of_another_type_is_written_over_or_ignored(edge, redis):
     redis.command("RPUSH", entry, "x")
 
     assert await edge.finds() is None
-    assert await edge.finds(NAMES[1]) is not None
+    await edge.found(NAMES[1])
 
 
 async def test_redis_that_hangs_costs_a_short_wait_and_then_none(here, redis, edge):
@@ -285,7 +292,9 @@ async def test_redis_that_hangs_costs_a_short_wait_and_then_none(here, redis, ed
     for _ in range(5):
         assert await edge.finds() is None
     assert not edge.near.open
-    assert edge.near.failures == 3, "the others were not asked"
+    assert edge.near.failures in (3, 4), (
+        "the others were not asked; a look at the head may have been under way"
+    )
 
     redis.resume()
     await within(8, edge.finds)
@@ -376,7 +385,7 @@ async def test_a_node_opens_only_what_it_may_serve(here, edge):
     edge.node = "n1"
     edge.near.want_keys()
     await asyncio.sleep(1.1)
-    assert await edge.finds(NAMES[0]) is not None
+    await edge.found()
     assert await edge.finds("x.eu.example") is None
 
 

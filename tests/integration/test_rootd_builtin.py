@@ -169,8 +169,7 @@ def test_a_name_is_an_id_and_nothing_else(edge: Edge) -> None:
 def test_only_root_and_the_nodes_user_ask_and_every_request_is_written_down(edge: Edge) -> None:
     code = "print(ask({'action': 'create-namespace', 'values': {'namespace': 'office'}}, path=PATH))"
     edge.rootd.action("theirs", ["/usr/bin/true"], "ask = {users = [65533]}")
-    time.sleep(0.2)
-    assert "that you may ask for" in edge.rootd.as_user(65533, code)
+    until(lambda: "that you may ask for" in edge.rootd.as_user(65533, code), what="the action being known")
     assert "is there already" in edge.rootd.as_user(NOBODY, code)  # the control
     for role in ("admin", "viewer"):  # nor does the API, for nobody
         asker = code.replace("'action'", f"'asker': {{'role': '{role}'}}, 'action'")
@@ -228,11 +227,9 @@ def test_killed_at_any_moment_it_leaves_nothing_that_is_not_found_again(edge: Ed
                         os.kill(int(child), signal.SIGKILL)
                 connection.recv(10_000)
         edge.do("create-namespace", namespace="branch")
-        mine = orphans()
-        assert edge.keeper("branch") in mine
-        assert mine - {edge.keeper("branch")} == set()
+        until(lambda: orphans() == {edge.keeper("branch")}, what="the end of all others")
         edge.do("remove-namespace", namespace="branch")
-        assert orphans() == set()
+        until(lambda: orphans() == set(), what="the end of it")
     finally:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
         with suppress(ChildProcessError):
@@ -401,10 +398,9 @@ def test_rootd_keeps_nothing_of_it_whether_taken_or_not(fenced: Rootd) -> None:
 
 def test_only_the_nodes_user_and_root_are_given_a_port(fenced: Rootd) -> None:
     fenced.action("theirs", ["/usr/bin/true"], "ask = {users = [65533]}")
-    time.sleep(0.2)
     code = "print(bind_port('tcp', '127.0.0.1', 80, path=PATH).getsockname())"
 
-    assert "that you may ask for" in fenced.as_user(65533, code)
+    until(lambda: "that you may ask for" in fenced.as_user(65533, code), what="the action being known")
     assert "('127.0.0.1', 80)" in fenced.as_user(NOBODY, code)  # the control
     lines = [line for line in fenced.written() if line.get("action") == "bind-port"]
     assert [(line["uid"], line["outcome"]) for line in lines] == [(65533, "refused"), (NOBODY, "done")]

@@ -214,7 +214,7 @@ class Pings:
 def pinging(
     site: Namespace, source: str, target: str, every: float = 0.02, most: int = 1_000_000
 ) -> Iterator[Pings]:
-    """Ping (ICMP, IPv4 or IPv6) in the background until the block ends; the last have half a second to come."""
+    """Ping (ICMP, IPv4 or IPv6) in the background until the block ends; the last have two seconds to come."""
     seen, ended = Pings(), threading.Event()
     six = ":" in target
     family = socket.AF_INET6 if six else socket.AF_INET
@@ -226,7 +226,7 @@ def pinging(
         following, end = time.monotonic(), 0.0
         while not end or time.monotonic() < end:
             if ended.is_set() and not end:
-                end = time.monotonic() + 0.5
+                end = time.monotonic() + 2
             if not end and time.monotonic() >= following and seen.sent < most:
                 following += every
                 _send(raw, target, seen)

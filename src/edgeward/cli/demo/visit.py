@@ -109,7 +109,7 @@ class Visitors:
 
     async def _one(self, name: str) -> None:
         try:
-            seen = await visit(self._port, name, trust=self._trust, timeout=5.0)
+            seen = await visit(self._port, name, trust=self._trust)
         except Failed as error:
             self.failures.append(f"{name}: {error}")
             return
