@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from edgeward.database.engine import open_engine
 from edgeward.database.migrations import migrate
@@ -20,6 +21,9 @@ os.environ.setdefault("EDGEWARD_USER", "root")  # started as root, nobody else c
 os.environ.setdefault(
     "EDGEWARD_ROOTD_SOCKET", "/nonexistent/rootd.sock"
 )  # that of this host is not theirs to ask
+
+settings.register_profile("edgeward", deadline=None)  # on a busy machine any example takes a second
+settings.load_profile("edgeward")
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,6 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from edgeward.certificates.local.signing import instant
 from edgeward.certificates.model import (
     IMPORTED,
     UPLOADED,
@@ -22,6 +21,7 @@ from edgeward.certificates.model import (
     Kept,
     Standing,
 )
+from edgeward.certificates.x509 import instant
 from edgeward.database.engine import Writing
 from edgeward.database.parts import MOST, in_parts
 from edgeward.database.schema import certificates, tombstones

@@ -70,7 +70,7 @@ class Accounts:
 
     async def of(self, issuer: Issuer, authority: Authority) -> Account:
         """Give the issuer's account, registered at its first use."""
-        place, email = _place(issuer), _acme(issuer).email
+        place, email = _place(issuer), issuer.theirs.email
         known = self._known.get(place)
         if known is not None and known.email == email:
             return known
@@ -117,7 +117,7 @@ class Accounts:
             key = self._opened(row.sealed_key, issuer)
         url = row.url or await self._registered(issuer, authority, key)
         signer = Signer(key, url)
-        email = _acme(issuer).email
+        email = issuer.theirs.email
         if row.url is not None and row.email != email:
             await authority.post(url, {"contact": _contact(email)}, signer)
             await self._keep(issuer, email=email)
@@ -128,7 +128,7 @@ class Accounts:
         values = {
             **dict(zip(("project", "issuer", "directory"), _place(issuer), strict=True)),
             "sealed_key": self._sealed(issuer, new_key()),
-            "email": _acme(issuer).email,
+            "email": issuer.theirs.email,
             "created": self._clock(),
         }
         async with self._database.noting() as connection:
@@ -139,7 +139,7 @@ class Accounts:
         return row
 
     async def _registered(self, issuer: Issuer, authority: Authority, key: Key) -> str:
-        acme = _acme(issuer)
+        acme = issuer.theirs
         directory = await authority.directory()
         asked: dict[str, Any] = {"termsOfServiceAgreed": True, "contact": _contact(acme.email)}
         if acme.eab is not None:
@@ -179,7 +179,7 @@ class Accounts:
     async def _change(self, issuer: Issuer, authority: Authority, old: Signer, fresh: Key) -> None:
         url = (await authority.directory()).key_change
         if url is None:
-            raise NotFound(f"{_acme(issuer).directory} does not change the keys of accounts")
+            raise NotFound(f"{issuer.theirs.directory} does not change the keys of accounts")
         await authority.post(url, changing(url, old, fresh), old)
 
     async def _key_settled(self, issuer: Issuer, authority: Authority, row: Row[Any]) -> Key:
@@ -245,14 +245,8 @@ async def listed(connection: AsyncConnection) -> list[dict[str, Any]]:
     return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
-def _acme(issuer: Issuer) -> AcmeIssuer:
-    if issuer.acme is None:
-        raise Invalid(f"issuer {issuer.name} is not one that speaks ACME")
-    return issuer.acme
-
-
 def _place(issuer: Issuer) -> tuple[str, str, str]:
-    return issuer.project, issuer.name, _acme(issuer).directory
+    return issuer.project, issuer.name, issuer.theirs.directory
 
 
 def _at(issuer: Issuer) -> Any:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
-from edgeward.certificates.local.signing import pem
+from edgeward.certificates.x509 import pem
 from edgeward.errors import Unavailable
 
 _MOST_CERTIFICATES: Final = 10

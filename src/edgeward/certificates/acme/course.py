@@ -21,8 +21,8 @@ from edgeward.certificates.acme.proofs import Proof, Proofs, choose
 from edgeward.certificates.acme.speaking import Speaker
 from edgeward.certificates.acme.wire import Answer, Fault, Lost
 from edgeward.certificates.local.rsa_keys import new_rsa_key
-from edgeward.certificates.local.signing import LeafKey
 from edgeward.certificates.orders.fulfilment import Fulfilled, Job, Rejected, Save, Saved, Unproven
+from edgeward.certificates.x509 import LeafKey, key_pem
 from edgeward.errors import EdgewardError, Unavailable
 from edgeward.log import logger
 from edgeward.secret import Secret
@@ -65,7 +65,7 @@ class Course:
             made: LeafKey = await asyncio.to_thread(new_rsa_key)
         else:
             made = ec.generate_private_key(ec.SECP256R1())
-        return made, Secret(_pem(made))
+        return made, Secret(key_pem(made))
 
     # --- the order ---------------------------------------------------------------------------------
 
@@ -283,8 +283,3 @@ def _read_key(text: Secret[str]) -> LeafKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise Unavailable("the key of the order is neither ECDSA nor RSA")
     return key
-
-
-def _pem(key: LeafKey) -> str:
-    kind, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, kind, none).decode()

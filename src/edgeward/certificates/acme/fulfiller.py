@@ -24,7 +24,7 @@ from edgeward.certificates.acme.wire import Fault, Lost
 from edgeward.certificates.model import AcmeIssuer, Issuer
 from edgeward.certificates.orders.fulfilment import Fulfilled, Job, Rejected, Save, Saved, Window
 from edgeward.database.engine import Database
-from edgeward.errors import EdgewardError, Invalid, NotFound, Unavailable
+from edgeward.errors import EdgewardError, NotFound, Unavailable
 from edgeward.sealing import Seal
 
 _LONGEST_ACCOUNT: Final = 300
@@ -67,7 +67,7 @@ class AcmeFulfiller:
             speaker = await self._speaker(issuer)
             url = (await speaker.directory()).revoke
             if url is None:
-                raise NotFound(f"{_acme(issuer).directory} does not revoke certificates")
+                raise NotFound(f"{issuer.theirs.directory} does not revoke certificates")
             try:
                 await speaker.post(url, {"certificate": _der(chain), "reason": reason})
             except Fault as fault:
@@ -100,7 +100,7 @@ class AcmeFulfiller:
 
     def _authority(self, issuer: Issuer) -> Authority:
         """Give the one for all its issuers; another one where its roots' file was replaced."""
-        acme = _acme(issuer)
+        acme = issuer.theirs
         place, written = (acme.directory, acme.ca_file), _written(acme)
         known = self._authorities.get(place)
         if known is None or known[0] != written:
@@ -114,13 +114,7 @@ class AcmeFulfiller:
         except Fault as fault:
             raise refusal(fault, names, self._clock()) from fault
         except Lost as lost:
-            raise Unavailable(f"{_acme(issuer).directory} does not answer: {lost}") from lost
-
-
-def _acme(issuer: Issuer) -> AcmeIssuer:
-    if issuer.acme is None:
-        raise Invalid(f"issuer {issuer.name} is not one that speaks ACME")
-    return issuer.acme
+            raise Unavailable(f"{issuer.theirs.directory} does not answer: {lost}") from lost
 
 
 def _written(acme: AcmeIssuer) -> float | None:

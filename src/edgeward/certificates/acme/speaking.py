@@ -11,7 +11,6 @@ from edgeward.certificates.acme.answers import Directory, Order, Orders, read
 from edgeward.certificates.acme.authority import Authority
 from edgeward.certificates.acme.wire import Answer, Fault
 from edgeward.certificates.model import AcmeIssuer, Issuer
-from edgeward.errors import Invalid
 
 _MOST_PAGES: Final = 100
 _MOST_ORDERS: Final = 500
@@ -30,9 +29,7 @@ class Speaker:
 
     @property
     def acme(self) -> AcmeIssuer:
-        if self._issuer.acme is None:
-            raise Invalid(f"issuer {self._issuer.name} is not one that speaks ACME")
-        return self._issuer.acme
+        return self._issuer.theirs
 
     async def directory(self) -> Directory:
         return await self._authority.directory()

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edgeward.certificates import history, store, summaries
 from edgeward.certificates.brought.pair import Pair
 from edgeward.certificates.history import Happened
-from edgeward.certificates.local.signing import instant
 from edgeward.certificates.model import IMPORTED, UPLOADED, Certificate, Domain, Standing, Summary
 from edgeward.certificates.timing import renewal
+from edgeward.certificates.x509 import instant
 from edgeward.database.engine import Writing
 from edgeward.database.schema import accounts, orders
 from edgeward.errors import Invalid, Problem

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from edgeward.certificates.local.signing import DAY, fingerprint, instant, pem
+from edgeward.certificates.local.signing import DAY
+from edgeward.certificates.x509 import LeafKey, fingerprint, instant, key_pem, pem
 from edgeward.domain_name import normalise_pattern, printable, wildcard_of
 from edgeward.errors import Invalid, Problem
 from edgeward.secret import Secret
@@ -69,12 +70,9 @@ def read(certificates: str, key: str, now: float) -> Pair:
         names, warnings = _names(leaf), tuple(_warnings(chain, given, now))
     except _BAD_PEM as error:
         raise _wrong("cert", f"it cannot be read: {error}") from error
-    text = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     return Pair(
         chain="".join(pem(one) for one in chain),
-        key=Secret(text.decode()),
+        key=Secret(key_pem(private)),
         names=names,
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
@@ -96,7 +94,7 @@ def _certificates(text: str) -> Iterator[x509.Certificate]:
             raise _wrong("cert", f"certificate {place} of {len(found)} cannot be read: {error}") from error
 
 
-def _private_key(text: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+def _private_key(text: str) -> LeafKey:
     found = _KEY.search(_bounded(text, "key"))
     if found is None:
         raise _wrong("key", "there is no private key in it; give PEM, with -----BEGIN PRIVATE KEY-----")
@@ -123,9 +121,7 @@ def _private_key(text: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     return key
 
 
-def _leaf(
-    given: Sequence[x509.Certificate], key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-) -> x509.Certificate:
+def _leaf(given: Sequence[x509.Certificate], key: LeafKey) -> x509.Certificate:
     """Give the certificate of the key; of several, as after a renewal with the same key, the longest one."""
     public = _public(key.public_key())
     ours = [one for one in given if _public_of(one) == public]

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.local.rsa_keys import new_rsa_key
-from edgeward.certificates.local.signing import LeafKey, LeafSigner, instant, read_signer
+from edgeward.certificates.local.signing import LeafSigner, read_signer
 from edgeward.certificates.local.succession import (
     Held,
     due,
@@ -23,6 +23,7 @@ from edgeward.certificates.local.succession import (
 )
 from edgeward.certificates.model import Beside, Certificate, Order
 from edgeward.certificates.timing import renewal_of_own
+from edgeward.certificates.x509 import LeafKey, instant
 from edgeward.database.engine import Database
 from edgeward.database.schema import authorities
 from edgeward.errors import Invalid, Unavailable

@@ -9,16 +9,17 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edgeward.certificates.x509 import LeafKey, fingerprint, instant, key_pem, pem
+
 DAY: Final = 86400.0
-LeafKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 ROOT_LIFE: Final = 3652 * DAY
 INTERMEDIATE_LIFE: Final = 365 * DAY
 _CLOCKS_APART: Final = timedelta(minutes=5)
@@ -39,7 +40,7 @@ class Signer:
 
     @property
     def key_pem(self) -> bytes:
-        return _key_pem(self.key)
+        return key_pem(self.key).encode()
 
     @property
     def fingerprint(self) -> str:
@@ -122,21 +123,7 @@ class LeafSigner:
             .add_extension(self._authority, critical=False)
         )
         signed = _signed(builder, self._signer.key, start, end)
-        return Leaf(pem(signed), _key_pem(key).decode(), start, end, fingerprint(signed))
-
-
-def pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def fingerprint(certificate: x509.Certificate) -> str:
-    """Give the SHA-256 of the certificate's DER, lower-case hex."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
-
-
-def instant(seconds: float) -> datetime:
-    """Give Unix seconds as an aware time; X.509 counts in whole ones."""
-    return datetime.fromtimestamp(int(seconds), UTC)
+        return Leaf(pem(signed), key_pem(key), start, end, fingerprint(signed))
 
 
 _NOBODY = x509.Name([])
@@ -201,10 +188,4 @@ def _authority_name(role: str, key: ec.EllipticCurvePrivateKey) -> x509.Name:
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Edgeward"),
             x509.NameAttribute(NameOID.COMMON_NAME, f"Edgeward {role} {digest}"),
         ]
-    )
-
-
-def _key_pem(key: LeafKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

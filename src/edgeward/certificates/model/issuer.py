@@ -7,6 +7,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from edgeward.certificates.model.dns01 import DnsProof
+from edgeward.errors import Invalid
 from edgeward.parsing import Name, Value
 from edgeward.sealing import Sealed
 
@@ -104,6 +105,13 @@ class Issuer(Value):
         if name == UPLOADED:
             raise ValueError(f"'{UPLOADED}' stands for certificates that people bring; choose another name")
         return name
+
+    @property
+    def theirs(self) -> AcmeIssuer:
+        """How it is asked; raises Invalid for our own authority."""
+        if self.acme is None:
+            raise Invalid(f"issuer {self.name} is not one that speaks ACME")
+        return self.acme
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -7,10 +7,10 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from edgeward.certificates.local.signing import fingerprint, instant
 from edgeward.certificates.model import ORDERED, Certificate
 from edgeward.certificates.orders.fulfilment import Fulfilled, Window
 from edgeward.certificates.timing import renewal
+from edgeward.certificates.x509 import fingerprint, instant
 from edgeward.errors import Unavailable
 
 _SOONEST: Final = 6 * 3600.0

@@ -14,9 +14,9 @@ from edgeward.certificates.brought.keep import Account, Brought, Imported
 from edgeward.certificates.brought.pair import read
 from edgeward.certificates.history import Happened
 from edgeward.certificates.issue import Issuance
-from edgeward.certificates.local.signing import instant
 from edgeward.certificates.model import Certificate, Domain
 from edgeward.certificates.revoke import Revocation, Revoke, revoke
+from edgeward.certificates.x509 import instant
 from edgeward.database.engine import Writing
 from edgeward.declaration import audit
 from edgeward.declaration.audit import Entry

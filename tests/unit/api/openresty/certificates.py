@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from edgeward.certificates.local.signing import LeafSigner, Signer, instant, new_intermediate, new_root
+from edgeward.certificates.local.signing import LeafSigner, Signer, new_intermediate, new_root
 from edgeward.certificates.model import Certificate
+from edgeward.certificates.x509 import instant
 from edgeward.secret import Secret
 
 NOW = 1_800_000_000.0

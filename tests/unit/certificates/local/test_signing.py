@@ -15,14 +15,8 @@ from cryptography.x509.oid import ExtensionOID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edgeward.certificates.local.signing import (
-    DAY,
-    LeafSigner,
-    new_intermediate,
-    new_root,
-    pem,
-    read_signer,
-)
+from edgeward.certificates.local.signing import DAY, LeafSigner, new_intermediate, new_root, read_signer
+from edgeward.certificates.x509 import pem
 
 NOW = time.time()
 ROOT = new_root(NOW)
