@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates import store as certificates
 from edgeward.certificates.model import Certificate
@@ -25,6 +26,7 @@ from edgeward.log import logger
 from edgeward.parsing import Value
 from edgeward.placement import Where, holds, where
 from edgeward.sealing import Seal
+from edgeward.secret import Secret
 from edgeward.vpn import translate
 from edgeward.vpn.desired import Gateway
 from edgeward.vpn.naming import Router
@@ -106,16 +108,26 @@ class Gateways:
             self._take(version, *self._make(self._values()))
         return [made.gateway for made in self._made.values()]
 
-    def foreseen(self, changes: Mapping[Key, Value | None]) -> list[Gateway]:
-        """Give all gateways as they would be after these changes."""
+    async def foreseen(self, changes: Mapping[Key, Value | None]) -> tuple[list[Gateway], Mapping[str, str]]:
+        """Give all gateways as they would be after these changes, and of which certificate each still waits,
+        by its id: that is made as if it were there."""
         values = {key: stored.value for key, stored in self._state.tunnelled.items()}
         for key, value in changes.items():
             if value is None:
                 values.pop(key, None)
             elif key.kind in OF_TUNNELS:
                 values[key] = value
-        made, _ = self._make([*values.values(), *self._held.values()])
-        return [one.gateway for one in made.values()]
+        used = _used(values.values())
+        held = {(one.project, one.name): one for one in self._held.values()}
+        if missing := used - set(held):
+            async with self._database.reading() as connection:
+                found = await self._found(connection, missing)
+            held |= {(one.project, one.name): one for one in found.values()}
+        waits = used - set(held)
+        made, _ = self._make([*values.values(), *held.values(), *(_stand_in(*key) for key in waits)])
+        parts = [(id_, part) for id_, one in made.items() for part in one.of if isinstance(part, Held)]
+        waiting = {id_: part.name for id_, part in parts if (part.project, part.name) in waits}
+        return [one.gateway for one in made.values()], waiting
 
     async def of(self, labels: Mapping[str, str]) -> tuple[dict[str, tuple[Made, bool]], frozenset[str]]:
         """Give the gateways that a node of these labels has, by id, each with whether other nodes have it
@@ -146,19 +158,22 @@ class Gateways:
 
     async def _hold(self) -> None:
         """Look at the certificates that sites use, where anything may have changed."""
-        sites = [s.value for s in self._state.tunnelled.values() if isinstance(s.value, Site)]
-        used = {(s.project, s.certificate.name) for s in sites if s.certificate is not None}
+        used = _used(stored.value for stored in self._state.tunnelled.values())
         if not used and not self._held:
             return
         async with self._database.reading() as connection:
             at = (self._state.tunnels_version, await current_revision(connection))
             if at == self._held_at:
                 return
-            found = await certificates.find_all(connection, self._seal, {n for _, n in used}, time.time())
-        held = {n: _held(n, found[n].certificate, self._roots()) for p, n in used if n in found}
-        held = {n: one for n, one in held.items() if (one.project, n) in used}
+            held = await self._found(connection, used)
         self._held = {n: before if (before := self._held.get(n)) == one else one for n, one in held.items()}
         self._held_at = at
+
+    async def _found(self, connection: AsyncConnection, used: Set[tuple[str, str]]) -> Mapping[str, Held]:
+        """Give those of some certificates, by project and name, that are there."""
+        found = await certificates.find_all(connection, self._seal, {n for _, n in used}, time.time())
+        held = {n: _held(n, found[n].certificate, self._roots()) for _, n in used if n in found}
+        return {n: one for n, one in held.items() if (one.project, n) in used}
 
     def _values(self) -> list[Value]:
         return [*(stored.value for stored in self._state.tunnelled.values()), *self._held.values()]
@@ -245,6 +260,16 @@ def _marked(of: tuple[Value, ...], drawn: Drawn) -> Made:
 def _held(name: str, certificate: Certificate, roots: str) -> Held:
     one = certificate
     return Held(name=name, project=one.project, chain=one.chain, key=one.key, roots=roots)
+
+
+def _used(values: Iterable[Value]) -> Set[tuple[str, str]]:
+    """Give project and name of the certificates that sites use."""
+    sites = (value for value in values if isinstance(value, Site))
+    return {(site.project, site.certificate.name) for site in sites if site.certificate is not None}
+
+
+def _stand_in(project: str, name: str) -> Held:
+    return Held(name=name, project=project, chain="", key=Secret(""), roots="")
 
 
 def _same(one: Sequence[Value], other: Sequence[Value]) -> bool:

@@ -37,8 +37,10 @@ class Sites:
         """Give what becomes of each connection that ``who`` may see, and how it does now."""
         changes, values = await self._declarations.foreseen(who, request)
         after = {c.key: None if c.action == "delete" else values[c.key] for c in changes}
-        now, then = self._gateways.now(), self._gateways.foreseen(after)
+        now, _ = await self._gateways.foreseen({})
+        then, waiting = await self._gateways.foreseen(after)
         found, untouched = foreseen(_seen(who, now), _seen(who, then))
+        waits = {site.connection.id: waiting.get(site.gateway.id, "") for site in sites(then)}
         there = {site.connection.id: site for site in sites(now)}
         some = [there[one.connection] for one in found if one.connection in there]
         states = await self._tunnels.states(some)
@@ -49,12 +51,17 @@ class Sites:
                 "name": one.name.partition("/")[2],
                 "what": one.what,
                 "effect": one.effect,
-                "says": one.sentence,
+                "says": one.sentence + _once(waits.get(one.connection, "")),
                 "phase": states[one.connection][1].phase if one.connection in states else None,
             }
             for one in found
         ]
         return {"connections": connections, "untouched": untouched, "summary": summary(found, untouched)}
+
+
+def _once(certificate: str) -> str:
+    """Say what comes first: nothing of a gateway changes before all of its certificates are there."""
+    return f", once the certificate of {certificate} is obtained" if certificate else ""
 
 
 def _seen(who: Principal, gateways: Iterable[Gateway]) -> list[Gateway]:

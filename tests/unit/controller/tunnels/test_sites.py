@@ -47,6 +47,36 @@ async def test_a_plan_says_what_a_document_would_do_and_changes_nothing(here):
     assert networks == ["192.168.4.0/24"]
 
 
+async def test_a_plan_says_that_a_certificate_comes_first_and_how_it_goes_on_then(here):
+    boss, asking = await here.token("boss", "admin"), await here.node("asking")
+    site = {**BERLIN, "router": "edge", "certificate": {"name": "vpn.example.com"}}
+    del site["secret"]
+    paris = {**BERLIN, "name": "paris", "peer": "198.51.100.10", "remote_networks": ["192.168.9.0/24"]}
+    paris["router"] = "edge"
+    declared = {"domains": [{"name": "vpn.example.com", "on_demand": True}], "vpn": [paris]}
+
+    async def plan(**more):
+        document = {"version": 1, **declared, **more}
+        answer = await here.http.post(
+            "/v1/vpn/plan", json={"source": "file:a", "document": document}, headers=boss
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    await here.apply(boss, vpn=[paris])
+    found = await plan(vpn=[paris, site])
+    assert [one["says"] for one in found["connections"]] == [
+        "comes up, once the certificate of vpn.example.com is obtained"
+    ]
+    assert found["summary"] == "brings up 1, 1 other untouched"
+
+    await here.apply(boss, **{**declared, "vpn": [paris, site]})
+    assert (await plan(vpn=[paris, site]))["connections"] == [], "it is declared, and waits"
+    await here.apply(boss, **declared)
+    await here.http.post("/v1/certificates/vpn.example.com/obtain", headers=asking)
+    assert [one["says"] for one in (await plan(vpn=[paris, site]))["connections"]] == ["comes up"]
+
+
 async def test_a_plan_of_what_would_be_refused_is_refused(here):
     boss = await here.token("boss", "admin")
     body = {
