@@ -235,6 +235,8 @@ class Rig:
                 str(drain_seconds),
                 "--drain-strategy",
                 "immediate",
+                "--file-flush-interval-msec",  # of its log, which tests read; it is 10 s
+                "100",
             ],
             stdout=self.access_log.open("wb"),
             stderr=self._log,

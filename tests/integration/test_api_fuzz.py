@@ -11,7 +11,6 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 from tests.integration.controller_setup import Controller
 
-EXAMPLES = 8
 _ENDLESS = {"/v1/nodes/{name}/watch"}
 
 
@@ -33,9 +32,23 @@ def controller(tmp_path_factory):
         assert process.alive()
 
 
-@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda m: m.value)
-@pytest.mark.timeout(300)
+modes = pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda m: m.value)
+
+
+@modes
+@pytest.mark.timeout(600)
 def test_no_request_of_any_shape_breaks_the_api(controller, mode):
+    fuzzed(controller, mode, examples=4)
+
+
+@pytest.mark.slow
+@modes
+@pytest.mark.timeout(3600)
+def test_nor_do_many_of_each_shape(controller, mode):
+    fuzzed(controller, mode, examples=40)
+
+
+def fuzzed(controller, mode, examples):
     with controller.client() as client:
         document = client.get("/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
@@ -45,19 +58,22 @@ def test_no_request_of_any_shape_breaks_the_api(controller, mode):
         session.headers["authorization"] = (
             f"Bearer {(controller.state_dir / 'admin.token').read_text().strip()}"
         )
-        seen = [_fuzz(found.ok(), mode, controller.url, session, ca) for found in schema.get_all_operations()]
+        seen = [
+            _fuzz(found.ok(), mode, examples, controller.url, session, ca)
+            for found in schema.get_all_operations()
+        ]
     assert sum(seen) > 40
     with controller.client() as client:
         assert client.get("/v1/status").status_code == 200
 
 
-def _fuzz(operation, mode, url: str, session: requests.Session, ca: str) -> bool:
+def _fuzz(operation, mode, examples: int, url: str, session: requests.Session, ca: str) -> bool:
     """Try one operation; False where nothing can be generated for it in this mode."""
     if operation.path in _ENDLESS:
         return False
 
     @hypothesis.settings(
-        max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, print_blob=False,
+        max_examples=examples, deadline=None, database=None, derandomize=True, print_blob=False,
         suppress_health_check=list(hypothesis.HealthCheck), phases=[hypothesis.Phase.generate],
     )  # fmt: skip
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))

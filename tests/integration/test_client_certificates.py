@@ -273,7 +273,7 @@ def test_the_log_says_why_a_visitor_was_refused(rig: Rig, people: dict[str, Path
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60  # Envoy writes its log every 10 s
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)

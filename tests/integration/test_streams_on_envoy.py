@@ -262,7 +262,7 @@ def log(rig: Rig) -> list[dict[str, Any]]:
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60  # Envoy writes its log every 10 s
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
