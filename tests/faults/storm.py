@@ -24,6 +24,8 @@ _PROGRAMS: Final = ("controller", "node", "envoy", "launcher")
 SERVED_BY: Final = ("envoy", "launcher")
 """While one of these is away nobody listens."""
 _VISITS_A_SECOND: Final = 20
+LONGEST: Final = 90.0
+"""Seconds until something that is to be true counts as lost."""
 CUT_OFF: Final = 1.0
 """Seconds that a visit may have taken already."""
 
@@ -76,13 +78,14 @@ class Storm:
         await self.kill(self.chance.choice(self.victims()))
 
     async def kill(self, what: str) -> None:
-        """Kill one program, and wait for it to be back."""
+        """Kill one program once it is there, and wait for it to be back."""
+        await within(LONGEST, self._is_there, what, about=self.kills)
         pid, killed = self.pid(what), time.monotonic()
-        assert pid > 0, f"{what} is not there; {self.kills}"
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        if pid:  # another kill may have taken it along
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.kills.append((killed, what))
-        await within(60, self._is_back, what, pid, about=self.kills)
+        await within(LONGEST, self._is_back, what, pid, about=self.kills)
         if what in SERVED_BY:
             self.away.append((killed, time.monotonic()))
 
@@ -91,6 +94,11 @@ class Storm:
         if what == "envoy":
             return self.edge.envoy()
         return int(self.edge.program("envoy" if what == "launcher" else what)["pid"] or 0)
+
+    async def _is_there(self, what: str) -> bool:
+        with suppress(OSError, ValueError, StopIteration):
+            return self.pid(what) > 0 and is_alive(self.pid(what))
+        return False
 
     async def _is_back(self, what: str, before: int) -> bool:
         with suppress(OSError, ValueError, StopIteration):  # what it reads is being written

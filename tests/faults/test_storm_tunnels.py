@@ -58,7 +58,7 @@ def over_tunnels(
             with begun(needs, place, rootd) as (edge, authority):
                 found = TunnelStorm(
                     edge, authority, random.Random(seed), rootd=rootd, lasting=lasting, fleeting=coming,
-                    pause=pause, order=list(order),
+                    pause=pause, order=list(order), patient=bool(order),
                 )  # fmt: skip
                 asyncio.run(gone_on(found, goes_on))
 

@@ -16,11 +16,10 @@ from edgeward.cli.demo.visit import Failed, trusting, visit
 from edgeward.rootd.table import cables, network
 from tests.faults.customers import NETWORKS, WHO, Customer
 from tests.faults.kept_rootd import KeptRootd
-from tests.faults.storm import CUT_OFF, SERVED_BY, Storm, within
+from tests.faults.storm import CUT_OFF, LONGEST, SERVED_BY, Storm, within
 from tests.integration.processes import is_alive
 
 _VISITS_A_SECOND: Final = 10
-_LONGEST: Final = 90.0
 
 
 @dataclass
@@ -32,6 +31,8 @@ class TunnelStorm(Storm):
     fleeting: Sequence[Customer] = field(kw_only=True)
     pause: float = field(kw_only=True)
     """Seconds between changes, at most."""
+    patient: bool = False
+    """Visitors try twice: on a machine with too much to do a tunnel may stand still for seconds."""
     order: list[str] = field(default_factory=list)
     """What to kill, one after the other; else at random."""
     sites: set[str] = field(default_factory=set)
@@ -72,21 +73,15 @@ class TunnelStorm(Storm):
                 await asyncio.sleep(self.chance.uniform(0, 0.4))
 
     async def kill(self, what: str) -> None:
-        await within(_LONGEST, self._is_there, what, about=self.kills)
         name = what.partition(" ")[2]
         harmed = [one.name for one in self.lasting if what in SERVED_BY or one.name == name]
         began = time.monotonic()
         await super().kill(what)
         back = time.monotonic()
         for one in harmed:
-            await within(_LONGEST, self.crosses, one, about=self.kills)
+            await within(LONGEST, self.crosses, one, about=self.kills)
             self.cut_off.setdefault(one, []).append((began, time.monotonic()))
         self.took.append((what, round(back - began, 1), round(time.monotonic() - began, 1)))
-
-    async def _is_there(self, what: str) -> bool:
-        with suppress(OSError, ValueError, StopIteration):
-            return self.pid(what) > 0 and is_alive(self.pid(what))
-        return False
 
     def pid(self, what: str) -> int:
         kind, _, name = what.partition(" ")
@@ -121,17 +116,23 @@ class TunnelStorm(Storm):
 
     async def _cross(self, name: str, trust: ssl.SSLContext) -> None:
         began = time.monotonic()
+        missed = await self._tried(name, trust)
+        if missed and self.patient:
+            missed = await self._tried(name, trust)
+        if missed:
+            self.missed.append((began, time.monotonic(), name, missed))
+        else:
+            self.carried += 1
+
+    async def _tried(self, name: str, trust: ssl.SSLContext) -> str:
+        """Visit a customer, and give what came instead of its answer."""
         try:
             seen = await visit(self.edge.https, f"{name}.example", trust=trust, timeout=15.0)
         except Failed as error:
-            self.missed.append((began, time.monotonic(), name, str(error)))
-            return
-        if seen.status != 200:
-            self.missed.append((began, time.monotonic(), name, f"{seen.status} {seen.body[:200]}"))
-        elif seen.headers.get(WHO) != name:
+            return str(error)
+        if seen.status == 200 and seen.headers.get(WHO) != name:
             self.wrong.append(f"{name}: {seen.headers}")
-        else:
-            self.carried += 1
+        return "" if seen.status == 200 else f"{seen.status} {seen.body[:200]}"
 
     async def crosses(self, name: str) -> bool:
         trust = trusting(self.edge.state / "ca/root.pem")
@@ -158,15 +159,15 @@ class TunnelStorm(Storm):
             self.sites.discard(one.name)
         else:
             await self.declare(one, "added")
-            await within(_LONGEST, self.stands, one, about=self.kills)
+            await within(LONGEST, self.stands, one, about=self.kills)
 
     async def _changed(self, one: Customer) -> None:
         began, newest = time.monotonic(), one.newest()
         what = await asyncio.to_thread(one.change, self.chance)
         await self.declare(one, what)
         newer = newest if what == "secret" else 0
-        await within(_LONGEST, self.stands, one, newer, about=(what, self.kills))
-        await within(_LONGEST, self.crosses, one.name, about=self.kills)
+        await within(LONGEST, self.stands, one, newer, about=(what, self.kills))
+        await within(LONGEST, self.crosses, one.name, about=self.kills)
         self.cut_off.setdefault(one.name, []).append((began, time.monotonic() + CUT_OFF))
 
     async def declare(self, one: Customer, what: str = "declared") -> None:
@@ -194,12 +195,12 @@ class TunnelStorm(Storm):
         for one in declared:
             await asyncio.to_thread(one.end_all)  # none that is left of before is taken for it
         for one in declared:
-            await within(_LONGEST, self.stands, one, about=self.kills)
+            await within(LONGEST, self.stands, one, about=self.kills)
         for one in self.lasting:
-            await within(_LONGEST, self.crosses, one.name, about=self.kills)
+            await within(LONGEST, self.crosses, one.name, about=self.kills)
         for one in customers:
             if one.name not in self.sites:
-                await within(30, self._is_gone, one)
+                await within(LONGEST, self._is_gone, one)
         said = (await self.ask("GET", "/v1/vpn")).json()["items"]
         found = {item["name"]: list(item["value"]["remote_networks"]) for item in said}
         assert found == {one.name: list(NETWORKS[: one.networks]) for one in declared}
