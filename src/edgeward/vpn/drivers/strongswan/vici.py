@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ Answer = Mapping[str, Any]
 """Sections are mappings, values texts, lists of values lists of texts."""
 _SECONDS: Final = 10.0
 _MOST_BYTES: Final = 1_048_576
+_AGAIN_SECONDS: Final = 0.02
 
 
 class NotDone(Unavailable):
@@ -38,15 +39,22 @@ class Vici:
         """Give a connection for several requests; raises Unavailable."""
         try:
             async with asyncio.timeout(_SECONDS):
-                reader, writer = await asyncio.open_unix_connection(str(self._path), limit=2 * _MOST_BYTES)
+                reader, writer = await self._connected()
         except (OSError, TimeoutError) as error:
             raise Unavailable("charon does not answer; see whether it runs") from error
         try:
             yield Talk(reader, writer)
         finally:
-            writer.close()
-            with suppress(OSError, asyncio.CancelledError):
-                await writer.wait_closed()
+            writer.transport.abort()  # a charon that hangs takes in nothing that would have to be waited for
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while True:
+            reader, writer = await asyncio.open_unix_connection(str(self._path), limit=2 * _MOST_BYTES)
+            if writer.get_extra_info("peername") is not None:
+                return reader, writer
+            # asyncio takes EAGAIN, which says that too many wait already (unix(7)), for one that is under way
+            writer.transport.abort()
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def request(self, command: str, message: Answer | None = None) -> Answer:
         async with self.talk() as talk:

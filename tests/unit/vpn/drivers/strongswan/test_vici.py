@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -103,6 +104,24 @@ async def test_nobody_there_and_nobody_answering_are_unavailable(state_dir: Path
     async with serving(path, [b"", b""]), Vici(path).talk() as talk:
         with pytest.raises(Unavailable, match=r"within 0\.1 s"):
             await talk.request("version", seconds=0.1)
+
+
+async def test_who_comes_while_too_many_wait_already_waits_until_there_is_room(state_dir: Path) -> None:
+    path = state_dir / "charon.vici"
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(path))
+        listener.listen(0)  # has room for one
+        first.connect(str(path))
+
+        async def come() -> None:
+            async with Vici(path).talk():
+                pass
+
+        coming = asyncio.create_task(come())
+        await asyncio.sleep(0.1)
+        assert not coming.done()
+        listener.accept()[0].close()
+        await asyncio.wait_for(coming, 10)
 
 
 async def test_a_value_that_vici_cannot_carry_is_refused(state_dir: Path) -> None:
