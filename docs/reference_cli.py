@@ -44,7 +44,8 @@ def commands() -> str:
 
 
 def _leaves(group: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.commands[name]
         if hasattr(command, "commands"):
             yield from _leaves(command, (*words, name))
         elif not command.hidden:
@@ -62,11 +63,16 @@ def _section(words: tuple[str, ...], command: Any) -> str:
     usage = " ".join([*words, *map(_usage, arguments), *(["[OPTIONS]"] if options else [])])
     rows = [_row(parameter) for parameter in (*arguments, *options)]
     table = "\n".join(["| | default | |", "|---|---|---|", *rows]) + "\n" if rows else ""
-    return f"{title}\n`{usage}`\n\n{_prose(command.help)}\n\n{table}"
+    return f"{title}\n`{usage}`\n\n{_prose(command.help)}\n\n{table}{_example(command)}"
 
 
 def _prose(text: str | None) -> str:
     return re.sub(r"``(.+?)``", r"`\1`", (text or "").strip())
+
+
+def _example(command: Any) -> str:
+    line = (command.epilog or "").removeprefix("Example: ")
+    return f"\n```\n$ {line}\n```\n" if line else ""
 
 
 def _usage(argument: Any) -> str:

@@ -35,9 +35,13 @@ def build() -> typer.Typer:
 
     import typer
 
+    from edgeward.cli import teaching
+
     app = typer.Typer(
         name="edgeward",
+        cls=teaching.Sorted,
         help="Puts customers' domains in front of customers' networks.",
+        epilog=teaching.FIRST,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,6 +61,7 @@ def build() -> typer.Typer:
         module = f"edgeward.cli.{name}"
         if importlib.util.find_spec(module) is not None:
             importlib.import_module(module).register(app)
+    teaching.teach(app)
     return app
 
 

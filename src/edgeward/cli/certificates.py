@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     about = "Upload, revoke, withhold certificates; `edgeward get certificates` lists them."
     commands = (upload, revoke, deactivate, activate, history, expire)
     group(app, "certificates", about, {command.__name__: command for command in commands})
-    group(app, "ca", "The local authority.", {"root": root})
+    group(app, "ca", "The local authority: what machines need that are to trust it.", {"root": root})
 
 
 def expire(

@@ -156,7 +156,7 @@ def export(
 
 
 def delete(
-    kind: str,
+    kind: Annotated[str, typer.Argument(help="domains, services, routes, sites as vpn, …")],
     name: Annotated[str, typer.Argument(help="Not needed for listen and cache.")] = "",
     project: Project = None,
     take_over: TakeOver = False,
