@@ -14,6 +14,7 @@ from typing import Any, Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from edgeward import durable
 from edgeward.errors import Invalid, Unavailable
 from edgeward.parsing import Value
 from edgeward.secret import Secret
@@ -157,23 +158,10 @@ def key_of(path: Path) -> bytes:
 def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(new_key())
-            file.flush()
-            os.fsync(file.fileno())
+        durable.create(draft, new_key())
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # unlike rename, never replaces the key another process just made
     finally:
-        draft.unlink()
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    """Keep the key's name through a power cut: what is sealed next is worth nothing without it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        draft.unlink(missing_ok=True)
+    durable.sync(path.parent)  # what is sealed next is worth nothing without the key

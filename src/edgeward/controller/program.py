@@ -273,7 +273,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         app=app,
         seeing=seeing,
         events=events,
-        telling=Telling(database, registry, state, clock),
+        telling=Telling(database, registry, state, clock, me.id),
         serving=serving,
         openresty=openresty,
         openstack=Loopback(facade, state),

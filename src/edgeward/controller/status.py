@@ -7,9 +7,11 @@ import json
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward import __version__
 from edgeward.access.authenticate import Authenticator
@@ -35,6 +37,15 @@ from edgeward.placement import shown as shown_selector
 
 _PATIENCE: Final = 2.0
 _MOST_NOWHERE: Final = 100
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A revision of the store, declared objects by kind, and certificates by when they end."""
+
+    revision: int
+    objects: Mapping[str, int]
+    certificates: Mapping[str, int]
 
 
 class Seeing:
@@ -80,17 +91,18 @@ class Seeing:
 
     async def status(self, who: Principal) -> Mapping[str, Any]:
         project = who.projects
-        revision, objects, held = await self._counted(project)
+        counted, troubled = await self._looked(project)
+        held = counted.certificates
         status: dict[str, Any] = {
             "version": __version__,
-            "revision": revision,
+            "revision": counted.revision,
             "database": self._shown_database(),
             "controller": {"started": self._since, "pid": os.getpid(), "api": list(self.serving())},
             "controllers": self._fleet.shown(),
             "nodes": [shown(self._registry, node, project) for node in self._registry],
-            "objects": objects,
+            "objects": counted.objects,
             "nowhere": self._nowhere(who),
-            "orders": await self._orders(project),
+            "orders": {"troubled": None if troubled is None else asdict(troubled)},
             "tunnels": await self._tunnels(who),
             "certificates": {
                 "total": held.get("total"),
@@ -108,27 +120,24 @@ class Seeing:
     def stale_since(self) -> float | None:
         return self._database.away_since
 
-    async def _counted(self, project: str | None) -> tuple[int, Mapping[str, int], Mapping[str, int]]:
-        """Give revision, objects and certificates; while the database is lost, what was known of them."""
+    async def _looked(self, project: str | None) -> tuple[Counted, progress.Troubled | None]:
+        """Give what there is, and what does not get on of orders: nothing while the database is lost."""
         try:
             async with self._database.reading() as connection:
-                revision = await current_revision(connection)
-                objects = await store.counts(connection, project)
-                held = await summaries.counts(connection, self._clock(), project)
+                return await self._counted(connection, project), await progress.troubled(connection, project)
         except Unreachable:
-            objects = dict(last_seen.counts(self._state.stored, project))
-            return self._state.revision, objects, self._held.get(project, {})
-        self._held[project] = held
-        return revision, objects, held
+            return self._remembered(project), None
 
-    async def _orders(self, project: str | None) -> Mapping[str, Any]:
-        """Give what does not get on of orders; nothing while the database is lost."""
-        try:
-            async with self._database.reading() as connection:
-                found = await progress.troubled(connection, project)
-        except Unreachable:
-            found = None
-        return {"troubled": None if found is None else asdict(found)}
+    async def _counted(self, connection: AsyncConnection, project: str | None) -> Counted:
+        revision = await current_revision(connection)
+        objects = await store.counts(connection, project)
+        held = await summaries.counts(connection, self._clock(), project)
+        self._held[project] = held
+        return Counted(revision, objects, held)
+
+    def _remembered(self, project: str | None) -> Counted:
+        objects = dict(last_seen.counts(self._state.stored, project))
+        return Counted(self._state.revision, objects, self._held.get(project, {}))
 
     async def _tunnels(self, who: Principal) -> Mapping[str, Any] | None:
         try:
@@ -157,14 +166,18 @@ class Seeing:
         return None
 
     async def metrics(self) -> bytes:
-        revision, objects, held = await self._counted(None)
+        counted = await self._read_figures()
         number, numbers = self._metrics.number, self._metrics.numbers
         number("edgeward_database_lost", "1 while the database cannot be asked", bool(self._database.lost))
-        number("edgeward_revision", "Revision of the store", revision)
-        numbers("edgeward_objects", "Declared objects", "kind", dict(objects))
-        numbers("edgeward_certificates", "Stored certificates, by when they end", "ends", dict(held))
+        number("edgeward_revision", "Revision of the store", counted.revision)
+        numbers("edgeward_objects", "Declared objects", "kind", dict(counted.objects))
+        numbers(
+            "edgeward_certificates",
+            "Stored certificates, by when they end",
+            "ends",
+            dict(counted.certificates),
+        )
         self._node_figures()
-        await self._order_figures()
         await self.tunnel_figures(self._metrics)
         openresty_figures.tell(self._metrics, self.openresty())
         number("edgeward_login_failures", "Refused log-ins since the start", self._access.failures)
@@ -181,21 +194,28 @@ class Seeing:
             number("edgeward_file_tried_timestamp_seconds", "When the file was last tried", outcome.at)
         return await asyncio.to_thread(self._metrics.text)  # a second, with ten thousand tunnels
 
-    async def _order_figures(self) -> None:
-        now, numbers = self._clock(), self._metrics.numbers
+    async def _read_figures(self) -> Counted:
+        """Give what there is, and tell of orders; while the database is lost, what was known of both."""
         try:
             async with self._database.reading() as connection:
-                counted = await progress.counts(connection)
-                late = await alarms.late(connection, self._state.policy(), now)
+                counted = await self._counted(connection, None)
+                orders = await progress.counts(connection)
+                late = await alarms.late(connection, self._state.policy(), self._clock())
         except Unreachable:
-            return
+            return self._remembered(None)
+        self._order_figures(orders, len(late))
+        return counted
+
+    def _order_figures(self, orders: Mapping[tuple[str, str], int], late: int) -> None:
         for field, index in (("state", 1), ("reason", 0)):
             found = Counter[str]()
-            for key, number in counted.items():
+            for key, number in orders.items():
                 found[key[index]] += number
-            numbers(f"edgeward_orders_by_{field}", f"Orders of certificates, by {field}", field, dict(found))
+            self._metrics.numbers(
+                f"edgeward_orders_by_{field}", f"Orders of certificates, by {field}", field, dict(found)
+            )
         help_text = "Certificates not renewed in time, as far as they are counted"
-        self._metrics.number("edgeward_certificates_late", help_text, len(late))
+        self._metrics.number("edgeward_certificates_late", help_text, late)
 
     def _node_figures(self) -> None:
         nodes = list(self._registry)

@@ -12,6 +12,7 @@ from sqlalchemy import MetaData, Table, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from edgeward import durable
 from edgeward.database import backup_file, schema
 from edgeward.database.backup_file import Head
 from edgeward.database.copying import BATCH, Progress, digest, empty, go_on_numbering
@@ -159,10 +160,7 @@ def _put(state_dir: Path, name: str, content: bytes) -> None:
         return
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    draft.unlink(missing_ok=True)
+    durable.create(draft, content)
     _give(draft, state_dir)
     draft.replace(path)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import time
 from collections.abc import Coroutine
 from functools import partial
@@ -14,6 +12,7 @@ from typing import Any
 from edgeward import notify, sealing
 from edgeward.declaration import feed
 from edgeward.errors import Conflict, Invalid, Unavailable
+from edgeward.launcher.files import take_lock
 from edgeward.log import logger
 from edgeward.node.actions import Acting
 from edgeward.node.backends import sites
@@ -311,12 +310,9 @@ def lock(directory: Path) -> int:
     """Hold the directory for this process, until it ends; raises Conflict where another node has it."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        descriptor = os.open(directory / "node.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        held = take_lock(directory / "node.lock")
     except OSError as error:
         raise Unavailable(f"{directory}: {error.strerror}; make it writable for this user") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise Conflict(f"another node runs on {directory}; end it first") from error
-    return descriptor
+    if held is None:
+        raise Conflict(f"another node runs on {directory}; end it first")
+    return held

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.cli.pem import directory
+from edgeward import durable
 from edgeward.cli.pem.directory import opened
 from edgeward.cli.pem.following import command
 from edgeward.errors import Conflict, Invalid, Unavailable
@@ -80,8 +80,8 @@ def test_killed_at_any_step_the_pair_is_whole_and_the_hook_is_due(tmp_path, monk
         return call
 
     with monkeypatch.context() as patched, opened(tmp_path) as found:
-        patched.setattr(directory, "_write", killing(directory._write))
-        patched.setattr(directory, "_sync", killing(directory._sync))
+        patched.setattr(durable, "create", killing(durable.create))
+        patched.setattr(durable, "sync", killing(durable.sync))
         for name in ("rename", "symlink_to", "mkdir"):
             patched.setattr(Path, name, killing(getattr(Path, name)))
         with pytest.raises(Killed):
@@ -107,7 +107,7 @@ def test_a_full_disk_is_told_as_what_it_is(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", str(tmp_path))
 
-    monkeypatch.setattr(directory, "_write", full)
+    monkeypatch.setattr(durable, "create", full)
     with pytest.raises(Unavailable, match="No space left on device"), opened(tmp_path) as found:
         put(found, FIRST)
 

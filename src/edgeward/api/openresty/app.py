@@ -6,7 +6,6 @@ one would be carried out.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from starlette.types import Receive, Scope, Send
 
+from edgeward.api import reading
 from edgeward.api.openresty import payload, request
 from edgeward.api.openresty.request import Asked, Declined
 from edgeward.certificates.model import Kept
@@ -100,21 +100,10 @@ class OpenRestyApp:
 
 
 async def _body(receive: Receive) -> bytes:
-    body = b""
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Declined(400, "the body did not come", "autocert")
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-                if len(body) > request.MOST_BODY:
-                    raise Declined(413, f"the body has at most {request.MOST_BODY} bytes", "autocert")
-    except TimeoutError:
-        raise Declined(408, "the body did not come in time", "autocert") from None
-    return body
+    def refusal(status: int, sentence: str) -> Declined:
+        return Declined(status, sentence, "autocert")
+
+    return await reading.body(receive, request.MOST_BODY, _BODY_SECONDS, refusal)
 
 
 async def _send(send: Send, status: int, content: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import json
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from edgeward.access.model import Principal, Unauthenticated
+from edgeward.api import reading
 from edgeward.api.openstack import discovery
 from edgeward.api.openstack.attributes import Asker
 from edgeward.api.openstack.facade import Facade
@@ -213,21 +213,15 @@ def _asker(who: Principal, headers: Mapping[str, str]) -> Asker:
 
 
 async def _body(receive: Receive) -> bytes:
-    body = b""
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise bad_request("the body did not come")
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-                if len(body) > _MOST_BODY:
-                    raise Fault(413, "HTTPRequestEntityTooLarge", f"a body has at most {_MOST_BODY} bytes")
-    except TimeoutError:
-        raise Fault(408, "HTTPRequestTimeout", "the body did not come in time") from None
-    return body
+    return await reading.body(receive, _MOST_BODY, _BODY_SECONDS, _refused_body)
+
+
+def _refused_body(status: int, _: str) -> Fault:
+    if status == 413:
+        return Fault(413, "HTTPRequestEntityTooLarge", f"a body has at most {_MOST_BODY} bytes")
+    if status == 408:
+        return Fault(408, "HTTPRequestTimeout", "the body did not come in time")
+    return bad_request("the body did not come")
 
 
 async def _send(send: Send, answer: Answer) -> None:

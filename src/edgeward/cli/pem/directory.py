@@ -7,7 +7,6 @@ the first change of a batch until its hook ran well, so that whatever is killed 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from edgeward import durable
 from edgeward.errors import Conflict, Invalid, Unavailable
+from edgeward.launcher.files import take_lock
 from edgeward.secret import Secret
 
 _VERSIONS: Final = ".versions"
@@ -48,7 +49,7 @@ class PemDirectory:
     def begin(self) -> None:
         """A batch of changes begins."""
         (self._path / _DUE).touch(mode=0o600)
-        _sync(self._path)
+        durable.sync(self._path)
 
     def put(self, name: str, chain: str, key: Secret[str], fingerprint: str) -> None:
         """Have a name's files replaced, all at once, durably."""
@@ -64,17 +65,17 @@ class PemDirectory:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         for file, text in files.items():
-            _write(draft / file, text)
-        _sync(draft)
+            durable.create(draft / file, text.encode())
+        durable.sync(draft)
         target = self._versions / version
         shutil.rmtree(target, ignore_errors=True)  # half of an earlier attempt, or nothing links to it
         draft.rename(target)
-        _sync(self._versions)
+        durable.sync(self._versions)
         link = self._path / _DRAFT
         link.unlink(missing_ok=True)
         link.symlink_to(Path(_VERSIONS) / version)
         link.rename(self._path / _file(name))
-        _sync(self._path)
+        durable.sync(self._path)
 
     def done(self) -> None:
         """The hook ran well: what nobody links to any more goes."""
@@ -91,14 +92,11 @@ def opened(path: Path) -> Iterator[PemDirectory]:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         (path / _VERSIONS).mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = take_lock(path / ".lock")
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}; name a directory this user may write to") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise Conflict(f"another edgeward export keeps {path}; end it first") from error
+    if lock is None:
+        raise Conflict(f"another edgeward export keeps {path}; end it first")
     try:
         yield PemDirectory(path)
     except OSError as error:
@@ -107,22 +105,6 @@ def opened(path: Path) -> Iterator[PemDirectory]:
         ) from error
     finally:
         os.close(lock)
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _file(name: str) -> str:

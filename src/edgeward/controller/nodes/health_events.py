@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -41,13 +40,13 @@ class Telling:
     """
 
     def __init__(
-        self, database: Database, registry: Registry, state: State, clock: Callable[[], float]
+        self, database: Database, registry: Registry, state: State, clock: Callable[[], float], me: str
     ) -> None:
         self._database = database
         self._registry = registry
         self._state = state
         self._clock = clock
-        self._me = str(uuid.uuid4())
+        self._me = me
         self._told: dict[str, Told] | None = None
         """What the database said of each node when it was last looked at."""
         self._missing: dict[str, float] = {}

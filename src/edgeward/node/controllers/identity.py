@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from edgeward import durable
 from edgeward.declaration.feed import PROTOCOL, Identity, Join
 from edgeward.errors import Invalid, Refused, Unavailable
 from edgeward.node.http import HttpClient, Reply
@@ -101,16 +101,8 @@ def load(path: Path) -> Identity | None:
 
 def save(path: Path, identity: Identity) -> None:
     """Write the identity so that a reader sees the old or the new one, and nobody else sees either."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(identity.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        durable.replace(path, identity.model_dump_json().encode())
     except OSError as error:
         raise Unavailable(f"cannot write {path}: {error.strerror}") from error
 

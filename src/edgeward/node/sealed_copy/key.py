@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
+from edgeward import durable
 from edgeward.errors import Invalid, Unavailable
 from edgeward.log import logger
 from edgeward.sealing import Seal, new_key
@@ -50,14 +50,7 @@ def _first(sources: Sources, directory: Path, before: bool) -> bytes:
 
 
 def _write(path: Path, wrapping: Wrapping, key: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(wrapping.id.encode() + b" " + wrapping.wrap(key, _NAME))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        durable.replace(path, wrapping.id.encode() + b" " + wrapping.wrap(key, _NAME))
     except OSError as error:
         raise Unavailable(f"{path}: {error.strerror}; see that this user may write there") from error

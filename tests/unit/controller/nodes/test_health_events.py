@@ -60,7 +60,7 @@ class Controller:
         me = Member(str(uuid.uuid4()), "host", "", "1", clock(), clock())
         fleet = Fleet(database, self.registry, access, me, clock)
         self.nodes = Nodes(database, Seal(bytes(32)), self.registry, access, lambda: "", clock, fleet.note)
-        self.telling = Telling(database, self.registry, self.state, clock)
+        self.telling = Telling(database, self.registry, self.state, clock, me.id)
         self.here = installation
         self.streams = {}
 
