@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,8 +47,7 @@ class Following:
         revision, self._store = self._copy.since()
         for unread in (False, True):  # what was not understood, an upgraded node may understand now
             for kind, project, name, value in self._copy.objects(unread=unread):
-                put = Put(kind=kind, project=project, name=name, revision=revision, value=value)
-                _taken(put, revision).apply(self._state, touched)
+                _taken(kind, project, name, value, revision).apply(self._state, touched)
         self._state.revision = revision
         self._state.complete = not self._copy.damaged
         if self._copy.damaged:
@@ -92,21 +92,23 @@ class Following:
         """Take in a part of a transaction; with its last part it is in force on this node."""
         certificates = [c for put in message.put if put.kind == _CERTIFICATES for c in _kept(put)]
         puts = [put for put in message.put if put.kind != _CERTIFICATES]
-        objects = [taken for put in puts for taken in self._read(put, message.revision)]
+        objects = [read for put in puts for read in self._read(put, message.revision)]
         if not self._open:
             await self._begin()
         await self._write(lambda copying: _copy_change(copying, message.remove, objects, certificates))
-        self._remember(message, objects)
+        self._remember(message, [taken for taken, _ in objects])
         if not message.more and self._anew is None:
             await self._commit(message.revision)
 
-    def _read(self, put: Put, revision: int) -> Iterator[_Taken]:
-        taken = _taken(put, revision)
+    def _read(self, put: Put, revision: int) -> Iterator[tuple[_Taken, dict[str, Any]]]:
+        """Give an object with what is to be copied of it."""
+        place = put.kind, put.project, put.name
+        taken = _taken(*place, put.value, revision)
         if self._anew is not None and isinstance(taken.understood, Problem):
-            good = self._copy.declared(put.kind, put.project, put.name)
+            good = self._copy.declared(*place)
             if good is not None:  # all else is forgotten, but this is what goes on being served
-                yield _taken(put.model_copy(update={"value": good}), revision)
-        yield taken
+                yield _taken(*place, good, revision), good
+        yield taken, put.value
 
     async def completed(self, synced: Synced) -> None:
         """Everything up to here was sent."""
@@ -179,41 +181,48 @@ class Following:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """An object of the feed, understood or not."""
+    """An object of the feed, understood or not. Not with what it says: there may be 100,000 at once, and what
+    they leave behind among what stays is memory that nobody gets back.
+    """
 
-    put: Put
+    kind: str
+    project: str
+    name: str
     understood: Understood | Problem
 
     def apply(self, state: State, touched: Touched) -> None:
-        place = self.put.kind, self.put.project, self.put.name
+        place = self.kind, self.project, self.name
         if isinstance(self.understood, Problem):
             state.refuse(*place, self.understood)
         else:
             state.put(*place, self.understood, touched)
 
-    def copy(self, copying: Copying) -> None:
-        put = self.put
+    def copy(self, value: dict[str, Any], copying: Copying) -> None:
         keep = copying.put_unread if isinstance(self.understood, Problem) else copying.put_object
-        keep(put.kind, put.project, put.name, put.value)
+        keep(self.kind, self.project, self.name, value)
 
 
-def _taken(put: Put, revision: int) -> _Taken:
+def _taken(kind: str, project: str, name: str, value: dict[str, Any], revision: int) -> _Taken:
+    place = sys.intern(kind), sys.intern(project), name
     try:
-        return _Taken(put, understand(put.kind, put.value))
+        return _Taken(*place, understand(kind, value))
     except Invalid as error:
-        return _Taken(put, Problem(str(error), revision))
+        return _Taken(*place, Problem(str(error), revision))
 
 
 def _copy_change(
-    copying: Copying, gone: Sequence[Removed], objects: Sequence[_Taken], certificates: Sequence[Kept]
+    copying: Copying,
+    gone: Sequence[Removed],
+    objects: Sequence[tuple[_Taken, dict[str, Any]]],
+    certificates: Sequence[Kept],
 ) -> None:
     for removed in gone:
         if removed.kind == _CERTIFICATES:
             copying.remove_certificate(removed.name)
         else:
             copying.remove_object(removed.kind, removed.project, removed.name)
-    for taken in objects:
-        taken.copy(copying)
+    for taken, value in objects:
+        taken.copy(value, copying)
     for certificate in certificates:
         copying.put_certificate(certificate)
 
