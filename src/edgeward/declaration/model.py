@@ -47,7 +47,7 @@ class Kind:
         return self.name in SINGLETONS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Declared:
     """One object somebody wants, not yet stored. ``line`` is where its file says it."""
 
@@ -56,7 +56,7 @@ class Declared:
     line: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """One object as the store holds it. ``revision`` is that of its last change, also its ETag."""
 
@@ -69,7 +69,7 @@ class Stored:
 Action = Literal["create", "change", "delete"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """One step from what is to what should be."""
 

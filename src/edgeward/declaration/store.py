@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -272,7 +273,7 @@ def _stored(row: Row[Any], kind: Kind) -> Stored:
 
 
 def _followed(row: Row[Any], is_object: bool) -> Followed:
-    key = Key(row.kind, row.project, row.name)
+    key = Key(sys.intern(row.kind), sys.intern(row.project), row.name)  # of 100,000, nearly all the same
     if not is_object:
         return Followed(row.revision, key, None, placed=row.revision)
-    return Followed(row.revision, key, json.loads(row.value), row.source, row.placed)
+    return Followed(row.revision, key, json.loads(row.value), sys.intern(row.source), row.placed)

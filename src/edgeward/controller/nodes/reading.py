@@ -115,9 +115,18 @@ class Looks:
             task = self._kept.get(start)
         if task is None:
             task = self._kept[start] = asyncio.create_task(self._look(start))
+            task.add_done_callback(lambda done: self._keep(start, done))
             while len(self._kept) > _MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
         return await asyncio.shield(task)
+
+    def _keep(self, start: Start, task: asyncio.Task[Look]) -> None:
+        """Have a look forgotten once it is old: it may hold hundreds of objects, and private keys."""
+        asyncio.get_running_loop().call_later(_FRESH_SECONDS, self._forget, start, task)
+
+    def _forget(self, start: Start, task: asyncio.Task[Look]) -> None:
+        if self._kept.get(start) is task:
+            del self._kept[start]
 
     async def _is_fresh(self, task: asyncio.Task[Look]) -> bool:
         if task.cancelled() or task.exception() is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from contextlib import aclosing
 
 import pytest
@@ -24,6 +26,7 @@ from edgeward.declaration.feed import (
     Synced,
 )
 from edgeward.declaration.model import Key
+from edgeward.declaration.store import Position
 from tests.unit.controller.assembled import ADMIN, controller
 
 
@@ -375,3 +378,17 @@ async def test_hot_names_come_with_an_rsa_certificate_and_the_keys_of_sessions(h
     assert hot[1][0]["ticket_keys"][1:] == hot[0][0]["ticket_keys"]
     cold = [p.value for puts in seen for p in puts if p.name == "cold.example"]
     assert len(cold) == 1 and not {"rsa", "ticket_keys"} & set(cold[0])
+
+
+async def test_a_look_is_not_kept_once_it_is_old(here, admin):
+    await here.apply(admin, domains=[{"name": "a.example"}])
+    looks = here.parts.looks
+    look = await looks.look(reading.Start(Position(0), 0))
+    assert look.items
+    held = weakref.ref(look)
+    del look
+
+    async with asyncio.timeout(30):
+        while held() is not None:
+            await asyncio.sleep(0.05)
+            gc.collect()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,20 @@ async def test_a_transaction_counts_with_its_last_part_only(node: Node) -> None:
 
     await node.following.change(ChangeMessage(revision=2, put=(certificate("a.example", 2),)))
     assert node.view() == (2, {"a.example": "default"}, {"a.example": "chain"})
+
+
+async def test_what_was_said_of_an_object_is_not_held_until_its_transaction_ends(node: Node) -> None:
+    await node.following.hello(hello(reset=True))
+    said = domain("a.example", 1)
+    held = weakref.ref(said)
+    await node.following.change(ChangeMessage(revision=1, put=(said,), more=True))
+    del said
+    gc.collect()
+
+    assert held() is None
+    await node.following.completed(Synced(revision=1))
+    assert node.state.domains == {"a.example": "default"}
+    assert node.copy.declared("domains", "default", "a.example") == {"name": "a.example"}
 
 
 async def test_a_cut_in_a_transaction_leaves_the_one_before(node: Node) -> None:
