@@ -168,8 +168,9 @@ class Obtainer:
             return _uncovered(name)
         try:
             order = policy.order(certificate_for(name, domain), domain)
-            await self._quota.take(connection, name, domain, now)
+            await self._quota.check(connection, name, domain, now)
             await self._permission.permit(name, domain, ordered=order.queued, now=now)
+            self._quota.take(name, domain)
             return order
         except (Refused, Unavailable) as error:
             return error

@@ -29,6 +29,7 @@ from edgeward.log import logger
 _LOOK_AGAIN: Final = 1.0
 _BETWEEN_LOOKS: Final = 0.1
 _AT_ONCE: Final = 50
+_ONE_BEFORE: Final = 5.0
 _ACCOUNT_SECONDS: Final = 60.0
 _SWEEP: Final = 3600.0
 _LONGEST_WINDOW: Final = 366 * 86400.0
@@ -81,6 +82,7 @@ class _Shift:
         self._attempt = Attempt(planner.issuance, planner.fulfiller, planner.check, batch)
         self._barred: dict[tuple[Rank, str, str], float] = {}
         self._asking: set[tuple[str, str, str]] = set()
+        self._under_way: set[str] = set()
         self._claimed: set[str] = set()
         """What may have been claimed, or not: the database did not say."""
 
@@ -138,6 +140,9 @@ class _Shift:
             if ordering is None or not ordering.of(queued.project, queued.issuer):
                 gone.append(queued.name)
                 continue
+            if queued.name in self._under_way:  # its row was taken away meanwhile, and it was queued anew
+                later.append(Later(queued, now + _ONE_BEFORE, "waits for an earlier order of the name"))
+                continue
             if (rank, queued.project, queued.issuer) in self._barred:
                 continue
             decided = self._plan.decide(queued, rank, ordering, replaced.get(queued.name), now)
@@ -189,6 +194,7 @@ class _Shift:
             self._claimed.update(begin.queued.name for begin in begins)
             raise
         for begin in begins:
+            self._under_way.add(begin.queued.name)
             self._group.create_task(self._work(begin))
 
     def _let_go(self, begin: Begin) -> None:
@@ -203,6 +209,7 @@ class _Shift:
         try:
             await self._attempt.run(begin, self._plan)
         finally:
+            self._under_way.discard(begin.queued.name)
             self._plan.ended(begin)
             self._barred.clear()
             self._issuance.ordered.set()

@@ -124,6 +124,22 @@ async def test_strangers_who_make_names_up_fill_no_disk(here, obtainer):
     await asyncio.gather(worker, return_exceptions=True)
 
 
+async def test_what_is_refused_to_strangers_takes_nobodys_place(here, obtainer):
+    async with somebody_asked() as asked:
+        domain = Domain(name="*.customers.example", on_demand=True, most_names=2, ask=asked.url())
+        here.declare([domain])
+        asked.status = "404 Not Found"
+        for i in range(4):
+            with pytest.raises(Refused, match="does not allow"):
+                await obtainer.obtain(f"n{i}.customers.example")
+        asked.status = "200 OK"
+
+        for name in ("a", "b"):
+            assert (await obtainer.obtain(f"{name}.customers.example")).certificate
+        with pytest.raises(Refused, match="raise most_names"):
+            await obtainer.obtain("c.customers.example")
+
+
 async def test_an_expired_certificate_is_replaced(here, obtainer):
     first = await obtainer.obtain("a.customers.example")
     here.now = START + 8 * DAY

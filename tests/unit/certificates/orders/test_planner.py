@@ -463,6 +463,24 @@ async def test_a_controller_that_dies_at_a_step_leaves_one_order_and_one_certifi
     assert made["b.example"].leader == "a.example"
 
 
+async def test_a_name_whose_order_is_taken_away_and_queued_anew_is_not_ordered_twice_at_a_time(here, ca):
+    await declared(here, ["a.example"], issuer())
+    hold = asyncio.Event()
+    ca.trouble = lambda _job, at: hold if at == "download" else None
+    async with planning(here, ca):
+        await until(lambda: ca.under_way)
+        async with here.database.writing() as writing:
+            await queue.remove(writing, ["a.example"])
+        await eager.make_missing(here.issuance, list(here.policy.eager()))
+        here.issuance.ordered.set()
+        await until(lambda: told(here, "a.example", "an earlier order"))
+        hold.set()
+        await until(lambda: none_queued(here))
+
+    assert ca.orders == {"a.example": 1}
+    assert (await stored(here))["a.example"].source == "ordered"
+
+
 async def test_who_lost_the_lease_writes_nothing_more(here, ca):
     await declared(here, ["a.example"], issuer())
     leases = Leases(here.database, "me", lambda: here.now, seconds=5)
