@@ -53,7 +53,10 @@ def _peer(site: Site, how: Status) -> Iterator[Step]:
         ended = ": it was ended here, and nothing began it since" if how.phase == "down" else ""
         reason = how.reason or f"the tunnel to {peer} is {how.phase}{ended}"
         begin = f"edgeward vpn initiate {site.name}, which says why where it does not come up"
-        yield broken("peer", peer, reason, how.remedy or begin, how.since)
+        remedy = how.remedy or begin
+        if how.phase == "error":
+            remedy += f" (edgeward vpn peer-config {site.name} prints what the other side is to have)"
+        yield broken("peer", peer, reason, remedy, how.since)
         return
     yield Step("peer", peer, detail=f"keys are agreed on ({how.algorithms or 'IKE'})", since=how.since)
     for child in how.children:

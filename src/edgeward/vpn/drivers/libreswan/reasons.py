@@ -76,7 +76,7 @@ def told(found: Finding, connection: Connection, now: float) -> tuple[str, str]:
         )
     if found.kind == "offered":
         return (
-            f"the peer offered {found.details[0]}, and we take none of it",
+            f"the peer offered {found.details[0]}, and we take {reasons.ours(connection)}",
             "give both sides the same algorithms",
         )
     if found.kind == "kernel":

@@ -100,7 +100,7 @@ _ID: Final = r"(.*?)\[(.*)\]"
 _BEGAN: Final = re.compile(r"(\S+) is initiating a")
 _NOTED: Final = (
     re.compile(r"received proposals: (.*)"),
-    re.compile(rf"looking for (?:.* )?peer configs matching (\S+?)\[(?:.*)\]\.\.\.{_ID}$"),
+    re.compile(rf"looking for (?:.* )?peer configs matching [^\s\[]+?(?:\[(.*)\])?\.\.\.{_ID}$"),
 )
 _FOUND: Final[Sequence[tuple[Kind, re.Pattern[str]]]] = (
     ("secret", re.compile(r"^tried \d+ shared keys? for .*, but MAC mismatched")),
@@ -138,7 +138,8 @@ def _remember(among: OrderedDict[str, T], key: str, value: T) -> None:
         among.popitem(last=False)
 
 
-def _ours(connection: Connection) -> str:
+def ours(connection: Connection) -> str:
+    """Give what we offer for an IKE_SA, in charon's words."""
     ike = ", ".join(proposals.ike(one) for one in connection.ike.proposals)
     # IKEv1 has one word for both
     return ike if connection.ike.version == 2 else f"{ike} for IKE and {_ipsec(connection)} for what passes"
@@ -166,6 +167,16 @@ def _offered(details: tuple[str, ...], connection: Connection, _: float) -> tupl
     return f"the peer offered {theirs}, and we take {mine}", "give both sides the same algorithms"
 
 
+def _taken_for(details: tuple[str, ...], connection: Connection) -> str:
+    """``details``: what the peer asked for and its address, with its id last, as far as they were read."""
+    asked, its = (details[0], details[2]) if len(details) > 2 else ("", "")
+    if not its:
+        return f"the peer does not say that it is '{connection.peer_id}', which is declared"
+    if its != connection.peer_id or asked in ("", "None", "%any", connection.local_id):
+        return f"the peer says it is '{its}', and '{connection.peer_id}' is declared"
+    return f"the peer asks for '{asked}', and here '{connection.local_id}' is declared"
+
+
 Sentence = Callable[[tuple[str, ...], Connection, float], tuple[str, str]]
 _SENTENCES: Final[dict[Kind, Sentence]] = {
     "secret": lambda d, c, s: ("the pre-shared keys differ", "give both sides the same secret"),
@@ -174,7 +185,7 @@ _SENTENCES: Final[dict[Kind, Sentence]] = {
         "compare the secret and both ids with the peer's",
     ),
     "ike-refused": lambda d, c, s: (
-        f"the peer refused our proposals: we offered {_ours(c)}",
+        f"the peer refused our proposals: we offered {ours(c)}",
         "give both sides the same algorithms and IKE version, and see whether the peer expects this address",
     ),
     "esp-refused": lambda d, c, s: (
@@ -190,10 +201,7 @@ _SENTENCES: Final[dict[Kind, Sentence]] = {
         f"the peer asked for {d[0]} here and {d[1]} there, and declared are {_networks(c)}",
         "give both sides the same networks, the other way round",
     ),
-    "unknown-peer": lambda d, c, s: (
-        f"the peer says it is '{d[2] if len(d) > 2 else '?'}', and '{c.peer_id}' is declared",
-        "compare both ids with the peer's",
-    ),
+    "unknown-peer": lambda d, c, s: (_taken_for(d, c), "compare both ids with the peer's"),
     "version": lambda d, c, s: (
         f"the peer began in a way that is not declared: here it is IKEv{c.ike.version}",
         "give both sides the same IKE version",

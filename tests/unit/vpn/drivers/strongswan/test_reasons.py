@@ -68,6 +68,31 @@ def test_of_a_peer_that_charon_cannot_name_the_address_is_known():
     assert "IKEv2" in told(found, connection(), 100.0)[0]
 
 
+@pytest.mark.parametrize(
+    ("looking", "reason"),
+    [
+        (
+            "looking for peer configs matching 198.51.2.2[sun]...198.51.1.2[there-1.example]",
+            "the peer asks for 'sun', and here 'here-1.example' is declared",
+        ),
+        (
+            "looking for peer configs matching 198.51.2.2[%any]...198.51.1.2[moon]",
+            "the peer says it is 'moon', and 'there-1.example' is declared",
+        ),
+        (
+            "looking for pre-shared key peer configs matching 198.51.2.2...198.51.1.2[moon]",
+            "the peer says it is 'moon', and 'there-1.example' is declared",
+        ),
+        ("parsed IKE_AUTH request", "the peer does not say that it is 'there-1.example', which is declared"),
+    ],
+)
+def test_which_of_both_ids_differs_is_said(looking, reason):
+    began = "198.51.1.2 is initiating an IKE_SA"
+    found = read(began, looking, "no matching peer config found", name="(unnamed)")
+
+    assert (found.who, told(found, connection(), 100.0)[0]) == ("198.51.1.2", reason)
+
+
 def test_what_is_said_when_all_is_well_is_no_reason():
     reader = Reader()
     for line in (
