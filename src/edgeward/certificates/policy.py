@@ -201,6 +201,10 @@ class Policy:
         issuer = self.issuer(domain.project, domain.issuer)
         return issuer is not None and issuer.acme is not None
 
+    def issuers(self) -> Iterator[Issuer]:
+        """Give those that are declared."""
+        return iter(self._issuers.values())
+
     def issuer(self, project: str, name: str) -> Issuer | None:
         """Give a declared issuer, or our own, which always exists."""
         found = self._issuers.get((project, name))

@@ -18,12 +18,14 @@ from typing import Final
 
 from publicsuffixlist import PublicSuffixList
 
-from edgeward.certificates.model import AcmeIssuer, Limit
+from edgeward.certificates.model import AcmeIssuer, Issuer, Limit, Limits
 from edgeward.certificates.orders.fulfilment import Scope
 
 CLOCKS_APART: Final = 60.0
 """Seconds that a window is longer for us than for the authority, whose clock is not ours."""
 LONGEST_PAUSE: Final = 7 * 86400.0
+_KEPT_ANYWAY: Final = 31 * 86400.0
+"""An issuer may be declared with a longer window than it had."""
 _BULK_SHARE: Final = 0.8
 """What may not use up a limit by itself: visitors come in between."""
 _ALL: Final = ""
@@ -90,6 +92,17 @@ def costs(issuer: AcmeIssuer, account: str, names: Sequence[str], *, exempt: boo
         pausing.append(Charge(directory, "exact", exact))
     pausing += [Charge(account, "failures", identifier) for identifier in identifiers]
     return Costs(used, tuple(pausing))
+
+
+def longest_window(issuers: Iterable[Issuer]) -> float:
+    """Give after how many seconds nothing that was spent counts any more."""
+    limits = [issuer.acme.limits for issuer in issuers if issuer.acme is not None]
+    windows = [limit.seconds for each in limits for limit in _each(each) if limit is not None]
+    return max([_KEPT_ANYWAY, *windows]) + CLOCKS_APART
+
+
+def _each(limits: Limits) -> tuple[Limit | None, ...]:
+    return limits.orders, limits.domain, limits.exact, limits.failures
 
 
 def paused_by(scope: Scope, key: str, planned: Costs) -> list[Charge]:

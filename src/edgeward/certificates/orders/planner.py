@@ -18,6 +18,7 @@ from edgeward.certificates.orders import queue, spending, suggestions
 from edgeward.certificates.orders.attempt import Attempt, Check, unchecked
 from edgeward.certificates.orders.batch import Batch
 from edgeward.certificates.orders.fulfilment import Fulfiller
+from edgeward.certificates.orders.limits import longest_window
 from edgeward.certificates.orders.model import RANKS, Rank
 from edgeward.certificates.orders.plan import Begin, Later, Plan
 from edgeward.certificates.problem import UNFORESEEN
@@ -32,7 +33,6 @@ _AT_ONCE: Final = 50
 _ONE_BEFORE: Final = 5.0
 _ACCOUNT_SECONDS: Final = 60.0
 _SWEEP: Final = 3600.0
-_LONGEST_WINDOW: Final = 366 * 86400.0
 SOON: Final = 3 * 86400.0
 """Seconds before its end from which a certificate is urgent."""
 _log = logger("edgeward.certificates.orders.planner")
@@ -106,12 +106,14 @@ class _Shift:
             await asyncio.sleep(_BETWEEN_LOOKS)
 
     async def _sweep(self, now: float) -> None:
+        window = longest_window(self._issuance.policy().issuers())
+
         async def swept(writing: Writing, _: object) -> None:
-            await spending.sweep(writing, now, _LONGEST_WINDOW)
+            await spending.sweep(writing, now, window)
             await queue.sweep(writing, now)
 
         await self._batch.write(swept, None)
-        self._plan.forget(now, _LONGEST_WINDOW)
+        self._plan.forget(now, window)
 
     # --- what begins ------------------------------------------------------------------------
 

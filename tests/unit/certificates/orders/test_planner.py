@@ -566,12 +566,16 @@ async def test_an_authority_down_for_a_week_lets_no_certificate_expire(here, ca,
 
 
 async def test_what_is_kept_of_spendings_is_bounded_by_the_limits(here, ca):
-    limits = Limits()
-    await declared(here, [f"n{i}.example" for i in range(20)], issuer(limits=limits))
+    await declared(here, [f"n{i}.example" for i in range(20)], issuer(limits=Limits()))
     async with planning(here, ca):
         await until(lambda: none_queued(here))
-    here.now += 400 * DAY
-    assert not await nothing_spent(here)
+    here.now += 32 * DAY
+    here.declare([], [issuer(limits=Limits(exact=Limit(most=5, seconds=33 * DAY)))])
+    async with planning(here, ca) as planner:
+        await until(lambda: planner.plan is not None)
+        await asyncio.sleep(0.3)
+    assert not await nothing_spent(here), "a window that long is declared"
+    here.declare([], [issuer(limits=Limits())])
     async with planning(here, ca):
         await until(lambda: nothing_spent(here))
 
