@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import ssl
 import subprocess
 import time
@@ -20,6 +22,10 @@ from tests.faults.storm import CUT_OFF, LONGEST, SERVED_BY, Storm, within
 from tests.integration.processes import is_alive
 
 _VISITS_A_SECOND: Final = 10
+_HANGING: Final = ("charon", "rootd", "node", "controller")
+_HANGS: Final = 0.3
+"""How many of these hang for a while instead of being killed."""
+_LONGEST_HANG: Final = 8.0
 
 
 @dataclass
@@ -69,7 +75,10 @@ class TunnelStorm(Storm):
         several = self.chance.sample(sorted(set(self.victims())), self.chance.choice((1, 1, 2, 3)))
         async with asyncio.TaskGroup() as group:
             for what in several:
-                group.create_task(self.kill(what))
+                harm = (
+                    self.hang if self.chance.random() < _HANGS and what.split()[0] in _HANGING else self.kill
+                )
+                group.create_task(harm(what))
                 await asyncio.sleep(self.chance.uniform(0, 0.4))
 
     async def kill(self, what: str) -> None:
@@ -82,6 +91,19 @@ class TunnelStorm(Storm):
             await within(LONGEST, self.crosses, one, about=self.kills)
             self.cut_off.setdefault(one, []).append((began, time.monotonic()))
         self.took.append((what, round(back - began, 1), round(time.monotonic() - began, 1)))
+
+    async def hang(self, what: str) -> None:
+        """Have one stand still for a while."""
+        await within(LONGEST, self._is_there, what, about=self.kills)
+        pid, began = self.pid(what), time.monotonic()
+        self.kills.append((began, f"{what}, hung"))
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(self.chance.uniform(1, _LONGEST_HANG))
+            os.kill(pid, signal.SIGCONT)
+        for one in [one.name for one in self.lasting if what.endswith(f" {one.name}")]:
+            await within(LONGEST, self.crosses, one, about=self.kills)
+            self.cut_off.setdefault(one, []).append((began, time.monotonic()))
 
     def pid(self, what: str) -> int:
         kind, _, name = what.partition(" ")
