@@ -99,8 +99,10 @@ class TunnelStorm(Storm):
         self.kills.append((began, f"{what}, hung"))
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(self.chance.uniform(1, _LONGEST_HANG))
-            os.kill(pid, signal.SIGCONT)
+            try:
+                await asyncio.sleep(self.chance.uniform(1, _LONGEST_HANG))
+            finally:
+                os.kill(pid, signal.SIGCONT)
         for one in [one.name for one in self.lasting if what.endswith(f" {one.name}")]:
             await within(LONGEST, self.crosses, one, about=self.kills)
             self.cut_off.setdefault(one, []).append((began, time.monotonic()))

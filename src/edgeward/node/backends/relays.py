@@ -52,6 +52,8 @@ class Relays:
         self._unwanted: dict[tuple[str, str], float] = {}
         self._failing: dict[Relay, _Failing] = {}
         self._due = asyncio.Event()
+        self._late = False
+        """Something may have come while others were being mended."""
         self.changed: Callable[[set[tuple[str, str]]], None] = lambda services: None
 
     # --- what is told -------------------------------------------------------------------------
@@ -117,21 +119,34 @@ class Relays:
     # --- what is done -------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """See to it that the relays are there, for ever."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._due.wait()
-            self._due.clear()
-            await self.tend()
+        """See to it that the relays are there, for ever; that one is gone is seen while rootd hangs, too."""
+        mending: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as group:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._due.wait()
+                self._due.clear()
+                self._see()
+                self._late = mending is not None and not mending.done()
+                if not self._late:
+                    mending = group.create_task(self._mend())
 
     async def tend(self) -> None:
         """Look once which relays are there, start those that lack and end those that nobody wants."""
+        self._see()
+        await self._mend()
+
+    def _see(self) -> None:
         self._give_up_waiting()
         if self._look():
             self._tell(self._sites)
+
+    async def _mend(self) -> None:
         await self._start()
         await self._stop()
+        if self._late:
+            self._due.set()
 
     def _give_up_waiting(self) -> None:
         if self._sites is None and self._services and self._clock() - self._began >= _UNKNOWN_SECONDS:

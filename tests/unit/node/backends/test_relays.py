@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from edgeward.actions import Unanswered
 from edgeward.gateway.model import Behind, Service
+from edgeward.node.backends import relays
 from edgeward.node.backends.relays import Relays
 from edgeward.node.backends.sites import NO_RESOLVER, Site
 from edgeward.parsing import parse
@@ -29,8 +33,11 @@ class Rootd:
         self.asked: list[str] = []
         self.says: dict[str, Any] | None = None
         self.gone = False
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
 
     async def ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        await self.goes_on.wait()
         if self.gone:
             raise Unanswered("there is no rootd on this node; start edgeward rootd there")
         self.asked.append(request["action"])
@@ -204,3 +211,36 @@ async def test_without_rootd_the_service_says_so(desk: Desk) -> None:
     await desk.relays.tend()
 
     assert desk.relays.problem(shop()).endswith("start edgeward rootd there")
+
+
+async def test_while_rootd_hangs_a_relay_that_dies_is_told_of_and_what_comes_then_is_done_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "_LOOK_SECONDS", 0.02)
+    desk.relays.want([shop()])
+    desk.relays.know(HERE)
+    running = asyncio.create_task(desk.relays.run())
+    await until(lambda: desk.relays.sockets(shop()))
+    desk.rootd.goes_on.clear()
+    both = shop("vpn://berlin/192.168.4.10:80", "vpn://berlin/192.168.4.11:80")
+    desk.relays.want([both])
+    await asyncio.sleep(0.1)  # the second one is being asked for
+
+    for made in desk.rootd.sockets.values():
+        made.close()
+    await until(lambda: not desk.relays.sockets(both))
+    desk.rootd.goes_on.set()
+    for path in list(desk.rootd.sockets):
+        Path(path).unlink()
+    await until(lambda: len(desk.relays.sockets(both)) == 2)
+
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
