@@ -15,8 +15,8 @@ import pytest
 
 from edgeward.access.model import EVERY_PROJECT, Principal, Role
 from edgeward.controller import starting
+from edgeward.controller.assembly import Parts, put_together
 from edgeward.controller.config import Settings
-from edgeward.controller.program import Parts, put_together
 from edgeward.database.engine import open_database
 from edgeward.database.migrations import migrate
 from edgeward.wrapping import Sources
