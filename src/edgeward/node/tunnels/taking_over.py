@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from edgeward.errors import Unavailable
-from edgeward.node.tunnels.root import Made, Root
+from edgeward.node.tunnels.root import Root
 from edgeward.vpn.desired import Gateway
 from edgeward.vpn.driver import Handover, State
 
@@ -17,41 +17,41 @@ MOST_SECONDS: Final = 30.0
 
 
 class TakingOver:
-    """``handover``: what the last one cost."""
+    """``handover``: what the last one cost; ``left``: when a daemon ended whose keys are there yet, or 0."""
 
     def __init__(self) -> None:
         self.handover: Handover | None = None
+        self.left = 0.0
         self._up_at = 0.0
         self._before: frozenset[str] | None = None
         """What was up; None: nobody knows any more."""
 
     def begin(self, states: Mapping[str, State]) -> None:
-        """Note what is up when the former one ends."""
-        self._before = _up(states)
+        """Note what is up when the former one has ended."""
+        self.left, self._before = time.time(), _up(states)
         self.handover = None
 
-    def is_over(
-        self, made: Made, gateway: Gateway, states: Mapping[str, State], refused: Collection[str]
-    ) -> bool:
+    def is_over(self, gateway: Gateway | None, states: Mapping[str, State], refused: Collection[str]) -> bool:
         """Tell whether what was left may end: what was up is so again, or does not come."""
-        if not made.left or not gateway.active:
-            return bool(made.left)
+        if not self.left or gateway is None or not gateway.active:
+            return bool(self.left)
         wanted = {one.id for one in gateway.connections if one.enabled} - set(refused)
         if self._before is not None:
             wanted &= self._before
         self._up_at = time.time()
-        return wanted <= _up(states) or self._up_at - made.left > MOST_SECONDS
+        return wanted <= _up(states) or self._up_at - self.left > MOST_SECONDS
 
-    def wait(self, made: Made | None) -> float | None:
+    def wait(self) -> float | None:
         """Give how long to wait for what does not come; None: nothing is left."""
-        if made is None or not made.left:
+        if not self.left:
             return None
-        return max(0.05, made.left + MOST_SECONDS - time.time() + 0.05)
+        return max(0.05, self.left + MOST_SECONDS - time.time() + 0.05)
 
     async def clear(self, root: Root, namespace: str) -> None:
         """End what was left; raises Unavailable."""
         try:
             said = json.loads(await root.do("clear-keys", namespace=namespace))
+            self.left = 0.0
             if said:
                 self.handover = Handover(
                     at=said["at"], seconds=max(0.0, self._up_at - said["at"]), dropped=said["dropped"],

@@ -104,7 +104,7 @@ class Tending:
                 while True:
                     await self._once()
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(self._retry or self._taking_over.wait(self._there)):
+                        async with asyncio.timeout(self._retry or self._taking_over.wait()):
                             await self._due.wait()
             finally:
                 await self._let_go()
@@ -156,20 +156,14 @@ class Tending:
         if made is None:
             return Observed()
         seen = Observed(wanted.namespace, made.stale, made.network, made.guard, left=bool(made.left))
+        self._taking_over.left = made.left
         if self.driver is None or self._drives is None:
             return seen
         self.driver.beside(left=bool(made.left))
         there = await self.driver.loaded()
         loaded = {id_: self._as_told(id_, wanted.gateway) for id_ in sorted(there)}
-        over = wanted.gateway is not None and self._is_over(made, wanted.gateway)
+        over = self._taking_over.is_over(wanted.gateway, self._states, self._problems)
         return replace(seen, daemon=self._drives[1], loaded=loaded, taken_over=over)
-
-    @property
-    def _there(self) -> Made | None:
-        return self._made[1] if self._made else None
-
-    def _is_over(self, made: Made, gateway: Gateway) -> bool:
-        return self._taking_over.is_over(made, gateway, self._states, self._problems)
 
     async def _find(self, namespace: str, wanted: DriverName) -> None:
         """Find the daemon that runs there: it may be another one than is wanted by now."""
@@ -227,7 +221,7 @@ class Tending:
             case steps.Start(namespace, driver):
                 started = await self._daemons.start(namespace, driver, self._known())
                 self._opened(started, namespace, driver)
-                started.beside(left=bool(self._there and self._there.left))
+                started.beside(left=bool(self._taking_over.left))
             case steps.Rehearse():
                 await rehearsal.rehearse(step, self._root, self._daemons)
             case steps.Leave(namespace, driver):
@@ -253,12 +247,12 @@ class Tending:
                 await self._tell(step)
 
     async def _leave(self, step: steps.Leave) -> None:
-        self._taking_over.begin(self._states)
         there, self.driver = self.driver, None  # that it ends is no surprise
         try:
             await rehearsal.leave(step, self._root)
         finally:
             self.driver = there
+        self._taking_over.begin(self._states)
         await self._let_go()
 
     def _know(self, namespace: str, done: Callable[[Made], Made]) -> None:
@@ -366,8 +360,7 @@ class Tending:
             if self.driver is asked:
                 self._states = states
                 self._changed()
-                made, gateway = self._there, self.wanted.gateway
-                if made is not None and made.left and gateway is not None and self._is_over(made, gateway):
+                if self._taking_over.is_over(self.wanted.gateway, states, self._problems):
                     self._due.set()
 
 
