@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from edgeward.node.tunnels.agent import Agent
 from edgeward.rootd.table import kernel
 from edgeward.vpn.desired import Connection, Gateway
 from edgeward.vpn.driver import Handover
+from edgeward.vpn.drivers.strongswan import wording
+from edgeward.vpn.drivers.strongswan.driver import opened
+from edgeward.vpn.drivers.strongswan.vici import Vici
 from tests import libreswan
 from tests.integration.rootd_rig import IS_ROOT, Readable
 from tests.integration.tunnel_rig import (
@@ -67,6 +71,7 @@ def of(edge: Edge, one: Connection, driver: str) -> Gateway:
 
 
 @needs_esp
+@pytest.mark.slow
 async def test_a_gateway_goes_over_while_its_keys_carry_on_and_back_and_nothing_leaves_in_clear(
     edge: Both,
 ) -> None:
@@ -76,13 +81,14 @@ async def test_a_gateway_goes_over_while_its_keys_carry_on_and_back_and_nothing_
         await until(lambda: phase_of(agent, one) == "active", 60)
         with wire(edge.wan.router, "site1", edge.host.network, edge.peer.network) as clear:
             for driver, socket in (("libreswan", "pluto.ctl"), ("strongswan", "charon.vici")):
+                before = keys(edge)
                 with pinging(edge.within, edge.host.inner, edge.peer.inner, 0.01) as pings:
                     cost = await taken_over(agent, edge, one, driver)
                 print(f"to {driver}: {pings.lost} of {pings.sent} pings were lost; {cost}")
                 assert (edge.run / "vpn" / NAME / socket).exists()
                 assert cost.carried
                 assert pings.lost <= 50, f"{pings.lost} of {pings.sent} lost; {cost}"  # that kernel is slow
-                assert len(keys(edge)) == 2
+                assert keys(edge).isdisjoint(before)
             assert await asyncio.to_thread(ping, edge.within, edge.host.inner, edge.peer.inner) == 0
         assert clear == []
         assert not edge.run.joinpath("vpn", NAME, "own").exists()
@@ -106,9 +112,34 @@ async def taken_over(agent: Agent, edge: Edge, one: Connection, driver: str) -> 
     return found
 
 
-def keys(edge: Edge) -> list[str]:
-    listed = edge.within.ip("xfrm state list nokeys")
-    return [line for line in listed.splitlines() if line.startswith("src")]
+def keys(edge: Edge) -> set[str]:
+    """Give the SPIs of what its kernel has."""
+    return set(re.findall(r"spi (0x[0-9a-f]+)", edge.within.ip("xfrm state list nokeys")))
+
+
+@needs_esp
+@pytest.mark.slow
+async def test_what_does_not_come_up_by_the_other_driver_goes_back_to_the_former_one(edge: Both) -> None:
+    one = connection(edge)
+    async with edge.answering(one) as theirs, edge.agent() as agent:
+        agent.take(says(of(edge, one, "strongswan")))
+        await until(lambda: phase_of(agent, one) == "active", 60)
+        before = keys(edge)
+        vici = edge.peer.place / "charon.vici"
+        async with Vici(vici).talk() as talk:  # what is up stays so
+            await talk.request("unload-conn", {"name": wording.peers(theirs)})
+        with pinging(edge.within, edge.host.inner, edge.peer.inner, 0.01) as pings:
+            agent.take(says(of(edge, one, "libreswan")))
+            await until(lambda: "libreswan cannot take over" in agent.doings()[ID].reason, 120)
+            assert "all goes back to strongswan" in agent.doings()[ID].reason
+            again = await opened(vici)
+            await again.load(theirs, None, initiate=False)
+            await until(lambda: phase_of(agent, one) == "active" and keys(edge).isdisjoint(before), 120)
+            await again.close()
+        print(f"there and back: {pings.lost} of {pings.sent} pings were lost")
+        assert pings.lost <= 100, f"{pings.lost} of {pings.sent} were lost"
+        assert (edge.run / "vpn" / NAME / "charon.vici").exists()
+        assert "libreswan cannot take over" in agent.doings()[ID].reason
 
 
 @pytest.mark.skipif(HAS_ESP, reason="this kernel has ESP")

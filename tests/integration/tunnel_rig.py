@@ -85,8 +85,8 @@ class Edge:
                 await running
 
     @asynccontextmanager
-    async def answering(self, connection: Connection) -> AsyncIterator[None]:
-        """Have the peer answer a connection."""
+    async def answering(self, connection: Connection) -> AsyncIterator[Connection]:
+        """Have the peer answer a connection; gives it as it is there."""
         theirs = connection.model_copy(
             update={
                 "local_address": self.peer.outside, "peer_address": self.host.outside, "local_id": "b",
@@ -98,7 +98,7 @@ class Edge:
             driver = await opened(charon.socket)
             await driver.load(theirs, None, initiate=False)
             try:
-                yield
+                yield theirs
             finally:
                 await driver.close()
 

@@ -10,7 +10,11 @@ from edgeward.vpn.desired import Connection, Gateway
 from edgeward.vpn.driver import Effect
 from edgeward.vpn.effect import effect
 
-_REBUILT: Final = ("driver", "namespace")
+_REBUILT: Final = {
+    "driver": "its gateway has another driver, which takes over while the former keys carry; to the peer we "
+    "authenticate anew",
+    "namespace": "its gateway has another namespace",
+}
 """Fields of a gateway that its daemon cannot change while it runs."""
 
 
@@ -57,7 +61,7 @@ def foreseen(before: Iterable[Gateway], after: Iterable[Gateway]) -> tuple[list[
         if gateway.id != new_gateway.id:
             found[old.id] = _said(new, "changed", _live(new, "ike"), "it moves to another gateway")
         elif rebuilt is not None:
-            found[old.id] = _said(new, "changed", _live(new, "ike"), f"its gateway has another {rebuilt}")
+            found[old.id] = _said(new, "changed", _live(new, "ike"), _REBUILT[rebuilt])
         elif old != new:
             found[old.id] = _said(new, "changed", effect(old, new))
         else:

@@ -9,7 +9,7 @@ from typing import Final
 
 from edgeward.errors import Unavailable
 from edgeward.node.tunnels.root import Root
-from edgeward.vpn.desired import Gateway
+from edgeward.vpn.desired import DriverName, Gateway
 from edgeward.vpn.driver import Handover, State
 
 MOST_SECONDS: Final = 30.0
@@ -17,7 +17,10 @@ MOST_SECONDS: Final = 30.0
 
 
 class TakingOver:
-    """``handover``: what the last one cost; ``left``: when a daemon ended whose keys are there yet, or 0."""
+    """``handover``: what the last one cost; ``left``: when a daemon ended whose keys are there yet, or 0.
+
+    What does not come up in time goes back to the former one, as long as the declaration stays the same.
+    """
 
     def __init__(self) -> None:
         self.handover: Handover | None = None
@@ -25,11 +28,23 @@ class TakingOver:
         self._up_at = 0.0
         self._before: frozenset[str] | None = None
         """What was up; None: nobody knows any more."""
+        self._former: DriverName | None = None
+        self._declined: tuple[Gateway, DriverName, str] | None = None
+        """For what the former one is taken again, and why."""
 
-    def begin(self, states: Mapping[str, State]) -> None:
-        """Note what is up when the former one has ended."""
+    def begin(self, states: Mapping[str, State], former: DriverName | None) -> None:
+        """Note what was up when the former one ended."""
         self.left, self._before = time.time(), _up(states)
+        self._former = former if self._declined is None else None
         self.handover = None
+
+    def judged(self, gateway: Gateway | None) -> tuple[Gateway | None, str]:
+        """Give the gateway with the daemon that it is to have now, and why that is not the declared one."""
+        if self._declined is None or gateway is None or self._declined[0] != gateway:
+            self._declined = None
+            return gateway, ""
+        _, former, why = self._declined
+        return gateway.model_copy(update={"driver": former}), why
 
     def is_over(self, gateway: Gateway | None, states: Mapping[str, State], refused: Collection[str]) -> bool:
         """Tell whether what was left may end: what was up is so again, or does not come."""
@@ -39,7 +54,21 @@ class TakingOver:
         if self._before is not None:
             wanted &= self._before
         self._up_at = time.time()
-        return wanted <= _up(states) or self._up_at - self.left > MOST_SECONDS
+        missing = wanted - _up(states)
+        if missing and self._former is not None and self._up_at - self.left > MOST_SECONDS:
+            self._decline(gateway, states, missing)
+            return False
+        return not missing or self._up_at - self.left > MOST_SECONDS
+
+    def _decline(self, gateway: Gateway, states: Mapping[str, State], missing: Collection[str]) -> None:
+        assert self._former is not None
+        first = next(one for one in gateway.connections if one.id in missing)
+        said = states.get(first.id)
+        why = said.reason if said is not None and said.reason else "nothing is known of it"
+        cannot = f"{gateway.driver} cannot take over, all goes back to {self._former}"
+        late = f"{first.name} was not up within {MOST_SECONDS:g} s"
+        self._declined = gateway, self._former, f"{cannot}: {late}: {why}"
+        self._former = None
 
     def wait(self) -> float | None:
         """Give how long to wait for what does not come; None: nothing is left."""

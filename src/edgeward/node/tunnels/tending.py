@@ -114,7 +114,8 @@ class Tending:
         wanted = self.wanted
         try:
             observed = await self._observed(wanted)
-            desired = self._without_refused(wanted.gateway)
+            gateway, why = self._taking_over.judged(wanted.gateway)
+            desired = self._without_refused(gateway)
             todo = batches(plan(desired, observed), _AT_ONCE)
             for of_daemon, some in groupby(todo, lambda batch: isinstance(batch[0], steps.OF_A_DAEMON)):
                 async with nullcontext() if of_daemon else self._root.turns:
@@ -122,7 +123,7 @@ class Tending:
                         await self._all(batch)
             self._retry = 0.0
             self.gone = wanted.gateway is None and self.wanted is wanted
-            self._is("running" if wanted.gateway is None or wanted.gateway.active else "standby")
+            self._is("running" if gateway is None or gateway.active else "standby", why)
         except (EdgewardError, TimeoutError) as error:
             self._made = None
             why = str(error) or f"a step took longer than {_STEP_SECONDS:g} s"
@@ -252,7 +253,7 @@ class Tending:
             await rehearsal.leave(step, self._root)
         finally:
             self.driver = there
-        self._taking_over.begin(self._states)
+        self._taking_over.begin(self._states, self._drives[1] if self._drives else None)
         await self._let_go()
 
     def _know(self, namespace: str, done: Callable[[Made], Made]) -> None:

@@ -104,7 +104,10 @@ def _clear(within: int, *, charons: bool) -> Left | None:
     _each("state delete src {} dst {} proto {} spi {}", [one[:4] for one in _states() if one in left.states])
     there = _states()
     gone = {one[4] for one in left.states} - {one[4] for one in there}
-    _each("policy delete dir {} index {}", [policy[:2] for policy in _policies() if policy[2] in gone])
+    _each(
+        "policy delete dir {} index {}",
+        [policy[:2] for policy in policies(_ran("-s", "xfrm", "policy", "list")) if policy[2] in gone],
+    )
     if not charons:
         for family in ("-4", "-6"):
             _ran(family, "route", "flush", "table", _ROUTES)
@@ -136,20 +139,24 @@ def _note(within: int, daemon: str) -> None:
     os.rename(f"{_LEFT}.new", _LEFT, src_dir_fd=within, dst_dir_fd=within)
 
 
-def _states() -> list[tuple[str, ...]]:
-    """Give those that have keys and a daemon: what people made by hand has no reqid."""
-    found = (match.groups() for match in _STATE.finditer(_ran("xfrm", "state", "list", "nokeys")))
+def states(listed: str) -> list[tuple[str, ...]]:
+    """Give those that have keys and a daemon, of what ip lists: what people made by hand has no reqid."""
+    found = (match.groups() for match in _STATE.finditer(listed))
     return [one for one in found if one[4] != "0" and int(one[3], 16)]
 
 
-def _policies() -> list[tuple[str, str, str]]:
-    """Give direction, index and reqid of each."""
+def policies(listed: str) -> list[tuple[str, str, str]]:
+    """Give direction, index and reqid of each, of what ip lists with ``-s``."""
     found = []
-    for part in re.split(r"^(?=src )", _ran("-s", "xfrm", "policy", "list"), flags=re.M):
+    for part in re.split(r"^(?=src )", listed, flags=re.M):
         policy, reqid = _POLICY.search(part), _REQID.search(part)
         if policy and reqid:
             found.append((policy[1], policy[2], reqid[1]))
     return found
+
+
+def _states() -> list[tuple[str, ...]]:
+    return states(_ran("xfrm", "state", "list", "nokeys"))
 
 
 def _dropped() -> int:
@@ -158,7 +165,7 @@ def _dropped() -> int:
         lines = Path("/proc/thread-self/net/xfrm_stat").read_text().splitlines()
     except OSError:  # a kernel that does not count
         return 0
-    return sum(int(number) for name, number in map(str.split, lines) if name != "XfrmAcquireError")
+    return sum(int(line.split()[1]) for line in lines)
 
 
 def _each(words: str, values: Iterable[Sequence[str]]) -> None:
