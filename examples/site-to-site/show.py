@@ -27,6 +27,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OFFICE, BERLIN, INTERNET = "ew-office", "ew-berlin", "ew-world"
+CUSTOMERS = "ew-internet"
+"""The bridge of the other example, whose gateway is called as ours is."""
 PC, WEB = "10.1.0.10", "192.168.4.10"
 CHARON, SWANCTL = "/usr/sbin/charon-systemd", "/usr/sbin/swanctl"
 PLUGINS = (
@@ -300,6 +302,11 @@ def check() -> None:
     missing = [program for program in (CHARON, SWANCTL, "ping") if shutil.which(program) is None]
     if missing:
         raise SystemExit(f"install what has {' and '.join(missing)}")
+    if Path("/sys/class/net", CUSTOMERS).exists():
+        raise SystemExit(
+            f"examples/everything, or a demo, runs on this host (it has {CUSTOMERS}) and has a gateway "
+            "default/berlin too: each would take the other's cables; end it first"
+        )
     for link in (INTERNET, OFFICE, f"{BERLIN}-0", "ew-pc-0"):
         if Path("/sys/class/net", link).exists():
             raise SystemExit(

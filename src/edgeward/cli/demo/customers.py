@@ -26,6 +26,8 @@ import vici
 READY = "customers are there"
 _MODULE = "edgeward.cli.demo.customers"
 BRIDGE, EDGE = "ew-internet", "198.51.100.1"
+_OTHERS = "ew-world"
+"""The bridge of the other example, whose gateway is called as one of ours is."""
 WEB, DNS = "192.168.4.10", "192.168.4.53"
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 CHARON = "/usr/sbin/charon-systemd"
@@ -66,6 +68,11 @@ def _check() -> None:
         raise SystemExit("only root makes network namespaces; run it with sudo")
     if not Path(CHARON).exists():
         raise SystemExit(f"there is no {CHARON}; apt install charon-systemd")
+    if Path("/sys/class/net", _OTHERS).exists():
+        raise SystemExit(
+            f"examples/site-to-site runs on this host (it has {_OTHERS}) and has a gateway default/berlin"
+            " too: each would take the other's cables; end it first"
+        )
     for link in (BRIDGE, *(_link(customer) for customer in CUSTOMERS)):
         if Path("/sys/class/net", link).exists():
             raise SystemExit(

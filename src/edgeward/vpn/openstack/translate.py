@@ -75,6 +75,19 @@ def asked(view: View, site: SiteConnection) -> tuple[desired.DriverName, desired
     return None if made is None else (driver, made)
 
 
+def beside(view: View, site: SiteConnection) -> Iterator[desired.Connection]:
+    """Give the other connections of its router that are to be up, their secrets left out."""
+    service = one(view, VpnService, "vpnservices", site.project, site.vpnservice)
+    router = one(view, Router, "routers", site.project, service.router) if service is not None else None
+    if router is None or router.gateway is None:
+        return
+    mine = id_of("ipsec_site_connections", site.project, site.name)
+    services = _services(view, site.project, router.name)
+    for other in _connections(view, site.project, router, services, lambda _: Secret("-")):
+        if other.id != mine and other.enabled:
+            yield other
+
+
 def _driver(services: Sequence[VpnService]) -> desired.DriverName | None:
     return next((service.driver for service in services if service.driver is not None), None)
 

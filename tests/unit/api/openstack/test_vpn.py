@@ -455,7 +455,14 @@ async def test_what_a_flavors_daemon_cannot_do_is_refused_beforehand(tmp_path):
         )
         refused = await here.error("POST", CONNECTIONS, {"ipsec_site_connection": values})
         taken = await here.connected(ikepolicy_id=policy["id"])
+        values["ikepolicy_id"] = (await here.made("/vpn/ikepolicies", "ikepolicy"))["id"]
+        await here.made(CONNECTIONS, "ipsec_site_connection", **values)
+        strong = await here.made("/vpn/ipsecpolicies", "ipsecpolicy", encryption_algorithm="aes-256")
+        beside = {**values, "ipsecpolicy_id": strong["id"], "peer_cidrs": ["10.9.0.0/24"]}
+        mixed = await here.error("POST", CONNECTIONS, {"ipsec_site_connection": beside})
 
+    assert mixed[:2] == (400, "IpsecValidationFailure")
+    assert "Libreswan takes one's offers for the other's" in mixed[2]
     assert service["flavor_id"] == flavors["libreswan"]
     assert refused[:2] == (400, "IpsecValidationFailure")
     assert "Libreswan does not know aes-256-ccm-16 for IKE" in refused[2]

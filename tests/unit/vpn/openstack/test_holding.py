@@ -142,6 +142,33 @@ def test_services_of_one_router_have_one_daemon():
     assert found(vpnservices=[*SERVICES, services[1]]) == []
 
 
+@pytest.mark.parametrize(
+    ("driver", "second", "refused"),
+    [
+        ("libreswan", {}, True),
+        ("libreswan", {"ipsecpolicy": "ipsec"}, False),
+        ("libreswan", {"peer_id": "another"}, False),
+        ("libreswan", {"admin_state_up": False}, False),
+        ("strongswan", {}, False),
+        (None, {}, False),
+    ],
+)
+def test_connections_between_the_same_peers_have_one_offer_with_libreswan(driver, second, refused):
+    service = {"name": "chosen", "router": "gw", "driver": driver}
+    first = {**CONNECTION, "vpnservice": "chosen"}
+    other = {**first, "name": "con2", "ipsecpolicy": "strong", "peer_ep_group": "far", **second}
+
+    problems = found(
+        vpnservices=[service],
+        endpoint_groups=[*GROUPS, {"name": "far", "type": "cidr", "endpoints": ["10.9.0.0/24"]}],
+        ipsecpolicies=[{"name": "ipsec"}, {"name": "strong", "encryption_algorithm": "aes-256"}],
+        ipsec_site_connections=[first, other],
+    )
+
+    assert bool(problems) == refused, problems
+    assert all("Libreswan takes one's offers for the other's" in problem for problem in problems)
+
+
 def test_a_router_has_room_for_so_many_connections():
     view = Objects([SiteConnection(**{**CONNECTION, "name": f"c{n}"}) for n in range(MOST_CONNECTIONS)])
     view = Objects([*view.of(SiteConnection), VpnService(name="svc", router="gw"), Router(name="gw")])
