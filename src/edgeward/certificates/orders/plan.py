@@ -10,7 +10,7 @@ from bisect import bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgeward.certificates.model import AcmeIssuer, Issuer, Limit
 from edgeward.certificates.orders.limits import Book, Charge, Costs, costs, share
@@ -51,7 +51,7 @@ class Later:
 
 @dataclass(frozen=True)
 class Bar:
-    """Nothing of this issuer begins before ``until``, or before something of it ends; None: only that."""
+    """Nothing of this issuer begins before ``until``, or before something of it ends."""
 
     queued: Queued
     until: float
@@ -76,6 +76,30 @@ class Replaced:
     def suggested(self, now: float) -> bool:
         start, end = self.window_start, self.window_end
         return start is not None and end is not None and start < now < end
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An order that may begin: how it waits, what it is worth, and how its domain has it now."""
+
+    queued: Queued
+    rank: Rank
+    ordering: Ordering
+    replaced: Replaced | None = None
+
+    def begin(self, issuer: Issuer, planned: Costs | None, replaces: str | None = None) -> Begin:
+        return Begin(self.queued, self.ordering.names, self.ordering.chain, issuer, planned, replaces)
+
+
+class _Wait(NamedTuple):
+    """Until when an order waits for one issuer, and for what."""
+
+    until: float
+    problem: str
+    whole: bool = False
+    """All of this issuer's wait so."""
+    worth_it: bool = False
+    """No issuer behind it is turned to meanwhile."""
 
 
 @dataclass
@@ -115,47 +139,47 @@ class Plan:
     health: dict[str, Health] = field(default_factory=lambda: defaultdict(Health))
     _put_off: dict[Charge, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def decide(
-        self,
-        queued: Queued,
-        rank: Rank,
-        ordering: Ordering,
-        replaced: Replaced | None,
-        now: float,
-    ) -> Begin | Later | Bar:
+    def decide(self, order: Candidate, now: float) -> Begin | Later | Bar:
         """Say what is done with an order, as its domain has it now."""
-        names, chain = ordering.names, ordering.chain
-        waits: list[tuple[float, str, bool]] = []
-        for issuer in _from(chain, queued):
-            if issuer.acme is None:
-                return Begin(queued, names, chain, issuer, None)
-            full = self._full(issuer.acme, rank, now)
-            if full is not None:
-                waits.append((full, "waits for its turn", True))
-                if not self.health[issuer.acme.directory].ill:
-                    break
-                continue
-            until, problem = self.no_account.get(account_key(issuer), (now, ""))
-            if until > now:
-                waits.append((until, f"no account at {issuer.name}: {problem}", True))
-                continue
-            account = self.accounts.get(account_key(issuer))
-            if account is None:
-                self.unknown[account_key(issuer)] = issuer
-                waits.append((now + _LOOK_AGAIN, f"waits for an account at {issuer.name}", True))
+        waits: list[_Wait] = []
+        for issuer in _from(order.ordering.chain, order.queued):
+            found = self._tried(order, issuer, now)
+            if isinstance(found, Begin):
+                return found
+            waits.append(found)
+            if found.worth_it:
                 break
-            resumed = queued.url is not None and queued.authority == issuer.name
-            ours = replaced if replaced is not None and replaced.by(issuer) else None
-            exempt = ours is not None and ours.suggested(now)
-            planned = costs(issuer.acme, account, names, exempt=exempt, resumed=resumed)
-            wait = self._wait(planned, rank, now)
-            if wait is None:
-                return Begin(queued, names, chain, issuer, planned, ours.identifier if ours else None)
-            waits.append(wait)
-            if wait[0] - now <= _WORTH_WAITING:
-                break
-        until, problem, whole = min(waits, default=(now + _LOOK_AGAIN, "no issuer is left", True))
-        return Bar(queued, until) if whole else Later(queued, until, problem)
+        wait = min(waits, default=_Wait(now + _LOOK_AGAIN, "no issuer is left", whole=True))
+        return Bar(order.queued, wait.until) if wait.whole else Later(order.queued, wait.until, wait.problem)
+
+    def _tried(self, order: Candidate, issuer: Issuer, now: float) -> Begin | _Wait:
+        """Begin with this issuer, or say what keeps it from that."""
+        if issuer.acme is None:
+            return order.begin(issuer, None)
+        full = self._full(issuer.acme, order.rank, now)
+        if full is not None:
+            ill = self.health[issuer.acme.directory].ill
+            return _Wait(full, "waits for its turn", whole=True, worth_it=not ill)
+        key = account_key(issuer)
+        until, problem = self.no_account.get(key, (now, ""))
+        if until > now:
+            return _Wait(until, f"no account at {issuer.name}: {problem}", whole=True)
+        account = self.accounts.get(key)
+        if account is None:
+            self.unknown[key] = issuer
+            said = f"waits for an account at {issuer.name}"
+            return _Wait(now + _LOOK_AGAIN, said, whole=True, worth_it=True)
+        return self._within_limits(order, issuer, account, now)
+
+    def _within_limits(self, order: Candidate, issuer: Issuer, account: str, now: float) -> Begin | _Wait:
+        ours = order.replaced if order.replaced is not None and order.replaced.by(issuer) else None
+        exempt = ours is not None and ours.suggested(now)
+        resumed = order.queued.url is not None and order.queued.authority == issuer.name
+        planned = costs(issuer.theirs, account, order.ordering.names, exempt=exempt, resumed=resumed)
+        wait = self._wait(planned, order.rank, now)
+        if wait is None:
+            return order.begin(issuer, planned, ours.identifier if ours is not None else None)
+        return wait._replace(worth_it=wait.until - now <= _WORTH_WAITING)
 
     def begun(self, begin: Begin) -> None:
         if begin.issuer.acme is not None:
@@ -192,26 +216,23 @@ class Plan:
         places = min(acme.parallel, MOST_AT_ONCE - sum(self.running.values()) + running)
         if rank == "bulk":
             places = min(places, max(1, int(acme.parallel * _BULK_SHARE)))
+        places = max(places, 1)  # who fills all places with a slow authority keeps nobody else's from working
         return now + _LOOK_AGAIN if running >= places else None
 
-    def _wait(self, planned: Costs, rank: Rank, now: float) -> tuple[float, str, bool] | None:
-        """Give until when it waits for what, and whether that stops all of its issuer."""
+    def _wait(self, planned: Costs, rank: Rank, now: float) -> _Wait | None:
         until, charge = self.book.paused(planned, now)
         if charge is not None:
-            return (
-                until,
-                f"the authority asked us to wait{_of(charge)}",
-                charge.scope in ("account", "orders"),
-            )
+            whole = charge.scope in ("account", "orders")
+            return _Wait(until, f"the authority asked us to wait{_of(charge)}", whole)
         found = self.book.earliest(planned, now, bulk=rank == "bulk")
         if found is None:
             return None
         until, charge = found
         if charge.scope == "orders":
-            return until, "waits for the limit of new orders", True
+            return _Wait(until, "waits for the limit of new orders", whole=True)
         if rank == "bulk":
             until = self._behind(charge, planned.limits[charge], until, now)
-        return until, f"waits for the authority's limit{_of(charge)}", False
+        return _Wait(until, f"waits for the authority's limit{_of(charge)}")
 
     def _behind(self, charge: Charge, limit: Limit, until: float, now: float) -> float:
         """Put off behind those that were put off before: else all would come back at once, for one place."""

@@ -20,7 +20,7 @@ from edgeward.certificates.orders.batch import Batch
 from edgeward.certificates.orders.fulfilment import Fulfiller
 from edgeward.certificates.orders.limits import longest_window
 from edgeward.certificates.orders.model import RANKS, Rank
-from edgeward.certificates.orders.plan import Begin, Later, Plan
+from edgeward.certificates.orders.plan import Begin, Candidate, Later, Plan
 from edgeward.certificates.problem import UNFORESEEN
 from edgeward.database.engine import Writing
 from edgeward.database.leases import Lease, Taken, held
@@ -147,7 +147,8 @@ class _Shift:
                 continue
             if (rank, queued.project, queued.issuer) in self._barred:
                 continue
-            decided = self._plan.decide(queued, rank, ordering, replaced.get(queued.name), now)
+            candidate = Candidate(queued, rank, ordering, replaced.get(queued.name))
+            decided = self._plan.decide(candidate, now)
             if isinstance(decided, Begin):
                 self._take(decided)
                 begins.append(decided)

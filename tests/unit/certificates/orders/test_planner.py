@@ -428,6 +428,23 @@ class Silent:
             raise Unavailable("the connection broke")
 
 
+async def test_slow_authorities_keep_nobody_from_another_one_however_many_orders_they_hold(here, ca):
+    slow = [issuer("slow", parallel=100), issuer("slower", parallel=100)]
+    names = [(f"n{i}.{one.name}.example", one.name) for one in slow for i in range(100)]
+    domains = [Domain(name=name, issuer=whose) for name, whose in names]
+    here.declare([*domains, Domain(name="a.example", issuer="ca")], [*slow, issuer()])
+    ca.trouble = lambda job, _step: asyncio.Event() if job.issuer.name != "ca" else None
+    async with planning(here, ca):
+        await eager.make_missing(here.issuance, domains)
+        here.issuance.ordered.set()
+        await until(lambda: ca.under_way >= 100)
+        await eager.make_missing(here.issuance, [here.policy.covering("a.example")])
+        here.issuance.ordered.set()
+        await until(lambda: ca.issued["a.example"])
+
+    assert ca.most_under_way <= 102
+
+
 async def test_our_own_authority_may_stand_behind_others(here, ca):
     ca.no_account = Refused("the account is closed")
     first = issuer("first", fallback=["own"])
