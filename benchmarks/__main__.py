@@ -29,6 +29,7 @@ from benchmarks import (
     root,
     scale,
     sites,
+    start,
     stored,
     table,
     telling,
@@ -45,7 +46,7 @@ from benchmarks.visits import ROOT
 
 OUTPUT = ROOT / "benchmarks" / "result.json"
 _SMALL = ("handshake", "request", "issuance", "stored", "memory", "unknown", "hostile")
-_LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals", "tier")
+_LARGE = ("change", "fleet", "scale", "ordering", "root", "renewals", "tier", "start")
 MEASUREMENTS = (*_SMALL, *_LARGE, "relay", "tunnels", "gateways", "telling", "sites", "openstack")
 
 
@@ -159,6 +160,7 @@ def _large(run: Run, directory: Path, port: int) -> None:
     size = run.size
     run.add("renewals", lambda: renewals.measure(directory, run.size.planned))
     run.add("root", lambda: root.measure(directory / "root", 1000))
+    run.add("start", lambda: start.measure(directory / "start", port, size.rounds + 2))
     run.add("tier", lambda: tier.measure(directory / "redis", min(size.domains, 20_000)))
     if run.wants("change"):
         with edgeward(directory / "changed", port) as ours:
