@@ -1,15 +1,17 @@
-"""The one door to logging: JSON lines on stderr, one record a line whatever a visitor got into it."""
+"""The one door to logging: JSON lines on stderr, one record a line whatever a visitor got into it.
+
+Of the standard library alone: structured logging of others brings a terminal's colours and tables into every
+program, which was a good part of its start.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any, TextIO
-
-import structlog
-from structlog.typing import FilteringBoundLogger, Processor, WrappedLogger
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
 
 _LONGEST_TEXT = 8192
 _NOISY = {
@@ -20,6 +22,8 @@ _NOISY = {
     "uvicorn": "warning",
 }
 """Libraries that say more than people need; what matters ours say themselves, with the right fields."""
+_FIELDS: Final = "edgeward_fields"
+"""The attribute of a record that holds what was given by keyword."""
 
 
 def set_up(program: str, level: str = "info", stream: TextIO | None = None) -> None:
@@ -29,14 +33,8 @@ def set_up(program: str, level: str = "info", stream: TextIO | None = None) -> N
     record's own fields.
     """
     logging.raiseExceptions = False  # a full or closed stderr must not end a program
-    structlog.configure(
-        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=True,
-    )
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_formatter(program))
+    handler.setFormatter(_Lines(program))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -44,42 +42,61 @@ def set_up(program: str, level: str = "info", stream: TextIO | None = None) -> N
         logging.getLogger(name).setLevel(least.upper())
 
 
-def logger(name: str) -> FilteringBoundLogger:
-    """Give a logger; call as ``log.info("certificate obtained", name=name)``, fields as keywords."""
-    found: FilteringBoundLogger = structlog.get_logger(name)
-    return found
+class Logger:
+    """Call as ``log.info("certificate obtained", name=name)``, fields as keywords."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        self._log(logging.DEBUG, event, fields)
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        self._log(logging.INFO, event, fields)
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        self._log(logging.WARNING, event, fields)
+
+    def error(self, event: str, /, *, exc_info: BaseException | None = None, **fields: Any) -> None:
+        self._log(logging.ERROR, event, fields, exc_info)
+
+    def exception(self, event: str, /, **fields: Any) -> None:
+        """Log an error with the exception that is being handled."""
+        self._log(logging.ERROR, event, fields, sys.exception())
+
+    def _log(
+        self, level: int, event: str, fields: Mapping[str, Any], error: BaseException | None = None
+    ) -> None:
+        self._logger.log(level, event, exc_info=error, extra={_FIELDS: fields})
 
 
-def _shared() -> list[Processor]:
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
-    ]
+def logger(name: str) -> Logger:
+    return Logger(name)
 
 
-def _formatter(program: str) -> structlog.stdlib.ProcessorFormatter:
-    def named(_: WrappedLogger, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        record["program"] = program
-        return record
+class _Lines(logging.Formatter):
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
 
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_shared(),
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, named, _bounded, _line],
-    )
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(getattr(record, _FIELDS, {}))
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        line = fields | {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "program": self._program,
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        bounded = {key: _bounded(line[key]) for key in (*_FIRST, *(k for k in fields if k not in _FIRST))}
+        # ensure_ascii escapes all controls, C1 and bidirectional ones included; DEL is the one it leaves
+        return json.dumps(bounded, default=str, skipkeys=True).replace("\x7f", "\\u007f")
 
 
-def _bounded(_: WrappedLogger, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in record.items():
-        if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-            record[key] = value[:_LONGEST_TEXT] + "…"
-    return record
+_FIRST: Final = ("time", "level", "program", "logger", "event")
 
 
-def _line(_: WrappedLogger, __: str, record: MutableMapping[str, Any]) -> str:
-    first = {k: record.pop(k) for k in ("time", "level", "program", "logger", "event") if k in record}
-    # ensure_ascii escapes all controls, C1 and bidirectional ones included; DEL is the one it leaves
-    return json.dumps({**first, **record}, default=str, skipkeys=True).replace("\x7f", "\\u007f")
+def _bounded(value: Any) -> Any:
+    return value[:_LONGEST_TEXT] + "…" if isinstance(value, str) and len(value) > _LONGEST_TEXT else value
