@@ -15,10 +15,12 @@ FOR_LATER = {
     "alembic": "databases of an earlier version",
     "dns": "orders at other authorities",
     "edgeward.certificates.acme.fulfiller": "orders at other authorities",
+    "httpx": "domains with an `ask` URL, webhooks, OpenResty's gateways",
     "lexicon": "proofs in DNS",
     "psycopg": "PostgreSQL",
     "redis": "the tier between nodes and controllers",
     "requests": "nothing of ours; it comes with acme and dns-lexicon",
+    "rich": "terminals",
     "sqlalchemy.dialects.postgresql": "PostgreSQL",
     "vici": "nodes",
 }

@@ -7,13 +7,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
-
-import httpx
 
 from edgeward.errors import EdgewardError, Refused, Unavailable
 from edgeward.log import logger
+
+if TYPE_CHECKING:
+    import httpx
 
 _SECONDS: Final = 5.0
 _YES_SECONDS: Final = 60.0
@@ -65,10 +66,13 @@ class Asker:
             self._remember(url, name, _TROUBLE_SECONDS, self._trouble(url, "too many names are asked about"))
 
     async def _asked(self, url: str, name: str) -> None:
+        import httpx  # with the first question: most controllers have none
+
         try:
+            asked = httpx.URL(url).copy_set_param("domain", name)
             async with asyncio.timeout(_SECONDS):
                 # streamed: the status is the answer, and a body of any length is not read
-                async with self._opened().stream("GET", _with_domain(url, name)) as response:
+                async with self._opened().stream("GET", asked) as response:
                     status = response.status_code
         except TimeoutError:
             self._remember(url, name, _TROUBLE_SECONDS, self._trouble(url, "no answer in time"))
@@ -96,6 +100,8 @@ class Asker:
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
+            import httpx
+
             limits = httpx.Limits(max_connections=_MOST_AT_ONCE, max_keepalive_connections=8)
             self._client = httpx.AsyncClient(
                 timeout=_SECONDS, limits=limits, follow_redirects=False, trust_env=False
@@ -106,10 +112,6 @@ class Asker:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
-
-
-def _with_domain(url: str, name: str) -> httpx.URL:
-    return httpx.URL(url).copy_set_param("domain", name)
 
 
 def place(url: str) -> str:

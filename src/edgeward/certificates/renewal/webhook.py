@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-import httpx
-
 from edgeward.certificates.model import Alarms
 from edgeward.certificates.renewal.alarms import Late
 from edgeward.errors import Unavailable
@@ -32,6 +30,8 @@ class Webhook:
         """Send one alarm; raises Unavailable where it does not answer, or not with success."""
         if declared.webhook is None:
             return
+        import httpx  # with the first alarm
+
         headers = {}
         if declared.authorization is not None:
             headers["authorization"] = declared.authorization.reveal(self._seal).reveal()

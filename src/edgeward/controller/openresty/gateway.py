@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx
-
 from edgeward.domain_name import printable
 from edgeward.errors import Unavailable
 from edgeward.gateway.model import Gateway
@@ -34,6 +32,8 @@ class Cached:
 
 class GatewayDoor:
     def __init__(self, gateway: Gateway, seal: Seal) -> None:
+        import httpx  # with the first gateway: most controllers have none
+
         self.url = gateway.url
         self._extensions: dict[str, Any] = {}
         tls = gateway.tls
@@ -81,6 +81,8 @@ class GatewayDoor:
             raise Unavailable(f"{self.url}: its status is not the client's") from error
 
     async def _asked(self, path: str) -> Mapping[str, Any]:
+        import httpx
+
         try:
             return _read(self.url, *await self._body(path))
         except httpx.TimeoutException as error:
