@@ -10,4 +10,4 @@ _LONGEST: Final = 500
 
 def one_line(text: str) -> str:
     """Give it without what no database stores and no terminal shows."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_LONGEST]
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_LONGEST].rstrip()

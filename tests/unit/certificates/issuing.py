@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from edgeward.certificates import store
 from edgeward.certificates.issue import Issuance
 from edgeward.certificates.local.authority import Authority, ensure
-from edgeward.certificates.model import Domain, Issuer
+from edgeward.certificates.model import Domain, Issuer, Order
 from edgeward.certificates.policy import Policy
 from edgeward.database.engine import Database, open_database
 from edgeward.database.migrations import migrate
@@ -53,3 +54,10 @@ async def installation(where: Path | str) -> AsyncIterator[Installation]:
     async with opened(where) as database:
         seal = Seal(bytes(32))
         yield Installation(database, await ensure(database, seal, START), seal)
+
+
+async def put(here: Installation, *names: str, life: float = 7 * DAY, project: str = "default") -> int:
+    """Have our own authority issue for these names, and store it; give the revision."""
+    fresh = [here.authority.issue(Order(n, project, "local", life), here.now, 0) for n in names]
+    async with here.database.writing() as writing:
+        return await store.put(writing, here.seal, fresh)

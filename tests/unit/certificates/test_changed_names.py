@@ -5,23 +5,16 @@ from __future__ import annotations
 import pytest
 
 from edgeward.certificates import changed_names, expirations, store
-from edgeward.certificates.model import Order
 from edgeward.database.engine import current_revision
 from edgeward.declaration import store as declared
 from edgeward.declaration.model import Change, Key
-from tests.unit.certificates.issuing import DAY, Installation, installation
+from tests.unit.certificates.issuing import Installation, installation, put
 
 
 @pytest.fixture
 async def here(database_url):
     async with installation(database_url) as made:
         yield made
-
-
-async def put(here: Installation, *names: str) -> int:
-    fresh = [here.authority.issue(Order(n, "default", "local", DAY), here.now, 0) for n in names]
-    async with here.database.writing() as writing:
-        return await store.put(writing, here.seal, fresh)
 
 
 async def changed(here: Installation, since: int, limit: int = 100) -> tuple[set[str], int | None]:

@@ -7,25 +7,18 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from edgeward.certificates import changed_names, expirations, store, summaries
-from edgeward.certificates.expirations import Expiration
+from edgeward.certificates import changed_names, store, summaries
 from edgeward.certificates.model import Kept, Order, Wanted
 from edgeward.database.schema import certificates
 from edgeward.declaration import store as declared
 from edgeward.declaration.store import Position
-from tests.unit.certificates.issuing import DAY, START, Installation, installation
+from tests.unit.certificates.issuing import DAY, START, installation, put
 
 
 @pytest.fixture
 async def here(database_url):
     async with installation(database_url) as made:
         yield made
-
-
-async def put(here: Installation, *names: str, life: float = 7 * DAY, project: str = "default") -> int:
-    fresh = [here.authority.issue(Order(n, project, "local", life), here.now, 0) for n in names]
-    async with here.database.writing() as writing:
-        return await store.put(writing, here.seal, fresh)
 
 
 async def test_a_name_is_served_by_its_own_certificate_else_by_its_wildcards(here):
@@ -91,67 +84,6 @@ async def test_following_by_revision_misses_nothing_whatever_the_limit(here):
 
         assert sorted(seen) == ["a.example", "b.example", "c.example", "d.example", "e.example"]
         assert seen[-2:] == ["a.example", "e.example"]
-
-
-async def test_lists_are_paged_and_filtered_and_hold_no_key(here):
-    await put(here, "a.example", "b.example", "*.c.example")
-    await put(here, "c.example", project="p", life=DAY)
-    async with here.database.reading() as connection:
-        first = await summaries.listed(connection, Wanted(), 2)
-        rest = await summaries.listed(connection, Wanted(), 10, after=first[-1].name)
-        names = [s.name for s in [*first, *rest]]
-        by = {
-            "project": await summaries.listed(connection, Wanted(project="p"), 10),
-            "end": await summaries.listed(connection, Wanted(ends_before=START + 2 * DAY), 10),
-            "exact": await summaries.listed(connection, Wanted(name="c.example"), 10),
-            "start": await summaries.listed(connection, Wanted(name="b*"), 10),
-            "no pattern": await summaries.listed(connection, Wanted(name="%*"), 10),
-        }
-        one = await summaries.serving(connection, "*.c.example")
-        below = await summaries.serving(connection, "x.c.example")
-
-    assert names == sorted(["a.example", "b.example", "*.c.example", "c.example"])
-    assert {k: [s.name for s in v] for k, v in by.items()} == {
-        "project": ["c.example"],
-        "end": ["c.example"],
-        "exact": ["c.example"],
-        "start": ["b.example"],
-        "no pattern": [],
-    }
-    assert one is not None and "PRIVATE" not in repr(one)
-    assert one == below
-
-
-async def test_an_order_to_expire_has_a_revision_of_its_own_and_replaces_the_one_before(here):
-    revision = await put(here, "a.example")
-    async with here.database.writing() as writing:
-        first = await expirations.expire(writing, "a.example", START)
-    async with here.database.writing() as writing:
-        second = await expirations.expire(writing, "*", START)
-    async with here.database.writing() as writing:
-        third = await expirations.expire(writing, "a.example", START)
-    async with here.database.reading() as connection:
-        orders = await expirations.since(connection, first)
-
-    assert revision < first < second < third
-    assert orders == [Expiration("*", second), Expiration("a.example", third)]
-
-
-async def test_certificates_are_counted_by_their_end(here):
-    await put(here, "a.example", life=DAY / 2)
-    await put(here, "b.example", "c.example", life=5 * DAY)
-    await put(here, "d.example", life=60 * DAY)
-    async with here.database.reading() as connection:
-        assert await summaries.counts(connection, START) == {
-            "total": 4,
-            "expired": 0,
-            "1d": 1,
-            "7d": 3,
-            "30d": 3,
-        }
-        late = await summaries.counts(connection, START + 5 * DAY)
-
-    assert late == {"total": 4, "expired": 3, "1d": 0, "7d": 0, "30d": 0}
 
 
 async def test_a_replaced_certificate_moves_to_the_new_revision(here):
