@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edgeward.certificates.acme import zones
 from edgeward.certificates.model import Issuer
 from edgeward.certificates.orders.fulfilment import Rejected
 from edgeward.errors import Unavailable
@@ -85,8 +86,9 @@ async def test_a_secret_that_is_no_base64_is_said_so_without_being_shown(
 
 
 async def test_a_name_server_that_is_away_makes_the_proof_unavailable(
-    ours: Desk, state_dir: Path, needs: Needs
+    ours: Desk, state_dir: Path, needs: Needs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(zones, "_WHOLE_SECONDS", 2.0)
     with knot(state_dir, needs, "example.com") as server:
         pass
     gone = pytest.raises(Unavailable, match="DNS does not tell about _acme-challenge")

@@ -250,10 +250,15 @@ def test_a_restart_without_the_node_is_refused_at_once(edge: Rig, backend: Showi
 def test_an_envoy_that_cannot_take_over_is_started_once_the_old_one_has_let_its_visitors_go(
     edge: Rig, backend: ShowingBackend, state_dir: Path
 ) -> None:
-    binary = replaceable(state_dir)
+    binary, asked = replaceable(state_dir), state_dir / "asked"
+    replace(
+        binary,
+        f'case "$*" in --hot-restart-version) "$ENVOY" "$@"; : >{asked}; exit 0;; esac; exec "$ENVOY" "$@"',
+    )
     serve(edge, backend, "--envoy", str(binary))
     old = edge.envoy_pid()
-    time.sleep(1)  # it asks the old one's version after that serves
+    until(asked.exists, what="being asked for its version, which it is once it serves")
+    time.sleep(0.5)
     replace(binary, 'case "$*" in --hot-restart-version) echo 99.104; exit 0;; esac; exec "$ENVOY" "$@"')
     answer = edge.hot_restart()
 
