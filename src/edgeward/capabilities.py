@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 NET_BIND_SERVICE: Final = 10
-NET_RAW: Final = 13
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_KEEPCAPS: Final = 8
 _PR_SET_NO_NEW_PRIVS: Final = 38

@@ -48,7 +48,7 @@ def get(
             return
         if found.single or (name and found.one_by_one and not name.endswith("*")):
             one = client.get(found.path(name), {"project": project} if found.declared else None)
-            _print_one(found, one, output, now)
+            _print_one(found, one, output)
             return
         where = {"project": project, "source": source, "name": name or None, "expiring": expiring}
         items = list(client.items(f"/v1/{found.name}", where, most))
@@ -60,7 +60,7 @@ def get(
         typer.echo(f"edgeward: only the first {most}; see --most", err=True)
 
 
-def _print_one(kind: Any, one: Mapping[str, Any], output: show.Format, now: float) -> None:
+def _print_one(kind: Any, one: Mapping[str, Any], output: show.Format) -> None:
     from edgeward.cli.printing.changes import flat
 
     if output is not show.Format.table:

@@ -47,11 +47,11 @@ def of_shared_address(
     """Find another gateway that shares the host's address and has this site's peer: packets could be for
     either. ``beside`` are all sites of its router, ``elsewhere`` those of each other router.
     """
-    if not site.enabled or not shares_address(site.peer, beside):
+    if not site.enabled or not shares_address(beside):
         return
     for sites in elsewhere:
         known = [other for other in sites if other.peer == site.peer and other.enabled]
-        if not known or not shares_address(site.peer, sites) or disjoint(nodes_of(beside), nodes_of(sites)):
+        if not known or not shares_address(sites) or disjoint(nodes_of(beside), nodes_of(sites)):
             continue
         whose = "another project" if known[0].project != site.project else f"the site '{known[0].name}'"
         yield (
@@ -75,8 +75,8 @@ def nodes_of(sites: Iterable[Site]) -> Mapping[str, Sequence[str]] | None:
     return next((site.nodes for site in ordered(sites) if site.nodes is not None), None)
 
 
-def shares_address(peer: str, sites: Sequence[Site]) -> bool:
-    """Whether the gateway of these sites speaks to the peer from the host's own address."""
+def shares_address(sites: Sequence[Site]) -> bool:
+    """Whether the gateway of these sites speaks to its peers from the host's own address."""
     return not outside_of(sites).address and all(site.namespace is None for site in sites)
 
 

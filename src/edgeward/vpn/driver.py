@@ -111,10 +111,3 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Let go of the daemon, which goes on."""
-
-
-class Refusing(Protocol):
-    """What a kind of daemon cannot do, known before it is tried."""
-
-    def refusals(self, connection: Connection) -> tuple[tuple[str, str], ...]:
-        """Give (field, sentence with the remedy) for each."""

@@ -27,7 +27,7 @@ def of_site(world: World, key: Key, site: Site) -> Iterator[Problem]:
 
 def _at_shared_address(world: World, site: Site, router: Router) -> list[agreement.Problem]:
     beside = world.together(router)
-    if not agreement.shares_address(site.peer, beside):
+    if not agreement.shares_address(beside):
         return []
     routers = {(k.project, world.site(k).gateway) for k in world.peers[site.peer]} - {router}
     if len(routers) > _MOST_OF_PEER:

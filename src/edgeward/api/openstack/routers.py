@@ -38,11 +38,11 @@ def gateway(view: Seen, project: str, info: Mapping[str, Any], router: Router | 
     if before is not None and before.network == name and not said:
         places = [fixed.model_dump() for fixed in before.addresses]
     else:
-        places = _places(view, network, found, said, named)
+        places = _places(view, network, said, named)
     return {"network": name, "addresses": places, "snat": bool(info.get("enable_snat", True))}
 
 
-def _places(view: Seen, network: Ref, found: Network, said: Any, named: Named) -> list[dict[str, str]]:
+def _places(view: Seen, network: Ref, said: Any, named: Named) -> list[dict[str, str]]:
     """Give an address of each family, or what was asked for."""
     subnets = _subnets(view, network)
     if said:

@@ -64,9 +64,6 @@ class Obtaining:
         self._flights[name] = group.create_task(self._fly(name))
         return True
 
-    def under_way(self, name: str) -> bool:
-        return name in self._flights
-
     def __len__(self) -> int:
         return len(self._flights)
 

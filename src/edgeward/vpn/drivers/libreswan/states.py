@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from edgeward.vpn.desired import Connection
-from edgeward.vpn.driver import Keyed, Phase, State
+from edgeward.vpn.driver import Keyed, State
+from edgeward.vpn.drivers import phases
 from edgeward.vpn.drivers.libreswan import reasons, text
 from edgeward.vpn.drivers.libreswan.status import Sa, Section
+from edgeward.vpn.drivers.phases import Phases
 
 
 class States:
     """Remembers since when each is in its phase."""
 
     def __init__(self) -> None:
-        self._since: dict[str, tuple[Phase, float]] = {}
+        self._phases = Phases()
 
     def forget(self, connection: str) -> None:
-        self._since.pop(connection, None)
+        self._phases.forget(connection)
 
     def of(
         self, connection: Connection, sections: Sequence[Section], finding: reasons.Finding | None,
@@ -25,17 +27,20 @@ class States:
     ) -> State:  # fmt: skip
         """``waits``: it is tried again."""
         carrying = [(one, one.child) for one in sections if one.child is not None]
-        phase = _phase(connection, sections, finding, waits)
+        wrong = finding is not None and finding.kind not in reasons.SOFT
+        coming = waits or any(one.coming for one in sections)
+        phase = phases.phase(connection, carries=bool(carrying), wrong=wrong, coming=coming)
         reason, remedy = "", ""
         if finding is not None and phase not in ("active", "disabled"):
             reason, remedy = reasons.told(finding, connection, now)
+        began = [child.since for _, child in carrying if child.since]
         first = carrying[0] if carrying else None
         ends_in = first[0].ike_ends_in if first else None
         pairs = {text.name(connection.id, pair): pair for pair in text.pairs(connection)}
         return State(
             connection=connection.id,
             phase=phase,
-            since=self._began(connection.id, phase, [child for _, child in carrying], now),
+            since=self._phases.since(connection.id, phase, min([now, *began])),
             reason=reason,
             remedy=remedy,
             peer_address=first[1].peer if first else "",
@@ -43,25 +48,6 @@ class States:
             reauthenticates_at=None if ends_in is None else now + ends_in,
             children=tuple(_keyed(one, child, pairs, now) for one, child in carrying),
         )
-
-    def _began(self, connection: str, phase: Phase, children: Sequence[Sa], now: float) -> float:
-        before = self._since.get(connection)
-        if before is None or before[0] != phase:
-            found = min((child.since for child in children if child.since), default=now)
-            self._since[connection] = before = phase, min(found, now)
-        return before[1]
-
-
-def _phase(
-    connection: Connection, sections: Sequence[Section], finding: reasons.Finding | None, waits: bool
-) -> Phase:
-    if not connection.enabled:
-        return "disabled"
-    if any(one.child is not None for one in sections):
-        return "active"
-    if finding is not None and finding.kind not in reasons.SOFT:
-        return "error"
-    return "connecting" if waits or any(one.coming for one in sections) else "down"
 
 
 def _keyed(section: Section, child: Sa, pairs: Mapping[str, tuple[str, str]], now: float) -> Keyed:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeward.vpn.desired import Connection
-from edgeward.vpn.driver import Phase, State
+from edgeward.vpn.driver import State
+from edgeward.vpn.drivers import phases
+from edgeward.vpn.drivers.phases import Phases
 from edgeward.vpn.drivers.strongswan import reasons
 from edgeward.vpn.drivers.strongswan.sas import IkeSa
 
@@ -14,10 +16,10 @@ class States:
     """Remembers since when each is in its phase."""
 
     def __init__(self) -> None:
-        self._since: dict[str, tuple[Phase, float]] = {}
+        self._phases = Phases()
 
     def forget(self, connection: str) -> None:
-        self._since.pop(connection, None)
+        self._phases.forget(connection)
 
     def of(
         self, connection: Connection, sas: Sequence[IkeSa], finding: reasons.Finding | None,
@@ -25,7 +27,9 @@ class States:
     ) -> State:  # fmt: skip
         """``sas``: between its peers. ``waits``: it is tried again. ``mark``: when it last changed."""
         mine = [(sa, child) for sa in sas for child in sa.of(connection.id) if child.carries]
-        phase = _phase(connection, bool(mine), sas, finding, waits)
+        wrong = finding is not None and finding.kind not in reasons.SOFT
+        coming = waits or any(sa.coming for sa in sas)
+        phase = phases.phase(connection, carries=bool(mine), wrong=wrong, coming=coming)
         reason, remedy = "", ""
         if finding is not None and phase not in ("active", "disabled"):
             reason, remedy = reasons.told(finding, connection, now)
@@ -33,7 +37,7 @@ class States:
         return State(
             connection=connection.id,
             phase=phase,
-            since=self._began(connection.id, phase, newest, mark, now),
+            since=self._phases.since(connection.id, phase, min(mark, now), newest.since if newest else None),
             reason=reason,
             remedy=remedy,
             peer_address=newest.peer if newest else "",
@@ -41,22 +45,3 @@ class States:
             reauthenticates_at=newest.renewed_at if newest else None,
             children=tuple(child.keyed for _, child in mine),
         )
-
-    def _began(self, connection: str, phase: Phase, sa: IkeSa | None, mark: float, now: float) -> float:
-        before = self._since.get(connection)
-        if before is None or before[0] != phase:
-            found = sa.since if before is None and sa is not None else min(mark, now)
-            self._since[connection] = before = phase, found
-        return before[1]
-
-
-def _phase(
-    connection: Connection, carries: bool, sas: Sequence[IkeSa], finding: reasons.Finding | None, waits: bool
-) -> Phase:
-    if not connection.enabled:
-        return "disabled"
-    if carries:
-        return "active"
-    if finding is not None and finding.kind not in reasons.SOFT:
-        return "error"
-    return "connecting" if waits or any(sa.coming for sa in sas) else "down"
