@@ -64,15 +64,13 @@ def _generation(node: bytes) -> int | None:
 
 
 def write_response(type_url: str, nonce: str, resources: Iterable[Resource], removed: Iterable[str]) -> bytes:
-    """Give the bytes of a DeltaDiscoveryResponse."""
+    """Give the bytes of a DeltaDiscoveryResponse; bodies, which may have megabytes, are copied once."""
     parts: list[bytes] = []
     for resource in resources:
-        body = (
-            _part(1, resource.version.encode())
-            + _part(2, _part(1, resource.type_url.encode()) + _part(2, resource.body))
-            + _part(3, _raw(resource.name))
-        )
-        parts.append(_part(2, body))
+        body, after = resource.body, _part(3, _raw(resource.name))
+        typed = _part(1, resource.type_url.encode()) + _head(2, len(body))
+        before = _part(1, resource.version.encode()) + _head(2, len(typed) + len(body)) + typed
+        parts += (_head(2, len(before) + len(body) + len(after)), before, body, after)
     parts.append(_part(4, type_url.encode()))
     parts.append(_part(5, nonce.encode()))
     parts.extend(_part(6, _raw(name)) for name in removed)
@@ -123,15 +121,18 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _part(number: int, value: bytes) -> bytes:
-    length = len(value)
+    return _head(number, len(value)) + value
+
+
+def _head(number: int, length: int) -> bytes:
     if length < 0x80:
-        return bytes((number << 3 | _BYTES, length)) + value
+        return bytes((number << 3 | _BYTES, length))
     head = bytearray((number << 3 | _BYTES,))
     while length >= 0x80:
         head.append(length & 0x7F | 0x80)
         length >>= 7
     head.append(length)
-    return bytes(head) + value
+    return bytes(head)
 
 
 def _text(value: bytes) -> str:
