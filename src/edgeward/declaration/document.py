@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgeward.declaration import notation, secrets
-from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind
+from edgeward.declaration.model import DEFAULT_PROJECT, Declared, Key, Kind, Stored
 from edgeward.declaration.references import ReadReference, resolve
 from edgeward.declaration.secrets import Carried, Door
 from edgeward.declaration.settings import overlaid
@@ -21,6 +21,7 @@ VERSION: Final = 1
 _MOST_PROBLEMS: Final = 1000
 
 Kinds = Mapping[str, Kind]
+_NOTHING: Final[Mapping[Key, Stored]] = {}
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,18 @@ def parse(
 
 
 def from_data(
-    data: Any, file: str, kinds: Kinds, read_secret: ReadReference | None = None, door: Door | None = None
+    data: Any,
+    file: str,
+    kinds: Kinds,
+    read_secret: ReadReference | None = None,
+    door: Door | None = None,
+    known: Mapping[Key, Stored] = _NOTHING,
 ) -> Document:
-    """Read a document from data (of ``notation.read``, or of JSON, which has no lines)."""
-    reading = _Reading(data, file, kinds, read_secret, door or Carried())
+    """Read a document from data (of ``notation.read``, or of JSON, which has no lines).
+
+    What equals one of ``known`` is that very value: a document that changes little needs little memory.
+    """
+    reading = _Reading(data, file, kinds, read_secret, door or Carried(), known)
     reading.read()
     if reading.problems:
         raise Invalid(*_bounded(reading.problems))
@@ -143,13 +152,20 @@ def _agree(data: Mapping[str, Any], key: Key, kind: Kind) -> None:
 
 class _Reading:
     def __init__(
-        self, data: Any, file: str, kinds: Kinds, read_secret: ReadReference | None, door: Door
+        self,
+        data: Any,
+        file: str,
+        kinds: Kinds,
+        read_secret: ReadReference | None,
+        door: Door,
+        known: Mapping[Key, Stored],
     ) -> None:
         self._data = data
         self._file = file
         self._kinds = kinds
         self._read_secret = read_secret
         self._door = door
+        self._known = known
         self._lines: dict[tuple[str, ...], int | None] = {}
         self.found: list[Declared] = []
         self.problems: list[Problem] = []
@@ -212,6 +228,9 @@ class _Reading:
             self._add(where, f"'{key.name}' is declared twice{place}; keep one of them", str(key))
             return
         self._lines[identity] = line
+        stored = self._known.get(key)
+        if stored is not None and stored.value == value:
+            key, value = stored.key, stored.value
         self.found.append(Declared(key, value, line))
 
     def _add(self, field: str, message: str, about: str | None = None) -> None:

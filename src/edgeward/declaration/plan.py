@@ -38,7 +38,7 @@ def step(declared: Declared, stored: Stored | None, source: str) -> Change | Non
     """Give the change that makes one object as declared and owned by ``source``; None where it is."""
     if stored is None:
         return Change("create", declared.key, None, plain(declared.value))
-    if stored.value == declared.value and stored.source == source:
+    if stored.source == source and (stored.value is declared.value or stored.value == declared.value):
         return None
     taken_from = stored.source if stored.source != source else None
     return Change("change", declared.key, plain(stored.value), plain(declared.value), taken_from)

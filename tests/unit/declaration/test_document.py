@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.declaration import document, notation
-from edgeward.declaration.model import Key
+from edgeward.declaration.model import Key, Stored
 from edgeward.declaration.references import reader
 from edgeward.declaration.secrets import Carried
 from edgeward.errors import Invalid
@@ -122,6 +122,18 @@ def test_what_is_written_reads_back_as_the_same(data):
     again = document.from_data(written, "f", KINDS).objects
 
     assert {d.key: d.value for d in again} == {d.key: d.value for d in first}
+
+
+@given(documents(), documents())
+def test_what_is_known_already_is_given_as_that_very_value(before, data):
+    known = {d.key: Stored(d.key, d.value, "api", 1) for d in document.from_data(before, "f", KINDS).objects}
+
+    found = document.from_data(data, "f", KINDS, known=known).objects
+
+    assert found == document.from_data(data, "f", KINDS).objects
+    for one in found:
+        stored = known.get(one.key)
+        assert stored is None or (stored.value is one.value) == (stored.value == one.value)
 
 
 @pytest.mark.parametrize("reference", ["{file: ca.pem}", "{env: BACKEND_CA}"])

@@ -18,7 +18,7 @@ from edgeward.controller.declared.changing import API_SOURCE, Changing
 from edgeward.controller.declared.rights import allow, shows, visible
 from edgeward.controller.declared.state import State
 from edgeward.database.engine import Database, Unreachable, Writing, current_revision
-from edgeward.declaration import audit, document, secrets, store
+from edgeward.declaration import audit, document, notation, secrets, store
 from edgeward.declaration.model import DEFAULT_PROJECT, Applied, Change, Key, Kind, Outdated, Stored
 from edgeward.declaration.plan import own, placed, plan, removal, step
 from edgeward.declaration.revisions import Author
@@ -160,7 +160,7 @@ class Declarations:
         """Apply a document that came over the API: no references to this host's files."""
         progress = progress or _unseen
         progress("reading", 0, 0)
-        wanted = await asyncio.to_thread(_read, request.document, self.door)
+        wanted = await asyncio.to_thread(self._read, request.document)
         if isinstance(request.document, dict):
             request.document.clear()  # a hundred thousand objects take 100 MB, and are values by now
         return await self.apply(who, request, wanted, progress)
@@ -195,7 +195,7 @@ class Declarations:
         self, who: Principal, request: ApplyRequest
     ) -> tuple[Sequence[Change], Mapping[Key, Value]]:
         """Give what applying a document would change, and the values it declares; nothing is changed."""
-        wanted = await asyncio.to_thread(_read, request.document, self.door)
+        wanted = await asyncio.to_thread(self._read, request.document)
         await asyncio.to_thread(_allow_all, who, wanted)
         async with self._database.reading() as connection:
             changes, wanted = await self._planned(connection, who, request, wanted)
@@ -218,6 +218,11 @@ class Declarations:
             if change.action == "delete":
                 allow(who, "delete", change.key)
         return changes, wanted
+
+    def _read(self, given: str | Mapping[str, Any]) -> document.Document:
+        if isinstance(given, str):
+            given = notation.read(given.encode(errors="replace"), "")
+        return document.from_data(given, "", KINDS, door=self.door, known=self._state.stored)
 
     def _filled(self, wanted: document.Document) -> document.Document:
         """Give what is wanted with the secrets that are to be kept; raises Invalid."""
@@ -305,12 +310,6 @@ def _spelled(kind: Kind, name: str) -> str:
         return kind.spelling(name)
     except Invalid as error:
         raise Invalid(Problem("name", str(error))) from error
-
-
-def _read(given: str | Mapping[str, Any], door: secrets.Door) -> document.Document:
-    if isinstance(given, str):
-        return document.parse(given.encode(errors="replace"), "", KINDS, door=door)
-    return document.from_data(given, "", KINDS, door=door)
 
 
 def _shown(changes: tuple[Change, ...]) -> tuple[Change, ...]:
