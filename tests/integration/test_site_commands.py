@@ -93,6 +93,10 @@ def test_a_site_is_declared_planned_and_printed_for_the_other_side(run: Run, tmp
     assert "vpn.yaml:" in err
     assert "overlap" in err
 
+    code, out, err = run("vpn", "log", "office-berlin")
+    assert (code, out) == (0, "nothing was heard of it yet\n")
+    assert err.startswith("without what its daemon wrote: it waits for a node")
+
     code, out, err = run("vpn", "peer-config", "office-berlin", "--for", "strongswan")
     assert code == 0
     assert "PUT-THE-PRE-SHARED-KEY-HERE" in out

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 
 import pytest
 
 from edgeward.declaration import feed
+from edgeward.vpn.desired import Inside, Outside
 from tests.integration import tunnel_rig
 from tests.integration.tunnel_rig import ID, NAME, Edge, connection, gateway, says, spis, until
 from tests.integration.vpn_rig import ping, pinging, wire
@@ -98,3 +100,36 @@ async def test_a_daemon_that_hangs_is_told_of_is_not_ended_and_goes_on(edge: Edg
         await until(lambda: agent.doings()[ID].phase == "running" and spis(agent) == before, 60)
         assert edge.pid("vpn", NAME, "daemon") == pid
         assert await asyncio.to_thread(pings, edge) == 0
+
+
+@pytest.mark.slow
+async def test_over_ipv6_a_tunnel_carries_ipv6_and_neighbours_hear_whose_the_address_is(edge: Edge) -> None:
+    here, there = edge.host, edge.peer
+    one = connection(
+        edge, local_address=here.outside6, peer_address=there.outside6,
+        local_networks=(here.network6,), peer_networks=(there.network6,),
+    )  # fmt: skip
+    outside = Outside(addresses=(f"{here.outside6}/64",), next_hops=("2001:db8:1::1",), bridge="br-ex")
+    inside = (Inside(network=here.network6, address=here.inner6),)
+    wanted = gateway(edge, one).model_copy(update={"outside": outside, "inside": inside})
+    async with edge.answering(one), edge.agent() as agent:
+        with wire(here, "wan0", here.network6, there.network6) as seen:
+            agent.take(says(wanted))
+            await until(lambda: spis(agent), 30)
+            assert await asyncio.to_thread(ping, edge.within, here.inner6, there.inner6) == 0
+            before = spis(agent)
+            os.kill(edge.pid("vpn", NAME, "daemon"), signal.SIGKILL)
+            await asyncio.to_thread(ping, edge.within, here.inner6, there.inner6)
+            await until(lambda: spis(agent) - before, 30)
+            assert await asyncio.to_thread(ping, edge.within, here.inner6, there.inner6) == 0
+        assert seen == []
+
+        router = edge.wan.router
+        router.run(
+            "sh", "-c", "echo 600 > /proc/sys/net/ipv6/neigh/site1/delay_first_probe_time"
+        )  # it asks nobody
+        another = f"{here.outside6} dev site1 lladdr 02:00:00:00:00:99"
+        router.ip(f"-6 neigh replace {another} nud stale")
+        assert edge.rootd.ask("announce", namespace=NAME)["outcome"] == "done"
+        own = json.loads(edge.within.ip("-j link show outside"))[0]["address"]
+        await until(lambda: own in router.ip(f"-6 neigh show {here.outside6} dev site1"), 30)

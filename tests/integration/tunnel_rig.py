@@ -87,9 +87,11 @@ class Edge:
     @asynccontextmanager
     async def answering(self, connection: Connection) -> AsyncIterator[Connection]:
         """Have the peer answer a connection; gives it as it is there."""
+        six = ":" in connection.peer_address
+        here, there = (one.outside6 if six else one.outside for one in (self.host, self.peer))
         theirs = connection.model_copy(
             update={
-                "local_address": self.peer.outside, "peer_address": self.host.outside, "local_id": "b",
+                "local_address": there, "peer_address": here, "local_id": "b",
                 "peer_id": "a", "local_networks": connection.peer_networks,
                 "peer_networks": connection.local_networks,
             }

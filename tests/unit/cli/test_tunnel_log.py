@@ -1,0 +1,34 @@
+"""The log of a tunnel as people read it: phases, deeds, and what its daemon wrote, a line each."""
+
+from __future__ import annotations
+
+import json
+
+from edgeward.cli.printing import show
+from edgeward.cli.vpn.telling import _show_items
+
+ITEMS = [
+    {"at": 1.0, "what": "daemon", "driver": "strongswan", "line": "[IKE] initiating \x1b[31mx"},
+    {"at": 2.0, "what": "phase", "phase": "error", "node": "n1", "reason": "the keys differ", "remedy": "give one"},
+    {"at": 3.0, "what": "terminate", "who": "boss"},
+    {"at": 4.0, "what": "daemon", "driver": "libreswan", "line": "#1: established"},
+]  # fmt: skip
+
+
+def test_each_is_a_line_without_control_characters(capsys):
+    _show_items(ITEMS, show.Format.table)
+
+    lines = capsys.readouterr().out.splitlines()
+    for line, end in zip(
+        lines[1:],
+        ("  error on node n1: the keys differ (give one)", "  boss ended it", "  pluto: #1: established"),
+        strict=True,
+    ):
+        assert line.endswith(end)
+    assert "charon: [IKE] initiating" in lines[0] and "\x1b" not in lines[0]
+
+
+def test_for_programs_each_is_an_object(capsys):
+    _show_items(ITEMS, show.Format.json)
+
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ITEMS
