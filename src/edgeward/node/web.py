@@ -53,7 +53,8 @@ class Web:
             while True:
                 self._follow(group, set(self._state.listen.metrics))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._due.wait(), _RETRY_SECONDS if self.problems else None)
+                    async with asyncio.timeout(_RETRY_SECONDS if self.problems else None):
+                        await self._due.wait()
                 self._due.clear()
 
     def changed(self) -> None:

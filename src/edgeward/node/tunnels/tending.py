@@ -315,8 +315,7 @@ class Tending:
         self._hearing, self.driver, self._drives, self._states = None, None, None, {}
         if hearing is not None:
             hearing.cancel()
-            with suppress(asyncio.CancelledError):
-                await hearing
+            await asyncio.wait([hearing])
         if driver is not None:
             await driver.close()
 

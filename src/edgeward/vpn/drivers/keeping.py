@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Final
 
 from edgeward.errors import EdgewardError
@@ -60,10 +61,9 @@ class Keeper:
             following = min((due for due, _ in self._due.values()), default=None)
             self._wake.clear()
             wait = None if following is None else max(0.0, following - time.monotonic())
-            try:
-                await asyncio.wait_for(self._wake.wait(), wait)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):  # before 3.12 wait_for may go on though it is cancelled
+                    await self._wake.wait()
 
     async def _look(self, one: str) -> None:
         _, wait = self._due.pop(one)

@@ -149,9 +149,8 @@ class StrongSwan:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _open(self, known: Iterable[Connection]) -> None:
         self._traps = "kernel-libipsec" not in (await self._vici.request("stats")).get("plugins", ())
@@ -160,7 +159,11 @@ class StrongSwan:
         for name, ids in (await self._listed()).items():
             self._told.tell(name, ids)
         self._tasks = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._keeper.run())]
-        await asyncio.wait_for(self._watch.ready.wait(), _READY_SECONDS)
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await self._watch.ready.wait()
+        except TimeoutError as error:
+            raise Unavailable(f"charon says nothing within {_READY_SECONDS:g} s") from error
 
     async def _listed(self) -> Mapping[str, tuple[str, ...]]:
         """Give the ids of the connections that charon knows, by the name of their peers."""
@@ -317,5 +320,9 @@ async def opened(path: Path, known: Iterable[Connection] = (), level: Level | No
     ``known``: its connections as they were last loaded.
     """
     driver = StrongSwan(Vici(path), level)
-    await driver._open(known)
+    try:
+        await driver._open(known)
+    except BaseException:
+        await driver.close()
+        raise
     return driver
