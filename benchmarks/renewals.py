@@ -20,7 +20,7 @@ import asyncio, json, resource, sys, time
 from edgeward.certificates import summaries
 from edgeward.certificates import store
 from edgeward.certificates.model import AcmeIssuer, Issuer
-from edgeward.certificates.renewal.forecast import outlook
+from edgeward.certificates.renewal.outlook import outlook
 from edgeward.database.engine import open_database
 
 async def main(url, names):

@@ -16,7 +16,7 @@ from edgeward.api.principal import Cases, Reader, Surveyor
 from edgeward.api.routes import Routes
 from edgeward.certificates.orders.model import Queued, Sought
 from edgeward.certificates.orders.progress import Progress
-from edgeward.certificates.renewal.forecast import Outlook
+from edgeward.certificates.renewal.outlook import Outlook
 
 router = Routes(prefix="/v1", tags=["certificates"])
 

@@ -13,7 +13,7 @@ from edgeward.certificates.issue import Issuance, issue
 from edgeward.certificates.model import Certificate, Issuer
 from edgeward.certificates.orders import queue, spending
 from edgeward.certificates.orders.batch import Batch, Change, Item
-from edgeward.certificates.orders.downloaded import received
+from edgeward.certificates.orders.downloaded import downloaded
 from edgeward.certificates.orders.fulfilment import Fulfilled, Fulfiller, Job, Limited, Saved, Unproven
 from edgeward.certificates.orders.limits import LONGEST_PAUSE, Charge, Costs, paused_by
 from edgeward.certificates.orders.model import Queued
@@ -125,7 +125,7 @@ class Attempt:
     async def _keep(self, run: _Run, plan: Plan, fulfilled: Fulfilled) -> None:
         now, spread = self.issuance.clock(), self.issuance.spread()
         queued = run.queued
-        certificate = received(fulfilled, run.names, queued.project, run.issuer.name, now, spread)
+        certificate = downloaded(fulfilled, run.names, queued.project, run.issuer.name, now, spread)
         kept = _charges(run.begin.planned, but="failures")
         lines = [replace(n, fingerprint=certificate.fingerprint) for n in _lines(run, now, "issued")]
         await self._insist(self._store, _Issued(queued.name, certificate.under(run.names), kept, lines))

@@ -16,7 +16,7 @@ from edgeward.errors import Unavailable
 _SOONEST: Final = 6 * 3600.0
 
 
-def received(
+def downloaded(
     fulfilled: Fulfilled, names: tuple[str, ...], project: str, issuer: str, now: float, spread: float
 ) -> Certificate:
     """Give the certificate to keep; raises Unavailable where it is not what was ordered."""

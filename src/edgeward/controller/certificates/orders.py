@@ -11,7 +11,7 @@ from edgeward.certificates.orders import queue
 from edgeward.certificates.orders.model import Queued, Sought
 from edgeward.certificates.orders.progress import Progress, progress
 from edgeward.certificates.policy import Policy
-from edgeward.certificates.renewal.forecast import Outlook, outlook
+from edgeward.certificates.renewal.outlook import Outlook, outlook
 from edgeward.controller.declared.rights import visible
 from edgeward.database.engine import Database
 from edgeward.domain_name import normalise_pattern, printable

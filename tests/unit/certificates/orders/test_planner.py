@@ -14,7 +14,7 @@ from edgeward.certificates import eager, store, summaries
 from edgeward.certificates.model import Domain, Issuer, Limit, Limits, LocalIssuer, Order, Summary, Wanted
 from edgeward.certificates.on_demand.obtain import Obtainer
 from edgeward.certificates.orders import progress, queue
-from edgeward.certificates.orders.downloaded import received
+from edgeward.certificates.orders.downloaded import downloaded
 from edgeward.certificates.orders.fulfilment import Fulfilled, Job, Limited, Rejected, Unproven, Window
 from edgeward.certificates.orders.model import Queued, Sought, Wish
 from edgeward.certificates.orders.planner import Planner
@@ -552,7 +552,7 @@ async def test_an_authority_down_for_a_week_lets_no_certificate_expire(here, ca,
         for name in names:
             signed = here.authority.issue(Order(name, "default", "ca", 90 * DAY), START, 0)
             one = Fulfilled(signed.chain, signed.key)
-            made.append(received(one, (name,), "default", "ca", START, here.issuance.spread()))
+            made.append(downloaded(one, (name,), "default", "ca", START, here.issuance.spread()))
         await store.put(writing, here.seal, made)
     down = [True]
 

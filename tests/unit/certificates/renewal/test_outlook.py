@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from edgeward.certificates import store
 from edgeward.certificates.model import AcmeIssuer, Domain, Limit, Limits, Order
-from edgeward.certificates.orders.downloaded import received
+from edgeward.certificates.orders.downloaded import downloaded
 from edgeward.certificates.orders.fulfilment import Fulfilled
 from edgeward.certificates.orders.limits import registered_domain
-from edgeward.certificates.renewal.forecast import Renewals, outlook
+from edgeward.certificates.renewal.outlook import Renewals, outlook
 from tests.unit.certificates.issuing import DAY, START, installation
 from tests.unit.certificates.ordering import issuer
 
@@ -70,7 +70,7 @@ async def test_it_looks_at_what_other_authorities_issued_and_at_nothing_else(dat
         for name in names:
             signed = here.authority.issue(Order(name, "default", "ca", 90 * DAY), START, 0)
             one = Fulfilled(signed.chain, signed.key)
-            made.append(received(one, (name,), "default", "ca", START, 0.0))
+            made.append(downloaded(one, (name,), "default", "ca", START, 0.0))
         local = here.authority.issue(Order("own.test", "default", "local", 7 * DAY), START, 0)
         async with here.database.writing() as writing:
             await store.put(writing, here.seal, [*made, local])
