@@ -17,10 +17,11 @@ from sqlalchemy import bindparam, delete
 from edgeward.certificates.acme.answers import Authorization, Challenge
 from edgeward.certificates.acme.records import Records
 from edgeward.certificates.model import AcmeIssuer
-from edgeward.certificates.orders.fulfilment import Rejected
+from edgeward.certificates.orders.fulfilment import Rejected, Unshown
 from edgeward.database import schema
 from edgeward.database.engine import Database
 from edgeward.database.insertion import insert
+from edgeward.errors import Unavailable
 from edgeward.sealing import Seal
 
 _KEPT_SECONDS: Final = 3600.0
@@ -72,16 +73,19 @@ class Proofs:
     async def shown(self, acme: AcmeIssuer, proofs: Sequence[Proof]) -> AsyncIterator[None]:
         """Within this the authority may look; showing again what a crash left does no harm.
 
-        Raises Refused, Unavailable.
+        Raises Refused, Unshown.
         """
         recorded = [proof for proof in proofs if proof.challenge.type == "dns-01"]
         answered = [proof for proof in proofs if proof not in recorded]
         records = Records(acme.dns, self._seal) if recorded and acme.dns is not None else None
         try:
-            if answered:
-                await self._answers.put_up(answered)
-            if records is not None:
-                await records.put_up([(proof.name, proof.authorization) for proof in recorded])
+            try:
+                if answered:
+                    await self._answers.put_up(answered)
+                if records is not None:
+                    await records.put_up([(proof.name, proof.authorization) for proof in recorded])
+            except Unavailable as error:
+                raise Unshown(str(error)) from error
             yield
         finally:
             self._answers.take_down(answered)

@@ -14,7 +14,15 @@ from edgeward.certificates.model import Certificate, Issuer
 from edgeward.certificates.orders import queue, spending
 from edgeward.certificates.orders.batch import Batch, Change, Item
 from edgeward.certificates.orders.downloaded import downloaded
-from edgeward.certificates.orders.fulfilment import Fulfilled, Fulfiller, Job, Limited, Saved, Unproven
+from edgeward.certificates.orders.fulfilment import (
+    Fulfilled,
+    Fulfiller,
+    Job,
+    Limited,
+    Saved,
+    Unproven,
+    Unshown,
+)
 from edgeward.certificates.orders.limits import LONGEST_PAUSE, Charge, Costs, paused_by
 from edgeward.certificates.orders.model import Queued
 from edgeward.certificates.orders.plan import Begin, Plan
@@ -160,7 +168,7 @@ class Attempt:
         now = self.issuance.clock()
         kept, problem = _used(run, error), one_line(str(error))
         paused = _pauses(run, error, now)
-        if isinstance(error, Unavailable) and not isinstance(error, Limited) and run.asked:
+        if isinstance(error, Unavailable) and not isinstance(error, Limited | Unshown) and run.asked:
             plan.unreachable(run.issuer, now)
         elif run.asked:
             plan.answered(run.issuer)

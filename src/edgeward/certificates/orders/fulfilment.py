@@ -73,6 +73,10 @@ class Limited(Unavailable):
         self.scope, self.key, self.until = scope, key, until
 
 
+class Unshown(Unavailable):
+    """What proves a name could not be put up, such as a record in DNS: no fault of the authority's."""
+
+
 class Unproven(Refused):
     """The authority could not see that a name is ours: counts against its limit of failures."""
 
@@ -85,8 +89,8 @@ class Fulfiller(Protocol):
     """The door to an authority.
 
     ``fulfil`` goes on from where ``saved`` stands and calls ``save`` before and after every step that
-    cannot be undone. Raises Limited, Unproven, Rejected; Unavailable where the authority does not answer or
-    answers with a fault of its own; and what ``save`` raises.
+    cannot be undone. Raises Limited, Unshown, Unproven, Rejected; Unavailable where the authority does not
+    answer or answers with a fault of its own; and what ``save`` raises.
     """
 
     async def fulfil(self, job: Job, saved: Saved, save: Save) -> Fulfilled: ...

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import select
 
 from edgeward.certificates.acme.answers import Authorization, Challenge
-from edgeward.certificates.acme.proofs import Answers, Proof, choose
+from edgeward.certificates.acme.proofs import Answers, Proof, Proofs, choose
 from edgeward.certificates.model import AcmeIssuer
-from edgeward.certificates.orders.fulfilment import Rejected
+from edgeward.certificates.orders.fulfilment import Rejected, Unshown
 from edgeward.database.engine import Database, open_database
 from edgeward.database.schema import challenges
 from edgeward.errors import Unavailable
+from edgeward.sealing import Seal
 
 PROVIDER = {"provider": {"name": "cloudflare"}}
 
@@ -150,3 +151,12 @@ async def test_a_write_that_fails_fails_its_own_order_and_no_other(database):
     assert {("http-01", "token2"), ("http-01", "token3")} <= set(found)
     assert doomed.cancelled() or ("http-01", "token1") in found
     assert not any(isinstance(one.exception(), Unavailable) for one in others)
+
+
+async def test_what_cannot_be_put_up_is_not_laid_to_the_authoritys_charge():
+    nowhere = open_database("sqlite:////nonexistent/edgeward.db")
+    proofs = Proofs(nowhere, Seal(bytes(32)), lambda: 1000.0)
+    with pytest.raises(Unshown, match="database"):
+        async with proofs.shown(acme("http-01"), [proof(1)]):
+            pass
+    await nowhere.close()

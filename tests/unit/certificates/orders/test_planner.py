@@ -15,7 +15,15 @@ from edgeward.certificates.model import Domain, Issuer, Limit, Limits, LocalIssu
 from edgeward.certificates.on_demand.obtain import Obtainer
 from edgeward.certificates.orders import progress, queue
 from edgeward.certificates.orders.downloaded import downloaded
-from edgeward.certificates.orders.fulfilment import Fulfilled, Job, Limited, Rejected, Unproven, Window
+from edgeward.certificates.orders.fulfilment import (
+    Fulfilled,
+    Job,
+    Limited,
+    Rejected,
+    Unproven,
+    Unshown,
+    Window,
+)
 from edgeward.certificates.orders.model import Queued, Sought, Wish
 from edgeward.certificates.orders.planner import Planner
 from edgeward.certificates.renewal import renew
@@ -443,6 +451,24 @@ async def test_slow_authorities_keep_nobody_from_another_one_however_many_orders
         await until(lambda: ca.issued["a.example"])
 
     assert ca.most_under_way <= 102
+
+
+async def test_names_whose_records_cannot_be_put_up_do_not_make_their_authority_count_as_down(here, ca):
+    def trouble(_job: Job, at: str) -> None:
+        if at == "validation":
+            raise Unshown("the record _acme-challenge.broken.example is not seen at 192.0.2.1")
+
+    ca.trouble = trouble
+    one = issuer()
+    await declared(here, [f"n{i}.broken.example" for i in range(5)], one)
+    async with planning(here, ca) as planner:
+        await until(lambda: are_failed(here, 5))
+        assert planner.plan is not None
+        assert not planner.plan.health[one.theirs.directory].ill
+
+
+async def are_failed(here: Installation, number: int) -> bool:
+    return [q.state for q in (await queued(here)).values()] == ["failed"] * number
 
 
 async def test_our_own_authority_may_stand_behind_others(here, ca):
