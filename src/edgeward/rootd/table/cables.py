@@ -7,31 +7,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from edgeward.rootd import trusted
-from edgeward.rootd.table import daemons, kernel, namespaces
+from edgeward.rootd.table import daemons, ip, kernel, namespaces
 from edgeward.rootd.table.guard import OUTSIDE
 from edgeward.rootd.table.network import Network
 
 PREFIX: Final = "ew"
-_IP: Final = "/usr/bin/ip"
-_SECONDS: Final = 10.0
 _CARRIER_SECONDS: Final = 1.0
 _HOST_V4, _HOST_V6 = "169.254.1.1", "fe80::1"
 """The host's end of a cable that no bridge has; on every one of them the same."""
-
-
-class NotMade(Exception):
-    """The message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +48,15 @@ def ends(name: str, network: Network, transit: str = "") -> tuple[Cable, ...]:
 
 
 def apply(records: int, name: str, network: Network, transit: str) -> None:
-    """Make it so; raises NotMade, namespaces.Missing."""
-    trusted.program(_IP)
+    """Make it so; raises ip.NotMade, namespaces.Missing."""
+    trusted.program(ip.PROGRAM)
     wanted = ends(name, network, transit)
     bridges = {cable.bridge for cable in wanted} - {""}
-    missing = bridges - _links("type", "bridge").keys() if bridges else set()
+    missing = bridges - ip.links("type", "bridge").keys() if bridges else set()
     if missing:
-        raise NotMade(f"this host has no bridge {min(missing)}; make it, or name another one")
+        raise ip.NotMade(f"this host has no bridge {min(missing)}; make it, or name another one")
     with inside(records, name):
-        there = frozenset(_links())
+        there = frozenset(ip.links())
     _plug(records, name, wanted, there)
     for cable in wanted:
         _host_side(cable, network, transit)
@@ -82,23 +73,23 @@ def announce(records: int, name: str) -> str:
     Setting a link's address has the kernel send what arp_notify and ndisc_notify ask for (NETDEV_CHANGEADDR
     in devinet.c and ndisc.c): no packet of our making.
     """
-    trusted.program(_IP)
+    trusted.program(ip.PROGRAM)
     with inside(records, name):
-        link = _links().get(OUTSIDE, {})
+        link = ip.links().get(OUTSIDE, {})
         if "UP" not in link.get("flags", ()):
             return f"{name} has nothing outside that is plugged in"
-        _batch(f"link set {OUTSIDE} address {link['address']}")
+        ip.batch(f"link set {OUTSIDE} address {link['address']}")
     return f"{name} is announced"
 
 
 def present() -> frozenset[str]:
     """Give the ends of cables that the host has."""
-    return frozenset(link for link in _links() if link.startswith(PREFIX))
+    return frozenset(link for link in ip.links() if link.startswith(PREFIX))
 
 
 def own_addresses() -> frozenset[str]:
     """Give the addresses of the namespace that this is in."""
-    return frozenset(_bare(one) for found in _addresses().values() for one in found)
+    return frozenset(_bare(one) for found in ip.addresses().values() for one in found)
 
 
 @contextmanager
@@ -119,14 +110,14 @@ def inside(records: int, name: str) -> Iterator[None]:
 
 
 def _plug(records: int, name: str, wanted: Sequence[Cable], there: frozenset[str]) -> None:
-    links = _links()
+    links = ip.links()
     mine = {link for link in links if link.startswith(_start(name))}
     whole = {cable.host for cable in wanted if cable.host in mine and cable.within in there}
     found = daemons.living(records, name)
     if found is None:
         raise namespaces.Missing(f"there is no namespace {name}; create it first")
     try:
-        _batch(
+        ip.batch(
             *(f"link del {link}" for link in sorted(mine - whole)),
             *(
                 f"link add {cable.host} type veth peer"
@@ -151,36 +142,36 @@ def _host_side(cable: Cable, network: Network, transit: str) -> None:
     """Have the host take part as far as it does: not at all in what a bridge has, else as the next hop."""
     up = "down" if network.standby and cable.within == OUTSIDE else "up"
     if cable.bridge:
-        _say(f"ipv6/conf/{cable.host}/disable_ipv6", "1")
-        _batch(f"link set {cable.host} {up}")
+        ip.settle(f"ipv6/conf/{cable.host}/disable_ipv6", "1")
+        ip.batch(f"link set {cable.host} {up}")
         return
-    _say(f"ipv4/conf/{cable.host}/rp_filter", "0")
-    _say(f"ipv4/conf/{cable.host}/accept_local", "1" if network.shared else "0")
-    _batch(f"link set {cable.host} {up}")
+    ip.settle(f"ipv4/conf/{cable.host}/rp_filter", "0")
+    ip.settle(f"ipv4/conf/{cable.host}/accept_local", "1" if network.shared else "0")
+    ip.batch(f"link set {cable.host} {up}")
     if up == "down":
         return
     routed = [transit] if network.shared else [_bare(one) for one in cable.addresses]
     lines = []
     for six in {":" in one for one in routed}:
-        if _said(f"ipv{6 if six else 4}/conf/all/forwarding") != "1":
+        if ip.setting(f"ipv{6 if six else 4}/conf/all/forwarding") != "1":
             kind, key = ("IPv6", "net.ipv6.conf.all.forwarding") if six else ("IPv4", "net.ipv4.ip_forward")
-            raise NotMade(f"this host does not forward {kind}, as it is to between {routed[0]} and the"
+            raise ip.NotMade(f"this host does not forward {kind}, as it is to between {routed[0]} and the"
                           f" world; run: sysctl -w {key}=1, and keep it in /etc/sysctl.d")  # fmt: skip
         here = f"{_HOST_V6}/64" if six else f"{_HOST_V4}/32"
         lines.append(f"address replace {here} dev {cable.host} {'nodad' if six else 'scope link'}")
-    _batch(*lines, *(f"route replace {_alone(one)} dev {cable.host}" for one in routed))
+    ip.batch(*lines, *(f"route replace {_alone(one)} dev {cable.host}" for one in routed))
 
 
 # --- the namespace's side --------------------------------------------------------------------
 
 
 def _forward() -> None:
-    _say("ipv4/ip_forward", "1")
-    _say("ipv6/conf/all/forwarding", "1")
+    ip.settle("ipv4/ip_forward", "1")
+    ip.settle("ipv6/conf/all/forwarding", "1")
     for which in ("all", "default"):
         # what a tunnel brings comes from where no route leads; who checks that is the guard
-        _say(f"ipv4/conf/{which}/rp_filter", "0")
-        _say(f"ipv4/conf/{which}/send_redirects", "0")
+        ip.settle(f"ipv4/conf/{which}/rp_filter", "0")
+        ip.settle(f"ipv4/conf/{which}/send_redirects", "0")
 
 
 def _address(wanted: Sequence[Cable], network: Network) -> set[str]:
@@ -188,29 +179,29 @@ def _address(wanted: Sequence[Cable], network: Network) -> set[str]:
     should = {cable.within: set(cable.addresses) for cable in wanted}
     should["lo"] = {_alone(one.address) for one in network.inside if not one.bridge}
     lines, changed = [], set()
-    for link, have in _addresses().items():
+    for link, have in ip.addresses().items():
         if link in should:
             lines += [f"address del {one} dev {link}" for one in sorted(have - should[link])]
             more = sorted(should[link] - have)
             lines += [f"address add {one} dev {link}{' nodad' if ':' in one else ''}" for one in more]
             changed |= {link} if more else set()
-    _batch(*lines)
+    ip.batch(*lines)
     return changed - {"lo"}
 
 
 def _set_up(wanted: Sequence[Cable], network: Network) -> set[str]:
     """Plug in what is to be and is not yet, and pull out what is not to be; gives the former."""
-    links = _links()
+    links = ip.links()
     lines, changed = [], set()
     for cable in wanted:
-        _say(f"ipv4/conf/{cable.within}/arp_notify", "1")
-        _say(f"ipv6/conf/{cable.within}/ndisc_notify", "1")
+        ip.settle(f"ipv4/conf/{cable.within}/arp_notify", "1")
+        ip.settle(f"ipv6/conf/{cable.within}/ndisc_notify", "1")
         is_up = "UP" in links.get(cable.within, {}).get("flags", ())
         to_be = not (network.standby and cable.within == OUTSIDE)
         if is_up != to_be:
             lines.append(f"link set {cable.within} {'up' if to_be else 'down'}")
             changed |= {cable.within} if to_be else set()
-    _batch(*lines)
+    ip.batch(*lines)
     return changed
 
 
@@ -218,12 +209,12 @@ def _announce(changed: Sequence[str]) -> None:
     """Tell the neighbours of addresses that somebody else may have had before (arp_notify, ndisc_notify): the
     kernel does where the interface is given its hardware address, also the one that it has."""
     end = time.monotonic() + _CARRIER_SECONDS
-    while waiting := [one for one in changed if _is_waiting(_links().get(one, {}))]:
+    while waiting := [one for one in changed if _is_waiting(ip.links().get(one, {}))]:
         if time.monotonic() > end:
             break
         time.sleep(0.01)
-    links = _links()
-    _batch(
+    links = ip.links()
+    ip.batch(
         *(f"link set {one} address {links[one]['address']}"
           for one in changed if one not in waiting and "UP" in links[one]["flags"])
     )  # fmt: skip
@@ -235,18 +226,18 @@ def _is_waiting(link: Mapping[str, Any]) -> bool:
 
 
 def _route(network: Network) -> None:
-    for version, family in (("-4", _is_v4), ("-6", _is_v6)):
+    for version, family in (("-4", ip.is_v4), ("-6", ip.is_v6)):
         want = None if network.standby else _default(network, family)
         found = [
             (str(one.get("gateway", "")), str(one.get("prefsrc", "")))
-            for one in _json(version, "route", "show", "default")
+            for one in ip.asked(version, "route", "show", "default")
             if one.get("dev") == OUTSIDE
         ]
         if want is not None and found != [want]:
             source = f" src {want[1]}" if want[1] else ""
-            _batch(f"route replace default via {want[0]} dev {OUTSIDE} onlink{source}")
+            ip.batch(f"route replace default via {want[0]} dev {OUTSIDE} onlink{source}")
         elif want is None and found:
-            _batch(*(f"route del default via {gateway} dev {OUTSIDE}" for gateway, _ in found))
+            ip.batch(*(f"route del default via {gateway} dev {OUTSIDE}" for gateway, _ in found))
 
 
 def _default(network: Network, family: Callable[[str], bool]) -> tuple[str, str] | None:
@@ -258,63 +249,6 @@ def _default(network: Network, family: Callable[[str], bool]) -> tuple[str, str]
     if network.shared and family(network.shared):
         own = [network.shared]
     return (_HOST_V4 if family(_HOST_V4) else _HOST_V6, own[0] if network.shared else "") if own else None
-
-
-def _is_v4(address: str) -> bool:
-    return ":" not in address
-
-
-def _is_v6(address: str) -> bool:
-    return ":" in address
-
-
-# --- what the kernel is asked ----------------------------------------------------------------
-
-
-def _links(*which: str) -> dict[str, Mapping[str, Any]]:
-    return {str(one["ifname"]): one for one in _json("link", "show", *which)}
-
-
-def _addresses() -> dict[str, set[str]]:
-    """Give those that somebody set: not the loopback's own, nor what the kernel made of a MAC."""
-    found = {}
-    for link in _json("address", "show"):
-        texts = {
-            f"{one['local']}/{one['prefixlen']}"
-            for one in link.get("addr_info", ())
-            if "local" in one and not (one["scope"] in ("host", "link") and link["ifname"] != OUTSIDE and
-                                       (one["local"] in ("127.0.0.1", "::1") or _is_v6(one["local"])))
-        }  # fmt: skip
-        found[str(link["ifname"])] = {one for one in texts if not one.startswith("fe80:")}
-    return found
-
-
-def _json(*words: str) -> list[dict[str, Any]]:
-    return [one for one in json.loads(_run([_IP, "-json", *words], b"") or b"[]") if one]
-
-
-def _batch(*lines: str) -> None:
-    if lines:
-        _run([_IP, "-batch", "-"], "".join(f"{line}\n" for line in lines).encode())
-
-
-def _run(argv: Sequence[str], said: bytes) -> bytes:
-    done = subprocess.run(  # noqa: S603 - fixed argv, no shell
-        argv, input=said, env={}, cwd="/", capture_output=True, timeout=_SECONDS, check=False
-    )
-    if done.returncode != 0:
-        raise NotMade(f"ip: {done.stderr.decode(errors='replace').strip()[:500]}")
-    return done.stdout
-
-
-def _said(key: str) -> str:
-    return Path("/proc/sys/net", key).read_text().strip()
-
-
-def _say(key: str, value: str) -> None:
-    """Set what the kernel goes by, where it is something else."""
-    if _said(key) != value:
-        Path("/proc/sys/net", key).write_text(value)
 
 
 # --- names -----------------------------------------------------------------------------------
@@ -350,4 +284,4 @@ def _bare(interface: str) -> str:
 
 def _alone(interface: str) -> str:
     bare = _bare(interface)
-    return f"{bare}/128" if _is_v6(bare) else f"{bare}/32"
+    return f"{bare}/128" if ip.is_v6(bare) else f"{bare}/32"

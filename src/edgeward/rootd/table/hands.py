@@ -17,6 +17,7 @@ from edgeward.rootd.table import (
     daemons,
     filters,
     gateways,
+    ip,
     leaving,
     namespaces,
     pluto,
@@ -94,7 +95,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
 
 _FAILURES = (
     OSError, subprocess.TimeoutExpired, trusted.Untrusted, allowed.NotAllowed,
-    cables.NotMade, filters.NotApplied, namespaces.Missing, daemons.NotStarted,
+    ip.NotMade, filters.NotApplied, namespaces.Missing, daemons.NotStarted,
 )  # fmt: skip
 
 

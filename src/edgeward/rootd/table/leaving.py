@@ -10,7 +10,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,10 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from edgeward.rootd import trusted
-from edgeward.rootd.table import cables, charon, daemons, kernel, pluto, tunnels
+from edgeward.rootd.table import cables, charon, daemons, ip, kernel, pluto, tunnels
 
 _LEFT: Final = "left"
-_IP: Final = "/usr/bin/ip"
 _SECONDS: Final = 10.0
 _MOST_BYTES: Final = 1 << 24
 _ROUTES: Final = "220"
@@ -53,7 +51,7 @@ def leave(place: Path, records: int, name: str, driver: str) -> str:
     found = daemons.living(within, tunnels.RECORD)
     if found is None:
         return "no daemon ran"
-    trusted.program(_IP)
+    trusted.program(ip.PROGRAM)
     here = os.listdir(within)  # noqa: PTH208 - of an open directory
     kernel.leave_network()  # asking leaves a state behind
     if driver == "libreswan" and not kernel.has_esp():
@@ -76,7 +74,7 @@ def clear(place: Path, records: int, name: str) -> str:
     """End what a former daemon left; says how many packets the kernel dropped since, as JSON."""
     within = tunnels.records(place, name)
     here = os.listdir(within)  # noqa: PTH208 - of an open directory
-    trusted.program(_IP)
+    trusted.program(ip.PROGRAM)
     with cables.inside(records, name):
         dropped, left = _dropped(), _clear(within, charons=charon.SOCKET in here)
     if left is None:
@@ -97,7 +95,7 @@ def since(place: Path, name: str) -> float:
 
 
 def _clear(within: int, *, charons: bool) -> Left | None:
-    """Raises cables.NotMade where something of it stays."""
+    """Raises ip.NotMade where something of it stays."""
     left = _left(within)
     if left is None:
         return None
@@ -112,7 +110,7 @@ def _clear(within: int, *, charons: bool) -> Left | None:
         for family in ("-4", "-6"):
             _ran(family, "route", "flush", "table", _ROUTES)
     if more := set(there) & set(left.states):
-        raise cables.NotMade(f"{len(more)} keys of the former daemon do not go")
+        raise ip.NotMade(f"{len(more)} keys of the former daemon do not go")
     os.unlink(_LEFT, dir_fd=within)
     return left
 
@@ -171,17 +169,10 @@ def _dropped() -> int:
 def _each(words: str, values: Iterable[Sequence[str]]) -> None:
     """Do this with each of some; what is not there any more is as well, though ip ends with it."""
     lines = [f"xfrm {words.format(*one)}" for one in values]
-    if lines and _run("-batch", "-", said="".join(f"{line}\n" for line in lines)).returncode:
+    if lines and ip.run("-batch", "-", said="".join(f"{line}\n" for line in lines)).returncode:
         for line in lines:
-            _run(*line.split())
+            ip.run(*line.split())
 
 
 def _ran(*words: str) -> str:
-    return _run(*words).stdout.decode(errors="replace")
-
-
-def _run(*words: str, said: str = "") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(  # noqa: S603 - fixed argv, no shell
-        [_IP, *words], input=said.encode(), env={}, cwd="/", capture_output=True, timeout=_SECONDS,
-        check=False,
-    )  # fmt: skip
+    return ip.run(*words).stdout.decode(errors="replace")
