@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -77,7 +78,7 @@ class AcmeFulfiller:
     async def account(self, issuer: Issuer) -> str:
         with self._translated(issuer):
             url = (await self._accounts.of(issuer, self._authority(issuer))).url
-        return url if len(url) <= _LONGEST_ACCOUNT else hashlib.sha256(url.encode()).hexdigest()
+        return counted_under(issuer.theirs.directory, url)
 
     async def identities(self, issuer: Issuer) -> tuple[str, ...]:
         """Give the domains this authority goes by in CAA records (RFC 8555, 7.1.1), where it says some."""
@@ -115,6 +116,15 @@ class AcmeFulfiller:
             raise refusal(fault, names, self._clock()) from fault
         except Lost as lost:
             raise Unavailable(f"{issuer.theirs.directory} does not answer: {lost}") from lost
+
+
+def counted_under(directory: str, account: str) -> str:
+    """Give what limits of an account are counted under. An authority may call its accounts what it likes, also
+    what another one calls ours: only within its own site the URL says enough.
+    """
+    own = urlsplit(account).netloc == urlsplit(directory).netloc
+    place = account if own else f"{directory} {account}"
+    return place if len(place) <= _LONGEST_ACCOUNT else hashlib.sha256(place.encode()).hexdigest()
 
 
 def _written(acme: AcmeIssuer) -> float | None:
