@@ -119,8 +119,8 @@ class AcmeFulfiller:
 
 
 def counted_under(directory: str, account: str) -> str:
-    """Give what limits of an account are counted under. An authority may call its accounts what it likes, also
-    what another one calls ours: only within its own site the URL says enough.
+    """Give what limits of an account are counted under. An authority may call its accounts what it likes,
+    also what another one calls ours: only within its own site the URL says enough.
     """
     own = urlsplit(account).netloc == urlsplit(directory).netloc
     place = account if own else f"{directory} {account}"
