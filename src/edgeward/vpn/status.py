@@ -13,6 +13,10 @@ from edgeward.vpn.heard import STANDBY, Daemon, Held
 Phase = Literal["active", "connecting", "down", "disabled", "error", "waiting"]
 """As drivers say it; ``waiting``: declared, and no node said anything of it yet."""
 WAITING: Final = "waiting"
+_HANGS: Final = "does not answer within"
+"""What drivers say of a daemon that lives and is silent."""
+_ROOTD: Final = "/run/edgeward-rootd"
+"""Where rootd keeps its things unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def status(
     if not site.connection.enabled:
         return Status("disabled", reason="it is declared with enabled: false", remedy="set enabled: true")
     if held is None:
-        return _unheard(daemons, connected)
+        return _unheard(site, daemons, connected)
     said, fresh = held.state, connected(held.node)
     daemon = next((one for one in daemons if one.node == held.node), None)
     if daemon is not None and daemon.phase == "down" and said.phase == "active":
@@ -80,7 +84,7 @@ def status(
         reason = f"node {held.node} is not connected; the tunnel was {said.phase} when it was heard of last"
         remedy = f"see that node {held.node} runs and reaches this controller: edgeward status"
     elif daemon is not None and said.phase != "active" and (daemon.phase == "down" or daemon.reason):
-        reason, remedy = _troubled(daemon)
+        reason, remedy = _troubled(site, daemon)
     return Status(
         said.phase,
         said.since,
@@ -114,7 +118,7 @@ def seen(how: Status, state: State, now: float) -> Status:
     )
 
 
-def _unheard(daemons: Sequence[Daemon], connected: Callable[[str], bool]) -> Status:
+def _unheard(site: Site, daemons: Sequence[Daemon], connected: Callable[[str], bool]) -> Status:
     there = sorted((d for d in daemons if connected(d.node)), key=lambda d: d.phase == STANDBY)
     if not there:
         reason = "it waits for a node: none has said that it carries it"
@@ -122,18 +126,25 @@ def _unheard(daemons: Sequence[Daemon], connected: Callable[[str], bool]) -> Sta
         return Status(WAITING, reason=reason, remedy=remedy)
     daemon = there[0]
     if daemon.phase == "down" or daemon.reason:
-        reason, remedy = _troubled(daemon)
+        reason, remedy = _troubled(site, daemon)
         return Status("down", daemon.since, reason, remedy, daemon.node, daemon.at, True, daemon=daemon)
     reason = f"the daemon of its gateway is {daemon.phase} on node {daemon.node}"
     remedy = "wait some seconds and ask again"
     return Status(WAITING, daemon.since, reason, remedy, daemon.node, daemon.at, True, daemon=daemon)
 
 
-def _troubled(daemon: Daemon) -> tuple[str, str]:
+def _troubled(site: Site, daemon: Daemon) -> tuple[str, str]:
     why = f": {daemon.reason}" if daemon.reason else ""
     reason = f"the daemon of its gateway is {daemon.phase} on node {daemon.node}{why}"
     if daemon.phase == "running":
         reason = f"its gateway is not as it should be on node {daemon.node}{why}"
+    if _HANGS in daemon.reason:
+        namespace = site.gateway.namespace or f"vpn-{site.gateway.id}"
+        end = f"kill -9 $(cut -d' ' -f1 {_ROOTD}/vpn/{namespace}/daemon)"
+        return reason, (
+            "wait a minute: one that is busy answers again; else end it,"
+            f" as root on node {daemon.node}: {end}; the node starts another, and its tunnels come up again"
+        )
     return reason, (
         f"see to what it says; node {daemon.node} tries again by itself, and its log and"
         f" edgeward explain node/{daemon.node} tell more"

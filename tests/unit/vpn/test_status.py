@@ -62,6 +62,14 @@ def test_what_its_node_says_is_what_is_said_while_that_node_is_there():
             "tries again",
         ),
         (
+            held(),
+            [Daemon(GATEWAY, "n1", "down", NOW, "charon does not answer within 10 s", NOW)],
+            there,
+            "down",
+            "charon does not answer within 10 s",
+            f"as root on node n1: kill -9 $(cut -d' ' -f1 /run/edgeward-rootd/vpn/vpn-{GATEWAY}/daemon)",
+        ),
+        (
             None,
             [Daemon(GATEWAY, "n1", "starting", NOW, "this host has no bridge br-ex", NOW)],
             there,
