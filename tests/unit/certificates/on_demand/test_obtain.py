@@ -257,10 +257,10 @@ async def test_a_server_that_does_not_say_whether_holds_up_no_other_name(here, o
     async with somebody_asked() as asked:
         asked.silent = True
         here.declare([Domain(name="*.asked.example", on_demand=True, ask=asked.url()), *DOMAINS])
-        waiting = [asyncio.create_task(obtainer.obtain(f"{n}.asked.example", timeout=2)) for n in range(40)]
+        waiting = [asyncio.create_task(obtainer.obtain(f"{n}.asked.example", timeout=5)) for n in range(40)]
         await asyncio.sleep(0.1)
         for n in range(5):
-            await obtainer.obtain(f"{n}.customers.example", timeout=1)
+            await obtainer.obtain(f"{n}.customers.example", timeout=4)
         assert not any(task.done() for task in waiting)
         found = await asyncio.gather(*waiting, return_exceptions=True)
 
