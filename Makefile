@@ -69,5 +69,4 @@ setup: $(STAMP) tools
 
 # What others are compared with; says what it has to leave out, each time.
 tools:
-	@.ci/set-up tools
-	@.ci/set-up foreign '$(PYTHON)'
+	@.ci/set-up tools & installing=$$!; .ci/set-up foreign '$(PYTHON)'; done=$$?; wait $$installing && exit $$done

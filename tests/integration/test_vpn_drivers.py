@@ -91,7 +91,7 @@ async def test_a_tunnel_comes_up_on_both_ends_and_is_told_of(ends: Ends) -> None
     assert (child.local, child.peer) == (one.local_networks, one.peer_networks)
     assert child.spi_in
     assert child.algorithms
-    assert abs(child.since - found.since) < 3
+    assert abs(child.since - found.since) < 30
 
 
 async def test_what_is_not_to_begin_waits_for_its_peer(ends: Ends) -> None:
