@@ -142,6 +142,44 @@ async def test_what_does_not_come_up_by_the_other_driver_goes_back_to_the_former
         assert "libreswan cannot take over" in agent.doings()[ID].reason
 
 
+@needs_esp
+@pytest.mark.slow
+async def test_whoever_goes_on_after_a_restart_in_between_goes_on_from_there(edge: Both) -> None:
+    one, left = connection(edge), edge.run / "vpn" / NAME / "left"
+    async with edge.answering(one):
+        async with edge.agent() as agent:
+            agent.take(says(of(edge, one, "strongswan")))
+            await until(lambda: phase_of(agent, one) == "active", 60)
+            before = keys(edge)
+        with pinging(edge.within, edge.host.inner, edge.peer.inner, 0.01) as pings:
+            async with edge.agent() as agent:
+                agent.take(says(of(edge, one, "libreswan")))
+                await until(left.exists, 60)
+            assert await asyncio.to_thread(ping, edge.within, edge.host.inner, edge.peer.inner) == 0
+            async with edge.agent() as agent:
+                await until(lambda: phase_of(agent, one) == "active" and not left.exists(), 120)
+                await until(lambda: keys(edge) and keys(edge).isdisjoint(before), 60)
+        print(f"with a restart in between: {pings.lost} of {pings.sent} pings were lost")
+        assert pings.lost <= 50, f"{pings.lost} of {pings.sent} were lost"
+        assert (edge.run / "vpn" / NAME / "pluto.ctl").exists()
+
+
+@pytest.mark.skipif(HAS_ESP, reason="this kernel has ESP")
+async def test_a_daemon_that_carries_nothing_is_followed_by_one_that_does(edge: Both) -> None:
+    one = connection(edge)
+    async with edge.answering(one), edge.agent() as agent:
+        agent.take(says(of(edge, one, "libreswan")))
+        await until(lambda: phase_of(agent, one) == "error", 60)
+        agent.take(says(of(edge, one, "strongswan")))
+        await until(lambda: phase_of(agent, one) == "active", 60)
+        await until(lambda: agent.doings()[ID].states[one.id].handover, 60)
+        cost = agent.doings()[ID].states[one.id].handover
+        assert cost is not None and not cost.carried
+        assert not edge.run.joinpath("vpn", NAME, "own").exists()
+        assert not edge.run.joinpath("vpn", NAME, "left").exists()
+        assert await asyncio.to_thread(ping, edge.within, edge.host.inner, edge.peer.inner) == 0
+
+
 @pytest.mark.skipif(HAS_ESP, reason="this kernel has ESP")
 async def test_libreswan_does_not_take_over_where_the_kernel_has_no_esp(edge: Both) -> None:
     one = connection(edge)
