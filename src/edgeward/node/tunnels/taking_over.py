@@ -13,7 +13,7 @@ from edgeward.vpn.desired import DriverName, Gateway
 from edgeward.vpn.driver import Handover, State
 
 MOST_SECONDS: Final = 30.0
-"""For so long may keys be in use that no daemon knows."""
+"""A daemon that was just started has so long, as has one that does not start; then it is the other's turn."""
 
 
 class TakingOver:
@@ -25,7 +25,7 @@ class TakingOver:
     def __init__(self) -> None:
         self.handover: Handover | None = None
         self.left = 0.0
-        self._up_at = 0.0
+        self._up_at = self._opened = 0.0
         self._before: frozenset[str] | None = None
         """What was up; None: nobody knows any more."""
         self._former: DriverName | None = None
@@ -37,6 +37,10 @@ class TakingOver:
         self.left, self._before = time.time(), _up(states)
         self._former = former if self._declined is None else None
         self.handover = None
+
+    def opened(self) -> None:
+        """Note that the other one runs now."""
+        self._opened = time.time()
 
     def judged(self, gateway: Gateway | None) -> tuple[Gateway | None, str]:
         """Give the gateway with the daemon that it is to have now, and why that is not the declared one."""
@@ -55,10 +59,15 @@ class TakingOver:
             wanted &= self._before
         self._up_at = time.time()
         missing = wanted - _up(states)
-        if missing and self._former is not None and self._up_at - self.left > MOST_SECONDS:
+        late = self._up_at > self._most
+        if missing and late and self._former is not None:
             self._decline(gateway, states, missing)
             return False
-        return not missing or self._up_at - self.left > MOST_SECONDS
+        return late or not missing
+
+    @property
+    def _most(self) -> float:
+        return max(self.left, self._opened) + MOST_SECONDS
 
     def _decline(self, gateway: Gateway, states: Mapping[str, State], missing: Collection[str]) -> None:
         assert self._former is not None
@@ -74,7 +83,7 @@ class TakingOver:
         """Give how long to wait for what does not come; None: nothing is left."""
         if not self.left:
             return None
-        return max(0.05, self.left + MOST_SECONDS - time.time() + 0.05)
+        return max(0.05, self._most - time.time() + 0.05)
 
     async def clear(self, root: Root, namespace: str) -> None:
         """End what was left; raises Unavailable."""

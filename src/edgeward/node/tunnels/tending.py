@@ -159,6 +159,7 @@ class Tending:
         seen = Observed(wanted.namespace, made.stale, made.network, made.guard, left=bool(made.left))
         self._taking_over.left = made.left
         if self.driver is None or self._drives is None:
+            self._taking_over.is_over(wanted.gateway, {}, self._problems)  # it may be the other's turn
             return seen
         self.driver.beside(left=bool(made.left))
         there = await self.driver.loaded()
@@ -223,6 +224,7 @@ class Tending:
                 started = await self._daemons.start(namespace, driver, self._known())
                 self._opened(started, namespace, driver)
                 started.beside(left=bool(self._taking_over.left))
+                self._taking_over.opened()
             case steps.Rehearse():
                 await rehearsal.rehearse(step, self._root, self._daemons)
             case steps.Leave(namespace, driver):

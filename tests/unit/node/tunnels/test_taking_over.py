@@ -54,6 +54,20 @@ def test_what_does_not_come_up_in_time_goes_back_once_and_stays_until_something_
     assert made.judged(other) == (other, "")
 
 
+def test_a_daemon_that_was_just_started_has_its_time_and_one_that_does_not_start_has_it_too() -> None:
+    made = begun()
+    made.left = time.time() - MOST_SECONDS - 1
+    made.opened()
+    assert not made.is_over(NEW, {}, ())
+    assert made.judged(NEW) == (NEW, "")
+    never = begun()
+    never.left = time.time() - MOST_SECONDS - 1
+    assert not never.is_over(NEW, {}, ())
+    assert never.judged(NEW)[0] != NEW
+    never.opened()  # the former one again, which has its time, too
+    assert not never.is_over(NEW, {}, ())
+
+
 def test_nothing_is_over_where_nothing_was_left() -> None:
     made = TakingOver()
     assert not made.is_over(NEW, state("active"), ())
