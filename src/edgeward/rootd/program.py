@@ -61,11 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--actions", type=Path, default=ACTIONS, help="directory of the operators' actions")
     parser.add_argument("--log", type=Path, default=LOG, help="directory of its audit log")
     parser.add_argument("--attached", action="store_true", help="end when standard input does")
-    users = "user (or uid) of node and controller, who ask for the API's users"
     parser.add_argument("--relay-user", default=builtin.RELAY_USER, help="whom relays run as")
     parser.add_argument("--vpn-user", default=builtin.VPN_USER, help="whom IKE daemons run as")
     parser.add_argument("--libreswan", type=Path, default="/", help="what Libreswan is installed below")
-    parser.add_argument("--user", action="append", default=[], help=users)
+    parser.add_argument("--user", action="append", default=[], help="whom node and controller run as")
     return parser
 
 
