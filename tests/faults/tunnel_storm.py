@@ -270,6 +270,7 @@ class TunnelStorm(Storm):
     def cost_nothing(self, orders: int, issued: int) -> None:
         print(self.carried, "carried,", len(self.missed), "missed;", self.changes, self.took)
         super().cost_nothing(orders, issued)
+        assert self.patient or "was destroyed but it is pending" not in self.edge.process.output()
         assert self.wrong == []
         assert self.unexcused_misses() == []
         assert self.carried > len(self.kills)

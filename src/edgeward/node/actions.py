@@ -90,7 +90,8 @@ class Acting:
                 f"rootd does not answer within {timeout:g} s; it hangs, or has too much to do"
             ) from error
         except (EOFError, ConnectionError) as error:
-            raise Unanswered("rootd does not know the node's user; start it with --user") from error
+            why = "rootd hung up: it has just ended, or does not know the node's user; start it with --user"
+            raise Unanswered(why) from error
         except (OSError, ValueError) as error:
             raise Unanswered(f"rootd cannot be asked: {error}") from error
         return dict(said) if isinstance(said, dict) else {}
