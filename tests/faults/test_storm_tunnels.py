@@ -113,10 +113,10 @@ def raging(kills: int) -> GoesOn:
     return goes_on
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_a_short_storm_over_tunnels_costs_nothing(needs: Needs) -> None:
     order = ("charon berlin", "rootd", "node", "envoy", "relay paris", "controller")
-    over_tunnels(needs, raging(len(order)), 280, fleeting=1, pause=1.0, order=order)
+    over_tunnels(needs, raging(len(order)), 380, fleeting=1, pause=1.0, order=order)
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_a_long_storm_over_tunnels_costs_nothing(needs: Needs, seed: int) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_rootd_that_hangs_keeps_nobody_from_what_is_up_and_is_told_of(needs: Needs) -> None:
     async def goes_on(found: TunnelStorm) -> None:
         rootd, node = found.pid("rootd"), found.pid("node")
@@ -151,7 +151,7 @@ def test_a_rootd_that_hangs_keeps_nobody_from_what_is_up_and_is_told_of(needs: N
         assert (found.missed, found.wrong) == ([], [])
         assert found.carried > 100
 
-    over_tunnels(needs, goes_on, 280)
+    over_tunnels(needs, goes_on, 580)
 
 
 async def says(found: TunnelStorm, words: str) -> bool:
