@@ -24,5 +24,5 @@ async def test_it_ends_when_it_is_told_to_at_the_moment_that_something_is_wanted
 
     running.cancel()
 
-    done, _ = await asyncio.wait([running], timeout=10)
+    done, _ = await asyncio.wait([running], timeout=30)
     assert done == {running}

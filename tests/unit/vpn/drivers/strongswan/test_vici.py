@@ -121,7 +121,7 @@ async def test_who_comes_while_too_many_wait_already_waits_until_there_is_room(s
         await asyncio.sleep(0.1)
         assert not coming.done()
         listener.accept()[0].close()
-        await asyncio.wait_for(coming, 10)
+        await asyncio.wait_for(coming, 30)
 
 
 async def test_a_value_that_vici_cannot_carry_is_refused(state_dir: Path) -> None:
