@@ -21,7 +21,7 @@ class Client:
         self.call = call
         self.envoy = envoy
 
-    async def settle(self, quiet: float = 0.2) -> None:
+    async def settle(self, quiet: float = 0.5) -> None:
         """Talk until neither side has said anything for a while."""
         while True:
             while self.envoy.outbox:
