@@ -250,12 +250,14 @@ class Tending:
                 await self._tell(step)
 
     async def _leave(self, step: steps.Leave) -> None:
+        self._taking_over.begin(self._states, self._drives[1] if self._drives else None)
         there, self.driver = self.driver, None  # that it ends is no surprise
         try:
             await rehearsal.leave(step, self._root)
         finally:
             self.driver = there
-        self._taking_over.begin(self._states, self._drives[1] if self._drives else None)
+            if self._hearing is None or self._hearing.done():  # it has ended, whatever was said of it
+                await self._let_go()
         await self._let_go()
 
     def _know(self, namespace: str, done: Callable[[Made], Made]) -> None:
