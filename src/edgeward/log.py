@@ -6,6 +6,7 @@ program, which was a good part of its start.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -33,13 +34,19 @@ def set_up(program: str, level: str = "info", stream: TextIO | None = None) -> N
     record's own fields.
     """
     logging.raiseExceptions = False  # a full or closed stderr must not end a program
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = logging.StreamHandler(stream or _unbuffered(sys.stderr))
     handler.setFormatter(_Lines(program))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name, least in _NOISY.items():
         logging.getLogger(name).setLevel(least.upper())
+
+
+def _unbuffered(stream: TextIO) -> TextIO:
+    """Without a buffer: it would keep what a full disk refused, and have the program end with 120."""
+    raw = io.FileIO(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
 class Logger:

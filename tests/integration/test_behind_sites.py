@@ -112,9 +112,11 @@ class Edge:
     def gets(self, service: str, status: int, body: str) -> None:
         until(lambda: self.visit(service) == (status, body), 15, f"{service} to answer {status} {body}")
 
-    def logged(self) -> list[dict[str, Any]]:
+    def logged(self, after: int = 0, host: str = "", status: int = 0) -> list[dict[str, Any]]:
+        """Visits, of a host and with a status where one is given, after so many."""
         lines = self.envoy.access_log.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        told = [json.loads(line) for line in lines if line.startswith("{")][after:]
+        return [one for one in told if not host or (one.get("host"), one.get("status")) == (host, status)]
 
 
 @pytest.fixture(scope="module")
@@ -205,14 +207,15 @@ def test_while_a_tunnel_is_down_visitors_get_503_at_once_and_the_log_says_which_
     edge.serve(a={"backends": [f"vpn://berlin/{ADDRESS}:80"]}, b={"backends": [f"vpn://paris/{ADDRESS}:80"]})
     edge.gets("a", 200, "berlin")
     edge.gets("b", 200, "paris")
+    before = len(edge.logged())
 
     edge.sites(berlin=DOWN, paris="")
 
     edge.gets("a", 503, UNAVAILABLE)
     assert edge.visit("b") == (200, "paris")
     assert edge.within(lambda: edge.relays.problem(edge.services[0])) == f"the tunnel to site berlin {DOWN}"
-    until(lambda: any(line.get("status") == 503 for line in edge.logged()), what="the log")
-    line = next(line for line in edge.logged() if line.get("status") == 503)
+    until(lambda: edge.logged(before, "a.example", 503), what="the log")
+    line = edge.logged(before, "a.example", 503)[-1]
     assert (line["via"], line["flags"], line["detail"]) == ("berlin", "UH", "no_healthy_upstream")
 
     edge.sites(berlin="", paris="")

@@ -41,7 +41,7 @@ def test_every_system_call_of_a_relay_is_one_that_its_unit_allows(
     needs: Callable[[str], str], state_dir: Path
 ) -> None:
     port, front, trace = free_port(), free_port(), state_dir / "trace"
-    strace = [needs("strace"), "-D", "-f", "-qq", "-o", trace, "-e", "inject=prlimit64:error=EPERM"]
+    strace = [needs("strace"), "-DD", "-f", "-q", "-o", trace, "-e", "inject=prlimit64:error=EPERM"]
     with name_server() as dns, listener(port) as backend:
         dns.put("backend.example", "A", 1, "127.0.0.1")
         dns.truncates = True

@@ -100,7 +100,8 @@ def test_output_is_cut_and_whoever_writes_on_without_end_does_no_harm(rootd):
 
 
 def test_a_daemon_that_keeps_the_output_open_holds_nobody_up(rootd):
-    script = rootd.script("start", "#!/bin/sh\nsetsid sleep 60 &\necho $!\n")
+    until_it_is = "until [ $(cut -d' ' -f6 /proc/$!/stat) = $! ]; do :; done"  # in a session of its own
+    script = rootd.script("start", f"#!/bin/sh\nsetsid sleep 60 &\n{until_it_is}\necho $!\n")
     rootd.action("start", [script])
 
     said = rootd.ask("start")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from edgeward.vpn.drivers.strongswan.refusals import refusals
 from edgeward.vpn.drivers.strongswan.vici import Vici
 from tests.integration.vpn_drivers import Charons, Ends, charons, connection, mirrored, state, strongswan_ends
 from tests.integration.vpn_rig import has_charon, needs_root
+from tests.patience import PATIENCE
 
 pytestmark = [needs_root, pytest.mark.skipif(not has_charon(), reason="no charon-systemd here")]
 USUAL = Proposal(encryption="aes-128", integrity="sha256", groups=("group19",))
@@ -97,7 +99,9 @@ async def test_aggressive_mode_and_several_networks_of_ikev1(ends: Ends, daemons
     fewer = one.model_copy(update={"peer_networks": ("10.2.3.0/24",)})
     await ends.there.load(mirrored(fewer), mirrored(one), initiate=False)
     await ends.here.load(fewer, one, initiate=True)
-    assert {child.peer for child in (await state(ends.here, one)).children} == {("10.2.3.0/24",)}
+    async with asyncio.timeout(10 * PATIENCE):
+        while {child.peer for child in (await state(ends.here, one)).children} != {("10.2.3.0/24",)}:
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import sys
 import time
@@ -22,8 +23,10 @@ def say(
     head = {"time": stamp, "level": level, "program": "relay", "logger": "edgeward.relay", "event": event}
     with suppress(OSError, ValueError):
         if _takes_more():
-            sys.stderr.write(json.dumps(head | fields).replace("\x7f", "\\u007f") + "\n")
-            sys.stderr.flush()
+            line = json.dumps(head | fields).replace("\x7f", "\\u007f") + "\n"
+            os.write(
+                sys.stderr.fileno(), line.encode()
+            )  # a buffer would keep what a full disk refused, until the end
             return
     dropped += 1
 
