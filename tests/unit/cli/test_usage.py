@@ -20,6 +20,7 @@ from edgeward.cli.__main__ import main
         ("vpn log x --last many", "--last: write a whole number; see edgeward vpn log"),
         ("vpn log x --last 0", "--last: give at least 1; see edgeward vpn log"),
         ("vpn log", "missing argument 'name'; see edgeward vpn log"),
+        ("vpn migrate x", "missing option '--driver': write strongswan or libreswan; see edgeward vpn migrate"),
         ("vpn logg", "no such command 'logg'. Did you mean 'log'? see edgeward vpn"),
         ("vpn log x --lats", "no such option: --lats (Possible options: --last); see edgeward vpn log"),
     ],

@@ -88,7 +88,7 @@ def _link(customer: Customer) -> str:
 def _internet(stack: ExitStack) -> None:
     """Make a bridge on which the host has an address, and have the host forward for its gateways."""
     _ip(f"link add {BRIDGE} type bridge")
-    stack.callback(_ip, f"link del {BRIDGE}")
+    stack.callback(_unlink, BRIDGE)
     _ip(f"address add {EDGE}/24 dev {BRIDGE}")
     _ip(f"link set {BRIDGE} up")
     before = FORWARDING.read_text()
@@ -104,7 +104,7 @@ def _customer(stack: ExitStack, customer: Customer, place: Path) -> None:
     assert holder.stdout is not None
     holder.stdout.readline()
     _ip(f"link add {_link(customer)} type veth peer name wan0 netns {holder.pid}")
-    stack.callback(_ip, f"link del {_link(customer)}")  # what is half closed keeps a namespace for minutes
+    stack.callback(_unlink, _link(customer))  # what is half closed keeps a namespace for minutes
     _ip(f"link set {_link(customer)} master {BRIDGE} up")
     inside = ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
     for words in (
@@ -200,6 +200,13 @@ def _answer(names: socket.socket) -> None:
 
 def _ip(words: str) -> None:
     _done("ip", *words.split())
+
+
+def _unlink(link: str) -> None:
+    """Take a link away; one whose other end went with its namespace is gone already, or goes meanwhile."""
+    done = subprocess.run(["ip", "link", "del", link], capture_output=True, timeout=20, check=False)  # noqa: S603, S607
+    if done.returncode and Path("/sys/class/net", link).exists():
+        sys.stderr.buffer.write(done.stderr)
 
 
 def _done(*argv: str) -> None:
