@@ -48,7 +48,12 @@ def normalise_pattern(name: str) -> str:
     """Give the canonical spelling of an exact name or of ``*.suffix`` (any single label below it)."""
     if not name.startswith("*."):
         return normalise(name)
-    pattern = "*." + normalise(name[2:])
+    if "*" in name[2:]:
+        raise Invalid(f"'{printable(name)}' has more than one *; write *.suffix, for any one label before it")
+    try:
+        pattern = "*." + normalise(name[2:])
+    except Invalid as error:
+        raise Invalid(f"'{printable(name)}': {error}") from error
     if len(pattern) > _MOST_NAME:
         raise Invalid(f"a domain name has at most {_MOST_NAME} bytes, this has {len(pattern)}")
     return pattern

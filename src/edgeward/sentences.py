@@ -44,6 +44,8 @@ _BOUNDS: Final = {
     "too_short": ("at least {min_length}", "min_length"),
     "too_long": ("at most {max_length}", "max_length"),
 }
+_UNOFFERED: Final = frozenset({"memory"})
+"""Words that are taken and offered to nobody: the driver that tests use."""
 _LONGEST: Final = 40
 _MOST_FIELDS: Final = 24
 Schema = Mapping[str, Any]
@@ -59,7 +61,7 @@ def sentence(detail: Detail, fields: Iterable[str] = ()) -> str:
     if kind == "missing":
         return "this field is required"
     if kind in ("literal_error", "enum"):
-        return one_of(detail.get("input"), re.findall(r"'([^']*)'", str(context.get("expected", ""))))
+        return one_of(detail.get("input"), _expected(str(context.get("expected", ""))))
     if kind == "string_pattern_mismatch":
         pattern = str(context.get("pattern"))
         for part, shape in _SHAPES.items():
@@ -74,6 +76,12 @@ def sentence(detail: Detail, fields: Iterable[str] = ()) -> str:
         return _TYPES[kind]
     message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return message[:1].lower() + message[1:] if message[:2].istitle() else message
+
+
+def _expected(text: str) -> list[str]:
+    """Read pydantic's ``'a', 'b' or 3``."""
+    found = (quoted or number for quoted, number in re.findall(r"'([^']*)'|(-?\d+)", text))
+    return [word for word in found if word not in _UNOFFERED]
 
 
 def one_of(given: object, allowed: Sequence[str]) -> str:

@@ -148,6 +148,14 @@ def test_a_wildcard_is_a_pattern_and_not_a_name():
             normalise_pattern(text)
 
 
+@pytest.mark.parametrize("text", ["*.*.x", "*.x", "*.1.2.3.4", "*..x.example"])
+def test_a_wildcard_that_is_none_is_named_as_it_was_written(text):
+    with pytest.raises(Invalid) as refused:
+        normalise_pattern(text)
+
+    assert str(refused.value).startswith(f"'{text}'")
+
+
 def test_a_pattern_is_no_longer_than_a_name():
     suffix = ".".join(["a" * 63, "a" * 63, "a" * 63, "a" * 61])
 

@@ -26,6 +26,8 @@ class Bell(Value):
 
 class Cycle(Value):
     colour: Literal["red", "light blue"] = "red"
+    speeds: Literal[3, 7, 21] = 3
+    drive: Literal["chain", "belt", "memory"] = "chain"
     lights: bool = True
     weight: float = 9.5
     owner: str = Field(default="me", max_length=5)
@@ -40,6 +42,8 @@ class Cycle(Value):
     [
         ({"colour": "rde"}, "colour: 'rde' is not known here; write red or light blue"),
         ({"colour": "light-blue"}, "colour: 'light-blue' is not known here; did you mean light blue? write red or light blue"),
+        ({"speeds": 999}, "speeds: '999' is not known here; write 3, 7 or 21"),
+        ({"drive": "memroy"}, "drive: 'memroy' is not known here; write chain or belt"),
         ({"colour": ["red"]}, "colour: write red or light blue"),
         ({"colour": "x" * 50}, "colour: write red or light blue"),
         ({"lights": "perhaps"}, "lights: write true or false"),
@@ -57,7 +61,7 @@ class Cycle(Value):
         ({"wheels": [{"spoke": 8}]}, "wheels[0].spoke: there is no such field; did you mean spokes?"),
         ({"bags": {"left": {"size": 8}}}, "bags.left.size: there is no such field; there is spokes"),
         ({"lihgts": True}, "lihgts: there is no such field; did you mean lights?"),
-        ({"gears": 3}, "gears: there is no such field; there are colour, lights, weight, owner, wheels, bell, bags and tags"),
+        ({"gears": 3}, "gears: there is no such field; there are colour, speeds, drive, lights, weight, owner, wheels, bell, bags and tags"),
     ],
 )  # fmt: skip
 def test_it_names_the_field_and_what_it_takes(data, said):

@@ -61,12 +61,12 @@ def read(text: bytes, file: str) -> Any:
     """Give what the YAML text says, maps and lists as Map and Seq; raises Invalid with every problem."""
     if len(text) > MOST_BYTES:
         raise Invalid(Problem("", f"a file has at most {MOST_BYTES // 1024**2} MB", 1, file))
-    builder = _Builder(file)
+    builder, plain = _Builder(file), _decoded(text, file)
     try:
-        for event in yaml.parse(_decoded(text, file), Loader=yaml.CSafeLoader):
+        for event in yaml.parse(plain, Loader=yaml.CSafeLoader):
             builder.feed(event)
     except yaml.YAMLError as error:
-        builder.problem(_line_of_error(error), _reason(error))
+        builder.problem(_line_of_error(error), _reason(error, plain))
     if builder.problems:
         raise Invalid(*builder.problems)
     return builder.result
@@ -130,7 +130,11 @@ def _line_of_error(error: yaml.YAMLError) -> int:
     return mark.line + 1 if mark is not None else 1
 
 
-def _reason(error: yaml.YAMLError) -> str:
+def _reason(error: yaml.YAMLError, text: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    line = text.split("\n")[mark.line :][:1] if mark is not None else []
+    if line and line[0][mark.column :].startswith("\t"):
+        return "is not YAML: tabs cannot indent YAML; use spaces"
     parts: Iterable[Any] = (getattr(error, "context", None), getattr(error, "problem", None))
     said = ", ".join(str(part) for part in parts if part)
     return f"is not YAML: {said or str(error).splitlines()[0]}"

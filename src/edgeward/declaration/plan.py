@@ -73,4 +73,5 @@ def placed(problems: Iterable[Problem], desired: Iterable[Declared], file: str |
 def _of_others(stored: list[Stored]) -> str:
     named = ", ".join(f"{s.key} (source {s.source})" for s in stored[:5])
     more = f" and {len(stored) - 5} more" if len(stored) > 5 else ""
-    return f"{named}{more} belongs to another source; take it over (--take-over) or leave it out"
+    belong, them = ("belong", "them") if len(stored) > 1 else ("belongs", "it")
+    return f"{named}{more} {belong} to another source; take {them} over (--take-over) or leave {them} out"

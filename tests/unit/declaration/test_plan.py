@@ -67,6 +67,16 @@ def test_what_belongs_to_another_source_is_a_conflict_that_names_it(desired, wor
     assert f"{foreign[0]} (source {world[foreign[0]].source})" in str(caught.value)
 
 
+def test_of_many_of_another_source_five_are_named_and_the_rest_are_counted():
+    desired = objects({"version": 1, "domains": [{"name": f"{n}.a.example"} for n in range(12)]})
+    world = {d.key: Stored(d.key, d.value, "api", 1) for d in desired}
+
+    with pytest.raises(Conflict, match="and 7 more belong to another source; take them over"):
+        plan(desired, world, "file:a")
+    with pytest.raises(Conflict, match="belongs to another source; take it over"):
+        plan(desired[:1], world, "file:a")
+
+
 def test_even_an_equal_value_stays_its_sources():
     (declared,) = objects({"version": 1, "domains": [{"name": "a.example"}]})
     world = {declared.key: Stored(declared.key, declared.value, "api", 1)}

@@ -222,3 +222,18 @@ def test_a_backend_behind_a_site_that_cannot_be_is_refused_in_a_sentence(backend
         parse(Service, {"name": "s", "backends": [backend]})
 
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("http://h:99999", "a number from 1 to 65535"),
+        ("http://h:0", "a number from 1 to 65535"),
+        ("tcp://h:x", "a number from 1 to 65535"),
+        ("http://fe80::zz", "in brackets"),
+        (9000, "write a URL here, as http://HOST:PORT, or a mapping of fields with url"),
+        (None, "write a URL here"),
+    ],
+)
+def test_what_is_wrong_with_a_backend_is_said(backend: object, said: str) -> None:
+    assert said in complaint(Service, {"name": "a", "backends": [backend]})

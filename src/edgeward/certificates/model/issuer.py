@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,13 @@ class LocalIssuer(Value):
 
     lifetime_days: float = Field(default=7, gt=0.0005, le=397, allow_inf_nan=False)
     """Validity of a certificate; it is renewed when a third is left."""
+
+    @field_validator("lifetime_days", mode="before")
+    @classmethod
+    def _lives(cls, given: Any) -> Any:
+        if isinstance(given, int | float) and not isinstance(given, bool) and not 0.0005 < given <= 397:
+            raise ValueError("a certificate lives longer than 45 seconds (0.0005) and at most 397 days")
+        return given
 
 
 class ExternalAccount(Value):

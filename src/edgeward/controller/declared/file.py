@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -66,7 +67,9 @@ class WatchedFile:
 
     def shown(self) -> dict[str, Any]:
         outcome = self.outcome
-        problems = [{"field": p.field, "message": p.message, "line": p.line} for p in outcome.problems[:100]]
+        problems = [
+            {"field": p.field, "message": p.message, "line": p.line} for p in _by_line(outcome.problems)[:100]
+        ]
         return {
             "name": self._path.name,
             "state": outcome.state,
@@ -123,6 +126,10 @@ class WatchedFile:
             document.parse, text, str(self._path), KINDS, read, self._environment, door
         )
         return await self._declarations.apply(self._who, ApplyRequest(self._source, {}), wanted)
+
+
+def _by_line(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: problem.line or sys.maxsize)
 
 
 def _mark(path: Path) -> Mark | None:

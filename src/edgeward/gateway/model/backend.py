@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cryptography import x509
 from pydantic import Field, field_validator, model_validator
@@ -76,6 +76,8 @@ class Backend(Value):
     @classmethod
     def _from_text(cls, data: Any) -> Any:
         data = {"url": data} if isinstance(data, str) else data
+        if not isinstance(data, Mapping | Backend):
+            raise ValueError("write a URL here, as http://HOST:PORT, or a mapping of fields with url")
         return _spelled_out(data) if isinstance(data, Mapping) else data
 
     @field_validator("url")
@@ -178,11 +180,12 @@ def _canonical_url(text: str) -> str:
 def _canonical_http(scheme: str, rest: str) -> str:
     try:
         parts = urlsplit(f"{scheme}:{rest}")
-        host, port = parts.hostname, parts.port
+        host = parts.hostname
     except ValueError as error:
         raise ValueError(_URL_HINT) from error
-    if not host or "@" in parts.netloc or "%" in host or port == 0:
+    if not host or "@" in parts.netloc or "%" in host:
         raise ValueError(_URL_HINT)
+    port = _port(parts)
     if parts.path not in ("", "/") or parts.query or parts.fragment or rest.endswith(("?", "#")):
         raise ValueError("a backend has no path or query; use the route's strip_path or rewrite")
     if port is None and scheme == "tcp":
@@ -201,6 +204,16 @@ def _canonical_http(scheme: str, rest: str) -> str:
     ):
         raise ValueError(f"'{host}' is neither a host name nor an IP address")
     return f"{scheme}://{host}:{port or _DEFAULT_PORTS[scheme]}"
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        if parts.port != 0:
+            return parts.port
+    except ValueError:
+        if parts.netloc.count(":") > 1 and "]" not in parts.netloc:
+            raise ValueError("write an IPv6 address in brackets: http://[ADDRESS]:PORT") from None
+    raise ValueError("the port of a backend is a number from 1 to 65535: http://HOST:PORT")
 
 
 def _is_ip(host: str) -> bool:

@@ -108,3 +108,15 @@ async def test_a_missing_file_is_said_so_and_changes_nothing(here, file, tmp_pat
 
     assert names(here) == {"one.example"}
     assert file.outcome.revision == 1
+
+
+async def test_what_is_wrong_is_told_line_by_line(here, file, tmp_path):
+    routes = "".join(f"  - {{hosts: [{name}], service: nope}}\n" for name in ("a.example", "b.example"))
+    (tmp_path / "edge.yaml").write_text(
+        f"version: 1\nroutes:\n{routes}domains: [{{name: x.example, issuer: no}}]\n"
+    )
+    with pytest.raises(Invalid):
+        await file.apply()
+    lines = [problem["line"] for problem in file.shown()["problems"]]
+
+    assert len(set(lines)) > 1 and lines == sorted(lines)
