@@ -156,7 +156,10 @@ def export(
 
 
 def delete(
-    kind: Annotated[str, typer.Argument(help="domains, services, routes, sites as vpn, …")],
+    kind: Annotated[
+        str,
+        typer.Argument(help="domains, services, routes, sites as vpn, …; or KIND/PROJECT/NAME in one word."),
+    ],
     name: Annotated[str, typer.Argument(help="Not needed for listen and cache.")] = "",
     project: Project = None,
     take_over: TakeOver = False,
@@ -166,7 +169,7 @@ def delete(
     """Delete one object."""
     from edgeward.cli.printing import kinds
 
-    found = kinds.find(kind)
+    found, name, project = kinds.addressed(kind, name, project)
     if not found.deletable:
         raise Invalid(f"{found.name} cannot be deleted one by one{found.instead}")
     path = found.path(name)

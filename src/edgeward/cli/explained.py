@@ -14,6 +14,7 @@ from rich.text import Text
 from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
+from edgeward.domain_name import printable
 from edgeward.errors import Invalid
 
 Data = Mapping[str, Any]
@@ -22,7 +23,7 @@ _KINDS: Final = {
     **dict.fromkeys(("action", "actions"), "actions"),
     **dict.fromkeys(("vpn", "tunnel", "connection"), "vpn"),
     **dict.fromkeys(("relay", "relays"), "relays"),
-    **dict.fromkeys(("domain", "domains"), ""),
+    **dict.fromkeys(("domain", "domains", "certificate", "certificates"), ""),
 }
 _PATIENCE: Final = 15.0
 _SIGNS: Final = {"ok": Text("ok", style="green"), "broken": Text("broken", style="bold red")}
@@ -75,9 +76,11 @@ def question_about(subject: str, path: str | None, node: str | None, project: st
     kind, slash, name = subject.partition("/")
     if not slash:
         return Question(f"/v1/explain/{segment(subject)}", {"path": path or "/"})
+    if "." in kind:  # a URL whose https:// was left out
+        return Question(f"/v1/explain/{segment(kind)}", {"path": path or f"/{name.partition('?')[0]}"})
     if kind not in _KINDS or not name:
-        raise Invalid(f"'{subject}' is no domain name or URL; write node/, action/, relay/ or vpn/NAME")
-    if kind.startswith("domain"):
+        raise Invalid(_unexplained(kind, subject))
+    if not _KINDS[kind]:
         return Question(f"/v1/explain/{segment(name.rpartition('/')[2])}", {"path": path or "/"})
     if _KINDS[kind] == "vpn" and "/" in name:
         project, _, name = name.partition("/")
@@ -85,6 +88,13 @@ def question_about(subject: str, path: str | None, node: str | None, project: st
         return _of_relay(name, project)
     where = {"nodes": {}, "actions": {"node": node}, "vpn": {"project": project}}[_KINDS[kind]]
     return Question(f"/v1/explain/{_KINDS[kind]}/{segment(name)}", where)
+
+
+def _unexplained(kind: str, subject: str) -> str:
+    shown = printable(subject)
+    if kind in ("service", "services", "route", "routes", "listen", "cache", "tcp_route", "tcp_routes"):
+        return f"there is no way to walk for '{shown}'; explain a domain name, or see edgeward get {shown}"
+    return f"'{shown}' is no domain name or URL; write node/, action/, relay/ or vpn/NAME"
 
 
 def _of_relay(name: str, project: str | None) -> Question:

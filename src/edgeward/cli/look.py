@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def get(
-    kind: Annotated[str, typer.Argument(help="domains, services, routes, nodes, certificates, audit, …")],
+    kind: Annotated[
+        str, typer.Argument(help="domains, routes, nodes, certificates, …; or KIND/PROJECT/NAME in one word.")
+    ],
     name: Annotated[str, typer.Argument(help="One of them; with * at its end, all that begin so.")] = "",
     output: show.Output = show.Format.table,
     project: Annotated[str | None, typer.Option("--project", help="Of this project only.")] = None,
@@ -34,7 +36,7 @@ def get(
     """Print what is declared, and nodes, certificates, tokens and the audit log."""
     from edgeward.cli.printing import kinds
 
-    found = kinds.find(kind)
+    found, name, project = kinds.addressed(kind, name, project)
     if expiring is not None and found.name != "certificates":
         raise Invalid("--expiring goes with certificates")
     if watch and (found.name != "orders" or name or output is not show.Format.table):

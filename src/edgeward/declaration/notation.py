@@ -132,8 +132,9 @@ def _line_of_error(error: yaml.YAMLError) -> int:
 
 def _reason(error: yaml.YAMLError, text: str) -> str:
     mark = getattr(error, "problem_mark", None)
-    line = text.split("\n")[mark.line :][:1] if mark is not None else []
-    if line and line[0][mark.column :].startswith("\t"):
+    if mark is not None and any(
+        line.startswith("\t", mark.column) for line in text.split("\n")[mark.line : mark.line + 1]
+    ):
         return "is not YAML: tabs cannot indent YAML; use spaces"
     parts: Iterable[Any] = (getattr(error, "context", None), getattr(error, "problem", None))
     said = ", ".join(str(part) for part in parts if part)

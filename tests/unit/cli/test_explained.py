@@ -23,6 +23,9 @@ from edgeward.errors import Invalid
         ("node/edge1", "/v1/explain/nodes/edge1", {}),
         ("actions/backup", "/v1/explain/actions/backup", {"node": None}),
         ("vpn/office", "/v1/explain/vpn/office", {"project": None}),
+        ("shop.example/", "/v1/explain/shop.example", {"path": "/"}),
+        ("shop.example/cart?x=1", "/v1/explain/shop.example", {"path": "/cart"}),
+        ("certificates/default/shop.example", "/v1/explain/shop.example", {"path": "/"}),
         ("vpn/red/office", "/v1/explain/vpn/office", {"project": "red"}),
     ],
 )
@@ -32,7 +35,9 @@ def test_each_way_to_say_it(subject, path, where):
     assert (found.path, dict(found.where)) == (path, where)
 
 
-@pytest.mark.parametrize("subject", ["gadget/x", "node/", "ftp://shop.example", "http://[x", "https://"])
+@pytest.mark.parametrize(
+    "subject", ["gadget/x", "routes/default/shop", "node/", "ftp://shop.example", "http://[x", "https://"]
+)
 def test_what_nothing_can_be_said_of_is_refused(subject):
     with pytest.raises(Invalid):
         question_about(subject, None, None, None)

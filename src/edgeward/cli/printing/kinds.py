@@ -51,6 +51,22 @@ def find(text: str) -> Listed:
     raise Invalid(f"there is no kind '{printable(text)}'; there are {', '.join(k.name for k in KINDS)}")
 
 
+def addressed(kind: str, name: str = "", project: str | None = None) -> tuple[Listed, str, str | None]:
+    """Give kind, name and project from what was written: ``domains shop.example``, or in one word as messages
+    print it, ``domains/default/shop.example``; raises Invalid.
+    """
+    if "/" not in kind:
+        return find(kind), name, project
+    word, _, rest = kind.partition("/")
+    found = find(word)
+    where, named = rest.split("/", 1) if "/" in rest else ("", rest)
+    if name or not named:
+        raise Invalid(f"write {found.name}/PROJECT/NAME in one word, or {found.name} and the name in two")
+    if project is not None and where and where != project:
+        raise Invalid(f"'{printable(kind)}' is of the project {printable(where)}; leave --project out")
+    return found, named, None if found.single else where or project
+
+
 def _field(name: str) -> Column:
     return lambda item, _now: item.get(name)
 

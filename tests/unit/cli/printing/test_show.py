@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.cli.printing import show
-from edgeward.cli.printing.kinds import KINDS, find
+from edgeward.cli.printing.kinds import KINDS, addressed, find
 from edgeward.errors import Invalid
 
 NOW = 1_800_000_000.0
@@ -40,6 +40,37 @@ def test_kinds_are_found_in_the_singular_and_the_plural():
     assert find("Domain").name == "domains"
     with pytest.raises(Invalid, match="there are listen, cache"):
         find("domians")
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        (("domains", "a.example"), ("domains", "a.example", None)),
+        (("domains", "a.example", "red"), ("domains", "a.example", "red")),
+        (("domains/default/a.example",), ("domains", "a.example", "default")),
+        (("service/app",), ("services", "app", None)),
+        (("nodes/edge1",), ("nodes", "edge1", None)),
+        (("listen/default/listen",), ("listen", "listen", None)),
+    ],
+)
+def test_an_object_is_named_in_one_word_too_as_messages_print_it(said, means):
+    kind, name, project = addressed(*said)
+
+    assert (kind.name, name, project) == means
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("gadgets/default/x",),
+        ("domains/default/",),
+        ("domains/a.example", "b"),
+        ("domains/red/a", "", "blue"),
+    ],
+)
+def test_an_object_is_named_once(said):
+    with pytest.raises(Invalid):
+        addressed(*said)
 
 
 def test_a_path_needs_its_name_and_stays_below_its_kind():
