@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from edgeward.vpn.desired import Connection, Gateway
+from edgeward.vpn.desired import Connection, DriverName, Gateway
 from edgeward.vpn.driver import Handover, Keyed, State
 from edgeward.vpn.heard import STANDBY, Daemon, Held
 
 Phase = Literal["active", "connecting", "down", "disabled", "error", "waiting"]
 """As drivers say it; ``waiting``: declared, and no node said anything of it yet."""
 WAITING: Final = "waiting"
+ENDED: Final = "it was ended here, and nothing began it since"
+_UNBEGUN: Final = "its peer is to begin it, and has not"
 _HANGS: Final = "does not answer within"
 """What drivers say of a daemon that lives and is silent."""
 _ROOTD: Final = "/run/edgeward-rootd"
@@ -83,8 +85,10 @@ def status(
     if not fresh:
         reason = f"node {held.node} is not connected; the tunnel was {said.phase} when it was heard of last"
         remedy = f"see that node {held.node} runs and reaches this controller: edgeward status"
-    elif daemon is not None and said.phase != "active" and (daemon.phase == "down" or daemon.reason):
+    elif daemon is not None and (daemon.phase == "down" or daemon.reason):
         reason, remedy = _troubled(site, daemon)
+    else:
+        reason, remedy = _explained(site, said)
     return Status(
         said.phase,
         said.since,
@@ -102,20 +106,38 @@ def status(
     )
 
 
-def seen(how: Status, state: State, now: float) -> Status:
+def seen(site: Site, how: Status, state: State, now: float) -> Status:
     """Give how a connection does that its node looked at this moment."""
+    reason, remedy = _explained(site, state)
+    if not reason and how.daemon is not None and how.daemon.reason:
+        reason, remedy = _troubled(site, how.daemon)
     return replace(
         how,
         phase=state.phase,
         since=state.since,
-        reason=state.reason,
-        remedy=state.remedy,
+        reason=reason,
+        remedy=remedy,
         heard=now,
         peer_address=state.peer_address or how.peer_address,
         algorithms=state.algorithms,
         reauthenticates_at=state.reauthenticates_at,
         children=state.children,
     )
+
+
+def carrying(gateway: Gateway, daemon: Daemon) -> DriverName:
+    """Give which daemon it is that runs: not the declared one where that could not take over."""
+    if not daemon.reason.startswith(f"{gateway.driver} cannot take over"):
+        return gateway.driver
+    return "strongswan" if gateway.driver == "libreswan" else "libreswan"
+
+
+def _explained(site: Site, said: State) -> tuple[str, str]:
+    """Give why it is so, and what to do: of what a daemon was told to do it gives no reason."""
+    if said.phase != "down" or said.reason:
+        return said.reason, said.remedy
+    reason = ENDED if site.connection.initiator else _UNBEGUN
+    return reason, f"edgeward vpn initiate {site.name}, which says why where it does not come up"
 
 
 def _unheard(site: Site, daemons: Sequence[Daemon], connected: Callable[[str], bool]) -> Status:
@@ -138,6 +160,11 @@ def _troubled(site: Site, daemon: Daemon) -> tuple[str, str]:
     reason = f"the daemon of its gateway is {daemon.phase} on node {daemon.node}{why}"
     if daemon.phase == "running":
         reason = f"its gateway is not as it should be on node {daemon.node}{why}"
+    if (carried := carrying(site.gateway, daemon)) != site.gateway.driver:
+        return reason, (
+            "see to what it says, or stay with the daemon that carries it:"
+            f" edgeward vpn migrate {site.name} --driver {carried}"
+        )
     if _HANGS in daemon.reason:
         namespace = site.gateway.namespace or f"vpn-{site.gateway.id}"
         end = f"kill -9 $(cut -d' ' -f1 {_ROOTD}/vpn/{namespace}/daemon)"

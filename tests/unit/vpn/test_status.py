@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgeward.vpn.heard import Daemon, Held
-from edgeward.vpn.status import Site, sites, status
+from edgeward.vpn.status import ENDED, Site, carrying, seen, sites, status
 from tests.unit.vpn.tunnels import GATEWAY, NOW, connection, gateway, state
 
 SITE = next(sites([gateway()]))
@@ -113,3 +115,30 @@ def test_of_several_daemons_the_one_that_carries_is_told_of_before_one_that_stan
     standby = Daemon(GATEWAY, "n0", "standby", NOW, "", NOW)
 
     assert status(SITE, None, [standby, RUNNING], there).node == "n1"
+
+
+@pytest.mark.parametrize(
+    ("initiator", "reason"), [(True, ENDED), (False, "its peer is to begin it, and has not")]
+)
+def test_one_that_is_down_for_no_reason_of_its_daemon_has_one_and_a_remedy(initiator, reason):
+    site = Site(gateway(), connection(initiator=initiator))
+    found = status(site, held("down"), [RUNNING], there)
+
+    assert (found.reason, found.remedy.split(", ")[0]) == (reason, f"edgeward vpn initiate {site.name}")
+    now = seen(site, found, state(phase="down"), NOW + 9)
+    assert (now.reason, now.remedy) == (found.reason, found.remedy)
+    assert seen(site, found, state(), NOW + 9).reason == ""
+
+
+@pytest.mark.parametrize(
+    "what", ["all stays as it is: there is no Libreswan", "all goes back to strongswan: late"]
+)
+def test_one_that_is_up_by_another_daemon_than_declared_says_so(what):
+    site = Site(gateway(driver="libreswan"), connection())
+    daemon = replace(RUNNING, reason=f"libreswan cannot take over, {what}")
+    found = status(site, held(), [daemon], there)
+
+    assert found.up and daemon.reason in found.reason and "--driver strongswan" in found.remedy
+    assert seen(site, found, state(), NOW + 9).reason == found.reason
+    assert carrying(site.gateway, daemon) == "strongswan"
+    assert carrying(site.gateway, RUNNING) == "libreswan"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgeward.controller.explain.steps import Step, broken
 from edgeward.vpn.heard import STANDBY, Daemon
-from edgeward.vpn.status import WAITING, Site, Status
+from edgeward.vpn.status import ENDED, WAITING, Site, Status, carrying
 
 
 def way(site: Site, how: Status, daemons: Sequence[Daemon], declared: float | None) -> Iterator[Step]:
@@ -43,15 +43,18 @@ def _daemon(site: Site, how: Status, daemons: Sequence[Daemon]) -> Iterator[Step
         return
     others = [one.node for one in daemons if one.phase == STANDBY]
     waiting = f", {', '.join(others)} stands by" if others else ""
-    detail = f"{gateway.driver} of {gateway.name} is {daemon.phase}{waiting}"
+    runs = carrying(gateway, daemon)
+    why = f", but {daemon.reason}" if daemon.reason else ""
+    detail = f"{runs} of {gateway.name} is {daemon.phase}{waiting}{why}"
     yield Step("daemon", subject, detail=detail, since=daemon.since)
 
 
 def _peer(site: Site, how: Status) -> Iterator[Step]:
     peer = how.peer_address or site.connection.peer_address
     if how.phase != "active":
-        ended = ": it was ended here, and nothing began it since" if how.phase == "down" else ""
-        reason = how.reason or f"the tunnel to {peer} is {how.phase}{ended}"
+        reason = how.reason or f"the tunnel to {peer} is {how.phase}"
+        if how.reason == ENDED:
+            reason = f"the tunnel to {peer} is {how.phase}: {ENDED}"
         begin = f"edgeward vpn initiate {site.name}, which says why where it does not come up"
         remedy = how.remedy or begin
         if how.phase == "error":

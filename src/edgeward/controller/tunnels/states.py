@@ -73,8 +73,12 @@ class Tunnels:
             return None
         async with self._database.reading() as connection:
             phases = await store.phases(connection)
+            daemons = await store.daemons(connection)
+        astray = {one.gateway for one in daemons if one.reason}
         found = [_phase(site, phases) for site in some]
-        down = [site for site, phase in zip(some, found, strict=True) if phase in _TROUBLED]
+        both = list(zip(some, found, strict=True))
+        down = [site for site, phase in both if phase in _TROUBLED]
+        down += [site for site, phase in both if phase == "active" and site.gateway.id in astray]
         troubled = None
         if down:
             _, how = (await self.states(down[:1]))[down[0].connection.id]

@@ -58,7 +58,10 @@ class Steering:
         answer = await self._ask(how.node, self._steer(who, site, what, level=level), PATIENCE)
         came, state = _came(how.node, answer), _state(answer)
         _, how = (await self._tunnels.states([site]))[site.connection.id]
-        return {**came, "tunnel": shown(site, how if state is None else seen(how, state, self._clock()))}
+        return {
+            **came,
+            "tunnel": shown(site, how if state is None else seen(site, how, state, self._clock())),
+        }
 
     async def looked(self, who: Principal, name: str, project: str | None) -> Mapping[str, Any]:
         """Give how a connection does this moment, figures too; as told last where its node is silent."""
@@ -68,7 +71,7 @@ class Steering:
             return shown(site, how)
         answer = await self._ask(how.node, self._steer(who, site, "look"), _LOOK_SECONDS)
         state = _state(answer)
-        return shown(site, how if state is None else seen(how, state, self._clock()))
+        return shown(site, how if state is None else seen(site, how, state, self._clock()))
 
     async def log(
         self, who: Principal, name: str, project: str | None, last: int, since: float

@@ -184,6 +184,23 @@ def test_what_keeps_a_tunnel_down_is_named(held, daemons, connected, step, reaso
     assert reason in found["reason"] and found["remedy"]
 
 
+def test_the_daemon_that_runs_is_named_and_why_it_is_not_the_declared_one():
+    declared = Site(gateway(driver="libreswan"), connection())
+    astray = replace(RUNNING, reason="libreswan cannot take over, all stays as it is: it is not there")
+    found = tunnel_way(Held(state(), GATEWAY, "n1", NOW), (astray,), declared)
+
+    assert found["well"]
+    [detail] = [step["detail"] for step in found["steps"] if step["step"] == "daemon"]
+    assert detail.startswith("strongswan of ") and detail.endswith("stays as it is: it is not there")
+
+
+def test_one_that_was_ended_is_said_to_be():
+    found = tunnel_way(Held(state(phase="down"), GATEWAY, "n1", NOW))
+
+    assert found["reason"].endswith("is down: it was ended here, and nothing began it since")
+    assert "edgeward vpn initiate" in found["remedy"]
+
+
 def test_a_tunnel_that_is_switched_off_is_said_to_be():
     off = Site(gateway(), connection(enabled=False))
 

@@ -178,3 +178,20 @@ async def test_a_node_that_is_away_is_said_to_be_and_its_tunnel_does_not_count_a
     assert not found["node_connected"] and "node n1 is not connected" in found["reason"]
     text = (await here.http.get("/metrics", headers=admin)).text
     assert 'edgeward_tunnel_up{tunnel="default/office-1"} 0.0' in text
+
+
+@on_both
+async def test_the_status_of_all_names_why_a_tunnel_is_down_that_was_ended_or_up_by_another_daemon(
+    here, admin, node
+):
+    astray = "libreswan cannot take over, all stays as it is: it is not there"
+    here.parts.cases.tunnels.known.gateways = lambda: [gateway(OFFICE, driver="libreswan")]
+    for said, reason in (
+        (of_gateway(state(1, "down")), "it was ended here, and nothing began it since"),
+        (of_gateway(state(1), reason=astray), astray),
+    ):
+        await tell(here, node, said, whole=True)
+        status = (await here.http.get("/v1/status", headers=admin)).json()
+        assert any(text.endswith(reason) for text in troubles(status)), troubles(status)
+        [listed] = (await here.http.get("/v1/tunnels", headers=admin)).json()["items"]
+        assert listed["reason"].endswith(reason)
