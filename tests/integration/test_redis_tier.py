@@ -168,6 +168,21 @@ async def test_a_wildcards_certificate_is_found_behind_the_names_own(here, edge)
     assert (await edge.finds("y.wild.example")).name == "*.wild.example"
 
 
+async def test_whoever_is_cancelled_while_redis_is_asked_ends(redis):
+    door = Door(Place(Secret(redis.url)), 10)
+    try:
+        await door.values(["a"])
+        for steps in range(100):
+            asking = asyncio.create_task(door.values(["a"]))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            cancelled = asking.cancel()
+            await asyncio.wait({asking})
+            assert asking.cancelled() == cancelled, f"after {steps} steps of the loop"
+    finally:
+        await door.close()
+
+
 async def test_what_is_replaced_is_replaced_everywhere(edge):
     before = await edge.found()
 

@@ -26,7 +26,7 @@ class Door:
         self.shown = place.shown
         self._seconds = seconds
         options: dict[str, Any] = {
-            "socket_timeout": seconds,
+            "socket_timeout": None,  # ours bounds all; with theirs a wait_for swallows cancellations
             "socket_connect_timeout": seconds,
             "retry": Retry(NoBackoff(), 0),
             "max_connections": _MOST_CONNECTIONS,
