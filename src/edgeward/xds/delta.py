@@ -9,9 +9,12 @@ are what filters get apart from their listener.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgeward.xds import messages
 from edgeward.xds.events import Event
 from edgeward.xds.kind import Kind
+from edgeward.xds.leaving import leaving
 from edgeward.xds.on_demand import OnDemand
 from edgeward.xds.resource import Resource
 from edgeward.xds.snapshot import Snapshot
@@ -81,8 +84,8 @@ class DeltaStream:
         snapshot = self._snapshot
         if snapshot is None or self.at_rest:
             return None
-        for kind, removals in self._sendable(snapshot):
-            if kind.subscribed and not kind.waiting and (sent := kind.send(nonce, snapshot, removals)):
+        for kind, going in self._sendable(snapshot):
+            if kind.subscribed and not kind.waiting and (sent := kind.send(nonce, snapshot, going)):
                 if kind is self._clusters:
                     # A changed cluster warms anew and waits, up to 15 s, for endpoints that Envoy has
                     # (envoyproxy/envoy#47302): it does not ask again for a name it is subscribed to.
@@ -91,17 +94,21 @@ class DeltaStream:
         self.at_rest = True
         return None
 
-    def _sendable(self, snapshot: Snapshot) -> list[tuple[Kind, bool]]:
-        """Give the types whose turn it is, and whether their removals may go too."""
+    def _sendable(self, snapshot: Snapshot) -> list[tuple[Kind, Sequence[str]]]:
+        """Give the types whose turn it is, and what may be taken away of them."""
         clusters_there = not self._clusters.waiting and not self._clusters.queue(snapshot)
         if not clusters_there:
-            return [(self._clusters, False), (self._endpoints, False)]
-        # A removed listener goes with the added ones: Envoy removes first, so an address may move.
-        turn = [(self._endpoints, False), (self._listeners, True)]
-        turn += [(self._extensions, False), (self._routes, False)]
+            return [(self._clusters, ()), (self._endpoints, ())]
+        turn: list[tuple[Kind, Sequence[str]]] = [
+            (self._endpoints, ()),
+            (self._listeners, leaving(self._listeners, snapshot)),
+            (self._extensions, ()),
+            (self._routes, ()),
+        ]
         # what was refused leaves an old version that may use them
         old = self._listeners.stays_behind(snapshot) or self._routes.stays_behind(snapshot)
-        turn.append((self._clusters, self._users_settled(snapshot) and not old))
+        removals = self._users_settled(snapshot) and not old
+        turn.append((self._clusters, self._clusters.gone(snapshot) if removals else ()))
         return turn
 
     def _users_settled(self, snapshot: Snapshot) -> bool:
@@ -131,4 +138,4 @@ class DeltaStream:
         # Envoy asks for a listener's routes before it acknowledges the listener, so none are missed
         ordered = (self._clusters, self._listeners, self._extensions, self._routes)
         done = not any(k.greeting or k.waiting or k.queue(snapshot) for k in ordered)
-        return snapshot.revision if done else None
+        return snapshot.revision if done and not leaving(self._listeners, snapshot) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgeward.xds.blame import blamed, sentence
@@ -145,13 +145,11 @@ class Kind:
             }
         return self._queue
 
-    def send(self, nonce: str, snapshot: Snapshot, removals: bool) -> Sent | None:
+    def send(self, nonce: str, snapshot: Snapshot, leaving: Sequence[str] = ()) -> Sent | None:
         """Give the next response's content and take it as sent, or None where there is nothing to say."""
         queue = self.queue(snapshot)
         chosen = _chunk(queue, self.alone)
-        removed = self._absent(snapshot)
-        if removals:
-            removed += self.gone(snapshot)
+        removed = [*self._absent(snapshot), *leaving]
         if not chosen and not removed and not self.greeting:
             return None
         self.greeting = False

@@ -194,6 +194,40 @@ def test_clusters_stay_while_envoy_refuses_the_routes_that_no_longer_use_them() 
     assert "b" in envoy.held[m.CLUSTER]
 
 
+def listening(*names: str, bad: str = "") -> World:
+    return {**FULL, m.LISTENER: {name: b"bad" if name == bad else b"1" for name in names}}
+
+
+def test_listeners_stay_until_those_in_their_place_are_there_and_while_envoy_refuses_one() -> None:
+    envoy = connected(listening("https a:1", "http a:2", "tcp a:3"))
+    assert envoy.stream is not None
+    envoy.stream.offer(state(2, listening("https a:9", "tcp a:8", bad="https a:9")))
+    envoy.collect()
+    assert envoy.stream.in_force is None
+    envoy.settle()
+
+    assert set(held(envoy)[m.LISTENER]) == {"https a:1", "tcp a:8"}
+    assert envoy.stream.in_force == 2
+
+    envoy.stream.offer(state(3, listening("https a:10", "tcp a:8")))
+    seen = []
+    while envoy.collect() or envoy.take_response() or envoy.deliver_request():
+        seen.append(set(held(envoy)[m.LISTENER]))
+        assert "https a:1" in seen[-1] or envoy.stream.in_force == 3 or envoy.outbox
+    assert {"https a:1", "https a:10", "tcp a:8"} in seen
+    assert seen[-1] == {"https a:10", "tcp a:8"}
+
+
+def test_a_listener_goes_with_the_one_that_comes_to_its_very_address() -> None:
+    envoy = connected(listening("https a:1"))
+    assert envoy.stream is not None
+    envoy.stream.offer(state(2, listening("http a:1")))
+    while envoy.collect() or envoy.take_response() or envoy.deliver_request():
+        assert len(held(envoy)[m.LISTENER]) == 1
+
+    assert set(held(envoy)[m.LISTENER]) == {"http a:1"}
+
+
 def test_a_refusal_that_comes_after_its_object_is_gone_keeps_nothing_back() -> None:
     envoy = connected({**FULL, m.LISTENER: {}})
     assert envoy.stream is not None
