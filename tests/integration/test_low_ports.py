@@ -145,6 +145,8 @@ def test_nothing_but_rootd_is_root_and_envoy_has_one_capability(up):
     assert up.rootd()["last_exit"] == "killed by SIGKILL"
     os.kill(pids["keeper"], 9)
     until(lambda: up.rootd()["state"] == "unkept", what="up says that nobody keeps rootd")
+    until(lambda: "rootd is unkept" in up.process.output(), what="the log of up says so too")
+    assert "rootd died and is started again" in up.process.output()
 
     pids["rootd"] = up.rootd()["pid"]
     up.process.end()

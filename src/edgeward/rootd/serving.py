@@ -208,7 +208,11 @@ class Server:
 
     def _refresh(self) -> None:
         self._refreshed = time.monotonic()
-        if self._table.refresh():
+        if not self._table.refresh():
+            return
+        if self._table.nothing_declared():
+            say(f"no actions are declared: {next(iter(self._table.refused))} is not there")
+        else:
             for file, reason in self._table.refused.items():
                 say(f"{file} is not used: {reason}")
 

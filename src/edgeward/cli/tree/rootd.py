@@ -11,8 +11,10 @@ from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, Final
 
+from edgeward import log
 from edgeward.launcher.child import how_it_ended
 
+_log = log.logger("edgeward.up")
 _TOLD: Final = "EDGEWARD_UP_ROOTD"
 _MOST_BYTES: Final = 4096
 
@@ -68,8 +70,15 @@ class Beside:
                 self._turn(state="ended", pid=None)
         else:
             with suppress(ValueError):
-                self._turn(**json.loads(data))
+                self._take(json.loads(data))
         changed()
+
+    def _take(self, said: dict[str, Any]) -> None:
+        if said.get("state") == "waiting":
+            _log.error("rootd died and is started again", exit=said["last_exit"], restarts=said["restarts"])
+        elif said.get("state") == "ready":
+            _log.info("rootd is ready", pid=said["pid"])
+        self._turn(**said)
 
     def _lost(self, changed: Callable[[], None]) -> None:
         """Say that the keeper has ended; a rootd that it leaves behind goes on."""
@@ -77,7 +86,9 @@ class Beside:
         code = os.waitstatus_to_exitcode(os.waitpid(self._keeper, 0)[1])
         if self._record["state"] == "ended":
             return
-        how = f"its keeper was ended ({how_it_ended(code)}) and would start it again; start edgeward up anew"
+        ended = f"its keeper was ended ({how_it_ended(code)})"
+        how = f"{ended}, so nobody would start it again; start edgeward up anew"
+        _log.error("rootd is unkept", reason=how)
         self._turn(state="unkept", last_exit=how)
         changed()
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
-from edgeward.certificates import summaries
+from edgeward.certificates import history, summaries
 from edgeward.certificates.model import Domain, Summary
 from edgeward.certificates.orders import queue
 from edgeward.certificates.orders.model import Queued
@@ -28,6 +28,7 @@ from edgeward.gateway.model import Route, Service
 from edgeward.placement import NAME
 
 _SILENT: Final = Answer(id="", tier="none")
+_RECENT: Final = 20
 AskNodes = Callable[[str], Awaitable[Sequence[NodeView]]]
 """Asks every node about a canonical name; returns within some seconds whoever does not answer."""
 
@@ -85,6 +86,7 @@ class Explainer:
             services=services,
             refusal=await self.refusal(canonical, first) if first is not None else None,
             certificate=certificate,
+            stored=None if certificate is None else await self._stored(certificate),
             order=await self._order(canonical, domain) if domain is not None else None,
             nodes=await self._nodes(canonical, visible=domain is not None),
         )
@@ -130,6 +132,11 @@ class Explainer:
     async def _certificate(self, name: str) -> Summary | None:
         async with self._database.reading() as connection:
             return await summaries.serving(connection, name)
+
+    async def _stored(self, certificate: Summary) -> float | None:
+        async with self._database.reading() as connection:
+            lines = await history.of_name(connection, certificate.name, _RECENT)
+        return min((line.at for line in lines if line.fingerprint == certificate.fingerprint), default=None)
 
 
 async def _allowed(_name: str, _domain: Domain) -> None:

@@ -51,6 +51,8 @@ class Facts:
     services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
     certificate: Summary | None = None
     """The stored one that serves the name, expired or not."""
+    stored: float | None = None
+    """When that was stored, where the history of its name knows it; it begins some minutes before that."""
     order: Queued | None = None
     """Of its certificate, where it is waited for."""
     nodes: Sequence[NodeView] = ()

@@ -23,7 +23,7 @@ from edgeward.controller.nodes.actions import LIST_SECONDS, asker
 from edgeward.controller.nodes.registry import Registry
 from edgeward.controller.tunnels.states import Tunnels
 from edgeward.database import schema
-from edgeward.database.engine import Database
+from edgeward.database.engine import Database, current_revision
 from edgeward.declaration import revisions
 from edgeward.declaration.feed import Answer, Run
 from edgeward.declaration.model import DEFAULT_PROJECT, Key
@@ -61,6 +61,7 @@ class Gathering:
         if known is None:
             return verdict(name, "node", walked(node.way(NodeFacts(name, now))))
         async with self._database.reading() as connection:
+            newest = await current_revision(connection)  # certificates move it too, which nodes follow
             live = await tokens.of_node(connection, name, now)
             daemons = [one for one in await store.daemons(connection) if one.node == name]
         view = self._view(name)
@@ -70,7 +71,7 @@ class Gathering:
             now,
             view,
             known.joined,
-            self._state.revision,
+            newest,
             bool(live),
             daemons,
             None if came is not None and "actions" in came else _why(came),

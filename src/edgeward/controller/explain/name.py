@@ -136,7 +136,7 @@ def _certificate(facts: Facts) -> Step:
         tiers = [f"{n.name}: {n.answer.tier}" for n in connected(facts) if n.answer is not None]
         tier = f", found on {_listed(tiers)}" if tiers else ""
         subject = f"certificates/{found.name}"
-        return Step("certificate", subject, detail=f"until {ends}{tier}", since=found.not_before)
+        return Step("certificate", subject, detail=f"until {ends}{tier}", since=facts.stored)
     if (failure := ordered.failure(facts.order)) is not None:
         since = None if facts.order is None else facts.order.queued
         return broken("certificate", f"orders/{facts.name}", *failure, since)

@@ -20,7 +20,7 @@ class NodeFacts:
     node: NodeView | None = None
     joined: float | None = None
     revision: int = 0
-    """Up to which something is declared."""
+    """The newest one of the store."""
     token: bool = True
     """Whether its token is still good."""
     daemons: Sequence[Daemon] = ()

@@ -19,7 +19,7 @@ from edgeward.gateway.model import Backend, Canary, Listen, Route, Service
 
 NOW = 1_800_000_000.0
 SHOP = Service(name="shop", backends=(Backend(url="http://backend.example:8080"),))
-STORED = Summary("shop.example", "default", "local", "", "ab" * 32, NOW - 9, NOW + 99, NOW + 66, 7)
+STORED = Summary("shop.example", "default", "local", "", "ab" * 32, NOW - 309, NOW + 99, NOW + 66, 7)
 REPORT = Report(version="1", revision=9, received=9, envoy=EnvoyState(state="serving"))
 NODE = NodeView("edge1", True, REPORT, Answer(id="1", tier="memory"))
 WELL = Facts(
@@ -284,12 +284,14 @@ WHOLE_WAY = ["name", "listener", "policy", "certificate", "route", "service", "n
 
 def test_the_way_of_a_visitor_is_told_step_by_step_with_the_age_of_each():
     changed = {"services/default/shop": NOW - 60, "listen/default/listen": NOW - 90}
-    found = explain("shop.example", replace(WELL, changed=changed))["steps"]
+    found = explain("shop.example", replace(WELL, changed=changed, stored=NOW - 9))["steps"]
 
     assert [step["step"] for step in found] == WHOLE_WAY
     assert {step["state"] for step in found} == {"ok"}
     since = {step["step"]: step["since"] for step in found}
     assert (since["service"], since["listener"], since["certificate"]) == (NOW - 60, NOW - 90, NOW - 9)
+    unknown = explain("shop.example", replace(WELL, changed=changed))["steps"]
+    assert next(s["since"] for s in unknown if s["step"] == "certificate") is None
     how = {step["step"]: step["detail"] for step in found}
     assert "edge1: memory" in how["certificate"] and "127.0.0.1:8443" in how["listener"]
 

@@ -43,6 +43,14 @@ def said(way):
     return found
 
 
+def test_a_node_that_has_not_heard_of_the_newest_revision_is_told_to_be_behind():
+    late = reported(revision=7, received=8)
+    found = {step["step"]: step for step in said(node.way(replace(NODE, node=late)))["steps"]}
+
+    assert found["configuration"]["state"] == "unknown"
+    assert found["configuration"]["detail"] == "revision 7 in force, of 9"
+
+
 def test_a_node_that_is_well_is_told_whole():
     found = said(node.way(NODE))
 
