@@ -208,13 +208,9 @@ class Server:
 
     def _refresh(self) -> None:
         self._refreshed = time.monotonic()
-        if not self._table.refresh():
-            return
-        if self._table.nothing_declared():
-            say(f"no actions are declared: {next(iter(self._table.refused))} is not there")
-        else:
-            for file, reason in self._table.refused.items():
-                say(f"{file} is not used: {reason}")
+        if self._table.refresh():
+            for sentence in self._table.told():
+                say(sentence)
 
 
 async def _frame(connection: _Connection) -> bytes | None:

@@ -13,7 +13,7 @@ from edgeward.rootd.frames import Asker, Request
 from edgeward.rootd.table.actions import Action, Peer, read
 from edgeward.rootd.table.placeholders import Wrong
 
-NOT_THERE = "it is not there; root is to make it"
+_NOT_THERE = "it is not there; root is to make it"
 _MOST_FILES = 256
 _Seen = tuple[tuple[str, int, int, int, int, int], ...]
 
@@ -82,9 +82,11 @@ class Table:
         finally:
             os.close(within)
 
-    def nothing_declared(self) -> bool:
-        """Whether the directory is not there at all, which is no fault: nobody declared an action."""
-        return self.refused == {str(self._path): NOT_THERE}
+    def told(self) -> list[str]:
+        """Give what is not used, as sentences; that the directory is not there at all is no fault."""
+        if self.refused == {str(self._path): _NOT_THERE}:
+            return [f"no actions are declared: {self._path} is not there"]
+        return [f"{file} is not used: {reason}" for file, reason in self.refused.items()]
 
     def forget(self) -> None:
         """Read everything anew: users and groups may have changed."""
@@ -109,7 +111,7 @@ def _reason(error: Exception, shown: str) -> str:
     """Say why a file, or the directory of all, is not used, without the path that stands before it anyway."""
     text, cause = str(error), error.__cause__
     if text.startswith(shown) and isinstance(cause, FileNotFoundError):
-        return NOT_THERE
+        return _NOT_THERE
     if text.startswith(shown) and isinstance(cause, OSError) and cause.errno == errno.ELOOP:
         return "it is a symbolic link; put the file itself there"
     return text.removeprefix(shown).lstrip(": ")

@@ -68,7 +68,8 @@ def test_what_is_a_link_or_not_there_is_said_in_these_words(place):
     }
     missing = place / "more" / "actions.d"
     assert table(missing).refused == {str(missing): "it is not there; root is to make it"}
-    assert table(missing).nothing_declared() and not table(place).nothing_declared()
+    assert table(missing).told() == [f"no actions are declared: {missing} is not there"]
+    assert [text.endswith("put the file itself there") for text in table(place).told()] == [True]
 
 
 def test_nor_is_any_file_of_a_directory_that_others_can_write(place):
