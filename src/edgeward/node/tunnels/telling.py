@@ -35,6 +35,8 @@ class Doing:
     since: float
     reason: str = ""
     states: Mapping[str, State] = field(default_factory=dict)
+    heard: bool = True
+    """Its connections are known; not while a node that began anew has not found its daemon yet."""
 
 
 Doings = Mapping[str, Doing]
@@ -125,7 +127,9 @@ def news(told: Doings | None, now: Doings, *, figures: bool) -> Iterator[Tunnels
 
 
 def _of_gateway(id_: str, before: Doing | None, now: Doing, *, figures: bool) -> GatewayState | None:
-    if before is None or not set(before.states) <= set(now.states):
+    if not now.heard:  # what was said of them last still holds
+        return None if before == now else _head(id_, now, whole=False)
+    if before is None or not before.heard or not set(before.states) <= set(now.states):
         return _head(id_, now, whole=True, states=now.states)
     other = {
         name: state
@@ -169,4 +173,4 @@ def _kept_of(told: Doing | None, now: Doing) -> Doing:
         name: told.states[name] if _same(told.states.get(name), state, figures=False) else state
         for name, state in now.states.items()
     }
-    return Doing(now.phase, now.since, now.reason, states)
+    return Doing(now.phase, now.since, now.reason, states, now.heard)

@@ -62,6 +62,8 @@ class Tending:
         self._due, self._news = asyncio.Event(), asyncio.Event()
         self._hearing: asyncio.Task[None] | None = None
         self._states: Mapping[str, State] = {}
+        self._heard = False
+        """How its connections do is known: its daemon said so, or it has none."""
         self._phase = ("starting", time.time(), "")
         self._taking_over = TakingOver()
         self._retry = 0.0
@@ -92,7 +94,7 @@ class Tending:
         told = {**self._states, **{id_: state for id_, (_, state) in self._problems.items()}}
         if (cost := self._taking_over.handover) is not None:
             told = {id_: state.model_copy(update={"handover": cost}) for id_, state in told.items()}
-        return Doing(phase, since, reason, {**told, **self.wanted.refused})
+        return Doing(phase, since, reason, {**told, **self.wanted.refused}, self._heard)
 
     # --- the work -----------------------------------------------------------------------------
 
@@ -141,6 +143,7 @@ class Tending:
             raise failed[0]
 
     def _is(self, phase: str, reason: str = "") -> None:
+        self._heard = self._heard or phase == "down"
         if (phase, reason) != (self._phase[0], self._phase[2]):
             since = self._phase[1] if phase == self._phase[0] else time.time()
             self._phase = phase, since, reason
@@ -174,6 +177,9 @@ class Tending:
             if driver is not None:
                 self._opened(driver, namespace, kind)
                 return
+        if not self._heard:
+            self._heard = True
+            self._changed()
 
     def _known(self) -> list[Connection]:
         return [one.as_it_was for one in self._loaded.values() if one.as_it_was is not None]
@@ -362,7 +368,7 @@ class Tending:
                     self.look()
                 continue
             if self.driver is asked:
-                self._states = states
+                self._states, self._heard = states, True
                 self._changed()
                 if self._taking_over.is_over(self.wanted.gateway, states, self._problems):
                     self._due.set()

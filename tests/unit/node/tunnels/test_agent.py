@@ -21,6 +21,7 @@ from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept
 from edgeward.node.tunnels.peers import Peers
 from edgeward.node.tunnels.root import Root
+from edgeward.node.tunnels.telling import Telling
 from edgeward.rootd.running import MOST_CHILDREN
 from edgeward.sealing import Seal, new_key
 from edgeward.secret import Secret
@@ -231,6 +232,44 @@ async def test_an_agent_that_comes_back_finds_everything_and_makes_nothing(
 
     assert host.asked == []
     assert host.loads == [(ONE.id, False), (ONE.id, True)]  # told again what it is to keep up, as it was
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_an_agent_that_comes_back_says_a_daemon_has_ended_only_where_it_has(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+    if ended:
+        host.end(WHERE)
+    messages: list[feed.Tunnels] = []
+    told, start = asyncio.Event(), host.start
+
+    async def send(message: feed.Tunnels) -> None:
+        messages.append(message)
+        if any(head.whole and not head.connections for head in message.gateways):
+            told.set()
+
+    async def starts_once_that_is_told(*given: Any) -> Told:
+        await told.wait()
+        return await start(*given)
+
+    monkeypatch.setattr(host, "start", starts_once_that_is_told)
+
+    async with agent(host, tmp_path) as one:
+        telling = Telling(one.doings, send)
+        one.changed = telling.changed
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(telling.run())
+            telling.changed()
+            await until(lambda: any(said.connections for message in messages for said in message.gateways))
+            running.cancel()
+
+    said = [head for message in messages for head in message.gateways]
+    assert messages[0].whole
+    assert told.is_set() == ended
+    assert next(head for head in said if head.connections).whole != ended
 
 
 async def test_what_changed_while_it_was_dead_is_told_with_what_was_before(

@@ -99,6 +99,16 @@ def test_a_connection_that_changes_is_told_without_the_others():
     assert not message.whole and not message.gateways[0].whole
 
 
+def test_what_was_said_of_connections_holds_until_a_node_that_began_anew_has_heard_of_them():
+    began = {A: replace(doing(phase="starting"), heard=False)}
+    found = {A: replace(began[A], phase="running")}
+
+    first = list(news(None, began, figures=False)) + list(news(began, found, figures=False))
+    assert first and not any(one.whole or one.connections for m in first for one in m.gateways)
+    (message,) = news(found, {A: doing(state(1))}, figures=False)
+    assert message.gateways[0].whole and message.gateways[0].connections
+
+
 def test_many_gateways_are_told_in_several_messages():
     now = {f"{n:012x}": doing(*(state(m) for m in range(100))) for n in range(20)}
 
