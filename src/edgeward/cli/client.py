@@ -146,7 +146,9 @@ class Client:
         try:
             yield
         except httpx.TimeoutException as error:
-            raise Unavailable(f"{self._server.url} does not answer in time; {_ELSEWHERE}") from error
+            raise Unavailable(
+                f"{self._server.url} does not answer in time; {self._server.elsewhere}"
+            ) from error
         except (httpx.HTTPError, ssl.SSLError) as error:
             raise Unavailable(self._unreachable(error)) from error
 
@@ -155,12 +157,10 @@ class Client:
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return (
                 f"the server at {self._server.url} is not the one expected:"
-                f" its certificate is not from the authority trusted here; {_ELSEWHERE}"
+                f" its certificate is not from the authority trusted here; {self._server.elsewhere}"
             )
-        return f"no connection to {self._server.url}: {printable(reason)}; is it running? {_ELSEWHERE}"
-
-
-_ELSEWHERE: Final = "name another one with --api or EDGEWARD_API, or its directory with --state-dir"
+        said = f"no connection to {self._server.url}: {printable(reason)}"
+        return f"{said}; is it running? {self._server.elsewhere}"
 
 
 def event_blocks(lines: Iterator[str]) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,8 @@ def connect(api: str | None, state_dir: Path | None) -> Client:
     from edgeward.cli import server
     from edgeward.cli.client import Client
 
-    return Client(server.find(api, options.resolve_state_dir(state_dir), os.environ))
+    directory, named = options.resolve_state_dir(state_dir), state_dir is not None
+    return Client(server.find(api, directory, os.environ, named=named))
 
 
 def segment(text: str) -> str:

@@ -43,11 +43,11 @@ def register(app: typer.Typer) -> None:
 
 
 def validate(file: Files) -> None:
-    """Check a file, all of it at once, without a server; several are checked as what they say together."""
+    """Check a file without a server: its values, then what they name; several as what they say together."""
     _expect_no_garbage()
     from edgeward.world.checks import check
 
-    documents = [_read(one, _bytes(one)) for one in file]
+    documents = _all_read(file)
     declared = [declared for document in documents for declared in document.objects]
     found: list[Problem] = []
     if problems := [*_twice(documents), *check(declared)]:
@@ -59,6 +59,24 @@ def validate(file: Files) -> None:
     counts = Counter(one.key.kind for one in declared)
     said = ", ".join(f"{kind}: {count}" for kind, count in counts.items()) or "nothing declared"
     show.line(f"{' and '.join(map(_named, file))} {'is' if len(file) == 1 else 'are'} valid ({said})")
+
+
+def _all_read(files: Sequence[str]) -> list[Document]:
+    documents, wrong = [], list[Problem]()
+    for file in files:
+        text = _bytes(file)
+        try:
+            documents.append(_read(file, text))
+        except Invalid as error:
+            wrong += error.problems
+    if wrong:
+        raise _in_stages(Invalid(*wrong))
+    return documents
+
+
+def _in_stages(error: Invalid) -> Invalid:
+    """Say beside mistakes in single values that what these values name was not looked at yet."""
+    return Invalid(*error.problems, "references and the rest are checked once these are right")
 
 
 def _elsewhere(problem: Problem) -> Problem:
@@ -237,7 +255,10 @@ class Sent:
 
     def read(self) -> Document:
         """Give what it declares; raises Invalid with every problem."""
-        return _read(self.file, self.text)
+        try:
+            return _read(self.file, self.text)
+        except Invalid as error:
+            raise _in_stages(error) from error
 
     def placed(self, error: Invalid) -> Invalid:
         """Give what a server found wrong with its lines."""

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from edgeward.cli.connect import Api, connect
-from edgeward.cli.options import StateDir
+from edgeward.cli.options import StateDir, resolve_state_dir
 from edgeward.cli.printing import show
-from edgeward.errors import Invalid
+from edgeward.errors import Invalid, Unavailable
 
 
 def register(app: typer.Typer) -> None:
@@ -83,8 +83,13 @@ def status(
     """Say how controller, nodes and programs are, and what needs a person."""
     from edgeward.cli.printing import overview
 
-    with connect(api, state_dir) as client:
-        found = client.get("/v1/status")
+    try:
+        with connect(api, state_dir) as client:
+            found = client.get("/v1/status")
+    except Unavailable:
+        if api is None and output is show.Format.table:
+            overview.show_programs(resolve_state_dir(state_dir) / "up.json", time.time())
+        raise
     if output is not show.Format.table:
         show.data(found, output)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,23 +24,30 @@ class Server:
     url: str
     token: Secret[str]
     ca: str
+    elsewhere: str = "name another one with --api or EDGEWARD_API, or its directory with --state-dir"
+    """What to do where it is not this server that was meant."""
 
 
-def find(api: str | None, state_dir: Path, environment: Mapping[str, str]) -> Server:
+_NAME_ANOTHER: Final = "name another one with --api or EDGEWARD_API"
+
+
+def find(api: str | None, state_dir: Path, environment: Mapping[str, str], *, named: bool = False) -> Server:
     """Find the server by ``--api``, EDGEWARD_TOKEN and EDGEWARD_CA, and the state directory for the rest.
 
     The state directory's own token is sent only to a server that proves itself by the state
-    directory's own authority. Raises Invalid where something that was named is wrong, Unavailable
-    where nothing was named and nothing is there.
+    directory's own authority. ``named``: somebody named that directory, and is not told to. Raises
+    Invalid where something that was named is wrong, Unavailable where nothing was named and nothing
+    is there.
     """
     url = canonical(api or _own_address(state_dir))
     ca_file, token = environment.get("EDGEWARD_CA"), environment.get("EDGEWARD_TOKEN")
-    ca = _ca(Path(ca_file)) if ca_file else _own_ca(state_dir)
+    ca = _ca(Path(ca_file)) if ca_file else _own_ca(state_dir, named)
     if token is None:
         if ca_file:
             raise Invalid("EDGEWARD_CA is set and EDGEWARD_TOKEN is not; set the token for that server")
-        token = _own_token(state_dir)
-    return Server(url, Secret(_checked_token(token)), ca)
+        token = _own_token(state_dir, named)
+    found = Server(url, Secret(_checked_token(token)), ca)
+    return replace(found, elsewhere=_NAME_ANOTHER) if named else found
 
 
 def canonical(text: str) -> str:
@@ -89,14 +96,14 @@ def _ca(path: Path) -> str:
         raise Invalid(f"{path}: {error.strerror}; EDGEWARD_CA names a PEM file this user may read") from error
 
 
-def _own_ca(state_dir: Path) -> str:
+def _own_ca(state_dir: Path, named: bool) -> str:
     try:
         return _text(state_dir / "ca" / "root.pem")
     except OSError as error:
-        raise _nothing_here(state_dir / "ca" / "root.pem", error) from error
+        raise _nothing_here(state_dir / "ca" / "root.pem", error, named) from error
 
 
-def _own_token(state_dir: Path) -> str:
+def _own_token(state_dir: Path, named: bool) -> str:
     try:
         return _text(state_dir / "admin.token")
     except OSError as error:
@@ -106,12 +113,13 @@ def _own_token(state_dir: Path) -> str:
                 f"{path} is not here; set EDGEWARD_TOKEN to another token, or create that file empty and"
                 " restart the controller of `edgeward up`, which then writes a new one"
             ) from error
-        raise _nothing_here(path, error) from error
+        raise _nothing_here(path, error, named) from error
 
 
-def _nothing_here(path: Path, error: OSError) -> Unavailable:
+def _nothing_here(path: Path, error: OSError, named: bool) -> Unavailable:
+    directory = "" if named else ", name its directory with --state-dir,"
     return Unavailable(
-        f"{path}: {error.strerror}; start `edgeward up` first, name its directory with --state-dir,"
+        f"{path}: {error.strerror}; start `edgeward up` first{directory}"
         " or set EDGEWARD_API, EDGEWARD_TOKEN and EDGEWARD_CA"
     )
 

@@ -106,3 +106,11 @@ def test_where_nothing_is_the_remedy_is_named(tmp_path):
 def test_what_is_no_token_is_not_sent(state, token):
     with pytest.raises(Invalid, match="token"):
         find(None, state, {"EDGEWARD_TOKEN": token})
+
+
+def test_who_named_the_state_directory_is_not_told_to(state, tmp_path):
+    for named in (True, False):
+        with pytest.raises(Unavailable) as refused:
+            find(None, tmp_path / "none", {}, named=named)
+        assert ("--state-dir" in str(refused.value)) is not named
+        assert ("--state-dir" in find(None, state, {}, named=named).elsewhere) is not named

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.cli.declare import validate
+from edgeward.cli.declare import sent, validate
 from edgeward.cli.tree import preflight
 from edgeward.errors import Invalid
 
@@ -67,3 +67,31 @@ def test_up_leaves_to_the_store_what_its_file_does_not_say(files, tmp_path):
     assert len(preflight.read_declaration(Path(files[1]), alone=False)) == 2
     assert not preflight.has_store(tmp_path, {})
     assert preflight.has_store(tmp_path, {"EDGEWARD_DATABASE": "postgresql://x"})
+
+
+def test_mistakes_in_values_are_told_of_all_files_and_that_the_rest_waits(tmp_path):
+    text = "version: 1\ndomains: [{name: a.example, on_demand: maybe}]\n"
+    routes = "routes: [{hosts: [a.example], service: nope}]\n"
+    (tmp_path / "a.yaml").write_text(text + routes)
+    (tmp_path / "b.yaml").write_text(text)
+    with pytest.raises(Invalid) as refused:
+        validate([str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")])
+
+    *found, last = refused.value.problems
+    assert [(p.file, p.field) for p in found] == [
+        (str(tmp_path / name), "domains[0].on_demand") for name in ("a.yaml", "b.yaml")
+    ]
+    assert str(last) == "references and the rest are checked once these are right"
+
+
+def test_a_file_that_is_not_there_is_all_that_is_said(tmp_path):
+    with pytest.raises(Invalid) as refused:
+        validate([str(tmp_path / "none.yaml")])
+
+    assert len(refused.value.problems) == 1
+
+
+def test_what_is_sent_says_it_too(tmp_path):
+    sending = sent(str(tmp_path / "a.yaml"), b"version: 1\ndomains: [{name: a.example, on_demand: maybe}]\n")
+    with pytest.raises(Invalid, match="the rest are checked once these are right"):
+        sending.read()

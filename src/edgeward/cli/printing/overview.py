@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from edgeward.cli.printing import openresty, show
+from edgeward.launcher import files
 
 Data = Mapping[str, Any]
 
@@ -21,10 +23,7 @@ def programs(status: Data) -> Sequence[Data]:
 
 
 def _troubles(status: Data) -> Iterator[str]:
-    for program in programs(status):
-        if program.get("state") != "ready":
-            why = program.get("last_exit") or "no reason known"
-            yield f"{program.get('name')} is {program.get('state')}: {why}"
+    yield from _of_programs(programs(status))
     for problem in (status.get("file") or {}).get("problems") or ():
         yield f"{(status.get('file') or {}).get('name')}: {_sentence(problem)}"
     database = status.get("database") or {}
@@ -44,6 +43,13 @@ def _troubles(status: Data) -> Iterator[str]:
     for nowhere in status.get("nowhere") or ():
         more = f" and {nowhere['objects'] - 1} more" if nowhere["objects"] > 1 else ""
         yield f"no node has the labels that {nowhere['object']}{more} asks for ({nowhere['nodes']})"
+
+
+def _of_programs(programs: Sequence[Data]) -> Iterator[str]:
+    for program in programs:
+        if program.get("state") != "ready":
+            why = program.get("last_exit") or "no reason known"
+            yield f"{program.get('name')} is {program.get('state')}: {why}"
 
 
 def _troubles_of(node: Data) -> Iterator[str]:
@@ -106,6 +112,32 @@ def show_status(status: Data, now: float) -> None:
         out.print(show.good("everything is well"))
     for sentence in found:
         out.print(show.bad(sentence), soft_wrap=True)
+
+
+def show_programs(record: Path, now: float) -> None:
+    """Print what the supervisor of this host last said of its programs, where nobody answers; nothing where
+    it said nothing.
+    """
+    said = files.read_json(record)
+    listed = said.get("programs")
+    found = [_as_it_is(one) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    if not found:
+        return
+    show.table(["program", "state", "since", "pid", "restarts"], _programs(found, now))
+    for sentence in _of_programs(found):
+        show.console().print(show.bad(sentence), soft_wrap=True)
+    if not _is_there(pid := said.get("pid")):
+        show.line(f"edgeward up, which said so as process {show.shown(pid)}, is gone; start it again")
+
+
+def _as_it_is(program: Data) -> Data:
+    return (
+        program if program.get("pid") is None or _is_there(program["pid"]) else {**program, "state": "gone"}
+    )
+
+
+def _is_there(pid: object) -> bool:
+    return isinstance(pid, int) and Path(f"/proc/{pid}").exists()
 
 
 def _certificates(counts: Data) -> str:
