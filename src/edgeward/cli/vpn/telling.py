@@ -134,7 +134,7 @@ def _facts(found: Data, now: float) -> Iterator[tuple[str, str]]:
     gateway, networks = found["gateway"], found["networks"]
     yield "networks", f"{show.shown(networks['local'])} to {show.shown(networks['peer'])}"
     yield "peer", f"{found['peer']['address']} as {found['peer']['id']}"
-    yield "here", f"{found['local']['address']} as {found['local']['id']}"
+    yield "here", f"{_own(found['local']['address'])} as {found['local']['id']}"
     if found["node"]:
         away = "" if found["node_connected"] else ", which is not connected"
         yield "node", f"{found['node']}{away}, heard of {show.moment(found['heard'], now)}"
@@ -146,6 +146,11 @@ def _facts(found: Data, now: float) -> Iterator[tuple[str, str]]:
     if found["reauthenticates_at"]:
         yield "authentication", f"anew {show.moment(found['reauthenticates_at'], now)}"
     yield "id", found["id"]
+
+
+def _own(address: str) -> str:
+    """Name a gateway's own address; where it shares the host's, its node chooses that for each peer."""
+    return "the node's own address" if address in ("0.0.0.0", "::") else address  # noqa: S104 - nothing is bound
 
 
 def _keys(children: Sequence[Data], now: float) -> Iterator[list[object]]:
