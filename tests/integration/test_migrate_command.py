@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgeward.cli.connect import connect
 from tests.integration.test_site_commands import SITE, Run, controller, run, written
 
 pytestmark = pytest.mark.usefixtures("run")
@@ -42,6 +45,35 @@ def test_all_that_share_a_gateway_are_given_to_the_other_driver_at_once(run: Run
     back = run("vpn", "migrate", "office-berlin", "--driver", "strongswan")
     assert back[0] == 0, back
     assert set(drivers(run).values()) == {"strongswan"}
+
+
+@pytest.mark.parametrize("changed_meanwhile", [False, True])
+def test_what_was_not_taken_over_is_declared_as_before_unless_somebody_changed_it_meanwhile(
+    run: Run, controller: Path, tmp_path: Path, changed_meanwhile: bool
+) -> None:
+    migrate: Any = importlib.import_module("edgeward.cli.vpn.migrate")
+    file = written(tmp_path, SITE | SHARED, PARIS | SHARED)
+    assert run("apply", "-f", file)[0] == 0
+    before = run("export")[1]
+    found = {"project": "default", "name": "paris"}
+    why = "default/paris: libreswan cannot take over, all stays as it is: it is not there"
+    with connect(None, controller) as client:
+        sites = migrate._sharing(client, found)
+        source = migrate._source(sites)
+        revision = migrate._changed(client, source, sites, "libreswan")
+        assert set(drivers(run).values()) == {"libreswan"}
+        if changed_meanwhile:
+            migrate._changed(client, source, [{**one, "value": {**one["value"], "peer": "198.51.100.77"}}
+                                              for one in sites[:1]], "libreswan")  # fmt: skip
+        said = migrate._afterwards(client, source, sites, found, migrate.Driver.libreswan, revision, why)
+
+    if changed_meanwhile:
+        assert "declared with driver libreswan now" in said and "was not put back" in said
+        assert "edgeward vpn migrate paris --project default --driver strongswan" in said
+        assert set(drivers(run).values()) == {"libreswan"} and "198.51.100.77" in run("export")[1]
+    else:
+        assert said == "it is declared as before again"
+        assert run("export")[1].endswith(before)  # behind what was said of the changes
 
 
 def test_what_the_other_driver_cannot_do_is_said_and_nothing_changes(run: Run, tmp_path: Path) -> None:

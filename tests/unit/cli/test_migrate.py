@@ -73,3 +73,65 @@ def test_the_cost_is_said_in_words() -> None:
     assert migrate._said(COST) == words
     assert "no packets were dropped here" in migrate._said({**COST, "dropped": 0})
     assert "there was no tunnel for 0.21 s" in migrate._said({**COST, "carried": False})
+
+
+class Declared(Answers):
+    """One that has a site, and writes down with which driver it was declared and at which revision."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        super().__init__(*answers)
+        self.posts: list[tuple[str | None, int | None]] = []
+
+    def __enter__(self) -> Declared:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def items(self, *_: object) -> list[dict[str, Any]]:
+        return [{"name": "berlin", "project": "default", "source": "file:a.yaml", "value": {"peer": "x"}}]
+
+    def post(self, _path: str, body: dict[str, Any], match: int | None = None) -> dict[str, Any]:
+        self.posts.append((body["document"]["vpn"][0].get("driver"), match))
+        return {"revision": 40 + len(self.posts)}
+
+
+def migrated(monkeypatch: pytest.MonkeyPatch, client: Declared) -> None:
+    monkeypatch.setattr(migrate, "connect", lambda *_: client)
+    monkeypatch.setattr(migrate, "_LOOK_SECONDS", 0.001)
+    migrate.migrate("berlin", migrate.Driver.libreswan, timeout=30.0)
+
+
+def test_a_refusal_before_anything_ended_puts_the_declaration_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal = "libreswan cannot take over, all stays as it is: it is not installed"
+    client = Declared(said("active", "strongswan", "aa"), said("active", "libreswan", "aa", refusal=refusal))
+    with pytest.raises(Unavailable, match=r"not installed; it is declared as before again$"):
+        migrated(monkeypatch, client)
+
+    assert client.posts == [("libreswan", None), (None, 41)]
+    out = capsys.readouterr().out.splitlines()
+    assert out == ["~ default/berlin: driver libreswan", "~ default/berlin: driver strongswan again"]
+
+
+def test_what_goes_back_after_it_was_tried_is_left_declared_and_how_to_undo_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusal = "libreswan cannot take over, all goes back to strongswan: it was late"
+    client = Declared(said("active", "strongswan", "aa"), said("active", "libreswan", "aa", refusal=refusal))
+    with pytest.raises(Unavailable, match=r"declared with driver libreswan now; to go back: .* strongswan$"):
+        migrated(monkeypatch, client)
+
+    assert client.posts == [("libreswan", None)]
+
+
+def test_the_file_is_spoken_of_once_it_has_worked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(
+        monkeypatch,
+        Declared(said("active", "strongswan", "aa"), said("active", "libreswan", "bb", cost=COST)),
+    )
+
+    last, spoken = capsys.readouterr().out.splitlines()[-2:]
+    assert "is up by libreswan" in last and spoken.startswith("say the same in a.yaml")

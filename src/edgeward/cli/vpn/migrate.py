@@ -13,7 +13,7 @@ from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.cli.vpn.telling import Name, Project
-from edgeward.errors import Conflict, NotFound, Unavailable
+from edgeward.errors import Conflict, EdgewardError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from edgeward.cli.client import Client
@@ -50,20 +50,24 @@ def migrate(
         refused = _refusal(before, before["gateway"]["driver"])
         if before["gateway"]["driver"] == driver.value:
             if refused:
-                raise Unavailable(f"{_full(before)}: {refused}")
+                raise Unavailable(f"{_full(before)}: {refused}; {_as_declared(before, driver)}")
             show.line(f"{_full(before)} is carried by {driver.value} already")
             return
-        _change(client, sites, driver.value)
-        for site in sites:
-            show.line(f"~ {show.shown(site['project'])}/{show.shown(site['name'])}: driver {driver.value}")
+        source = _source(sites)
+        changed = _changed(client, source, sites, driver.value)
         if before["phase"] != "active":
             show.line(f"it was not up before ({before['phase']}); see edgeward vpn status {show.shown(name)}")
-            return
-        if refused:
+        elif refused:
             show.line(f"{_full(before)} was carried by {driver.value} all the time")
-            return
-        cost = _taken_over(client, before, driver.value, timeout)
-        show.line(f"{_full(before)} is up by {driver.value}; {_said(cost)}")
+        else:
+            try:
+                cost = _taken_over(client, before, driver.value, timeout)
+            except Unavailable as error:
+                how = _afterwards(client, source, sites, before, driver, changed, str(error))
+                raise Unavailable(f"{error}; {how}") from error
+            show.line(f"{_full(before)} is up by {driver.value}; {_said(cost)}")
+        if source.startswith("file:"):
+            show.line(f"say the same in {source.removeprefix('file:')}, or applying it changes it back")
 
 
 def _status(client: Client, name: str, project: str | None) -> Data:
@@ -88,20 +92,50 @@ def _router(one: Data) -> str:
     return str(one["value"].get("router") or one["name"])
 
 
-def _change(client: Client, sites: Sequence[Data], driver: str) -> None:
-    """Change all of them at once, as what they belong to: two drivers of one gateway are refused."""
+def _source(sites: Sequence[Data]) -> str:
     sources = {str(one["source"]) for one in sites}
     if len(sources) > 1:
         raise Conflict(
             f"the gateway's sites come from {' and '.join(sorted(sources))}; declare them in one place"
         )
-    (source,) = sources
-    changed = [
-        {**one["value"], "name": one["name"], "project": one["project"], "driver": driver} for one in sites
-    ]
-    client.post("/v1/apply", {"source": source, "keep": True, "document": {"version": 1, "vpn": changed}})
-    if source.startswith("file:"):
-        show.line(f"say the same in {source.removeprefix('file:')}, or applying it changes it back")
+    return sources.pop()
+
+
+def _changed(
+    client: Client, source: str, sites: Sequence[Data], driver: str | None, match: int | None = None
+) -> int:
+    """Change all of them at once, as what they belong to: two drivers of one gateway are refused.
+
+    Gives the revision. ``driver`` None: as they were; ``match``: only while the declared state is at it.
+    """
+    other = {} if driver is None else {"driver": driver}
+    wanted = [{**one["value"], "name": one["name"], "project": one["project"], **other} for one in sites]
+    body = {"source": source, "keep": True, "document": {"version": 1, "vpn": wanted}}
+    revision = int(client.post("/v1/apply", body, match=match)["revision"])
+    for site in sites:
+        now = driver or f"{site['value'].get('driver') or Driver.strongswan} again"
+        show.line(f"~ {show.shown(site['project'])}/{show.shown(site['name'])}: driver {show.shown(now)}")
+    return revision
+
+
+def _afterwards(
+    client: Client, source: str, sites: Sequence[Data], before: Data, driver: Driver, revision: int, why: str
+) -> str:
+    """Put the declaration back where nothing was taken over, and say what is declared now."""
+    if not why.startswith(f"{_full(before)}: {driver.value} cannot take over, all stays as it is"):
+        return _as_declared(before, driver)
+    try:
+        _changed(client, source, sites, None, match=revision)
+    except EdgewardError as error:
+        return f"{_as_declared(before, driver)} (it was not put back: {error})"
+    return "it is declared as before again"
+
+
+def _as_declared(before: Data, driver: Driver) -> str:
+    former = next(one for one in Driver if one is not driver).value
+    where = f"{show.shown(before['name'])} --project {show.shown(before['project'])}"
+    back = f"edgeward vpn migrate {where} --driver {former}"
+    return f"it is declared with driver {driver.value} now; to go back: {back}"
 
 
 def _taken_over(client: Client, before: Data, driver: str, timeout: float) -> Data | None:
