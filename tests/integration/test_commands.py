@@ -244,13 +244,14 @@ def test_what_envoy_refuses_is_told_as_a_sentence_about_the_object(edge: Edge) -
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        listen = {**edge.declared["listen"], "http": f"127.0.0.1:{port}"}
+        listen = {**edge.declared["listen"], "https": f"127.0.0.1:{port}"}
         path = edge.file("listen.yaml", listen=listen)
         done = edge.run("apply", "-f", path, "--take-over", "--wait", "--timeout", "20")
         assert done.code == 1
         assert "edge1 refuses listen/default/listen" in done.err
         assert str(port) in done.err
         assert "edge1 refuses listen/default/listen" not in done.out
+        assert edge.certificate(SHOP), "the listener before is served until Envoy has taken the other one"
     back = edge.file("edgeward.yaml", **edge.declared)
     assert edge.run("apply", "-f", back, "--take-over", "--wait", "--timeout", "20").code == 0
 
