@@ -176,8 +176,7 @@ def test_a_node_whose_seal_key_is_lost_begins_its_copy_anew(edge: Rig) -> None:
     assert edge.visit("shop.example") == issued
     assert (edge.state_dir / "seal.key").stat().st_mode & 0o777 == 0o600
     told = [line for line in edge.log() if line["level"] == "error"]
-    assert len(told) == 1
-    assert "another key" in told[0]["problem"]
+    assert any("another key" in line.get("problem", "") for line in told), told
 
 
 @pytest.mark.slow

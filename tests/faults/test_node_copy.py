@@ -132,7 +132,7 @@ def test_killed_at_each_write_of_a_feed_transaction_it_serves_the_old_state_or_t
 
 @pytest.mark.slow
 def test_control_without_the_transaction_halves_are_served(edge, needs):
-    assert killed_in_second_state(edge, needs("strace"), 16, ("-c", _HALF_DONE)) == "halves"
+    assert killed_in_second_state(edge, needs("strace"), 28, ("-c", _HALF_DONE)) == "halves"
 
 
 # --- spoiled on disk, in the program --------------------------------------------------------
