@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from edgeward.declaration.feed import Answer, Steer
-from edgeward.node.tunnels.steering import Steering
 from tests.integration import test_tunnel_migration
 from tests.integration.gateway_rig import own_certificate
 from tests.integration.test_openstack_tunnel import followed
@@ -81,18 +79,7 @@ async def test_a_tunnel_that_carries_is_given_to_the_other_daemon_and_back(
         assert (await here.apply(boss, vpn=[site])).status_code == 200
         (gateway,) = here.parts.gateways.now()
         await here.parts.registry.begin("n1", "t")
-        steering = Steering(agent.driver, edge.run)
-
-        async def ask(_node: str, steer: Steer, _patience: float) -> Answer:
-            answers: list[Answer] = []
-
-            async def send(answer: Answer) -> None:
-                answers.append(answer)
-
-            await steering.answer(steer, send)
-            return answers[0]
-
-        here.parts.cases.steering._ask = ask  # type: ignore[attr-defined]
+        here.parts.cases.steering._ask = edge.steered(agent)  # type: ignore[attr-defined]
         reporting = asyncio.create_task(_reporting(here))
 
         def phase() -> str:

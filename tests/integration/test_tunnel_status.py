@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from edgeward.declaration.feed import Answer, EnvoyState, Report, Steer
+from edgeward.declaration.feed import EnvoyState, Report
 from edgeward.node.tunnels.agent import Agent
-from edgeward.node.tunnels.steering import Steering
 from edgeward.node.tunnels.telling import Telling
 from edgeward.secret import Secret
 from edgeward.vpn.desired import Dpd, Psk
@@ -70,18 +69,7 @@ async def installation(edge: Edge, directory: Path, *connections: Any) -> AsyncI
         here.parts.cases.tunnels.known.gateways = lambda: [declared]  # type: ignore[attr-defined]
         found = Installation(here, agent, boss, node)
         telling = Telling(agent.doings, found.send)
-        steering = Steering(agent.driver, edge.run)
-
-        async def ask(_node: str, steer: Steer, _patience: float) -> Answer:
-            answers: list[Answer] = []
-
-            async def send(answer: Answer) -> None:
-                answers.append(answer)
-
-            await steering.answer(steer, send)
-            return answers[0]
-
-        here.parts.cases.steering._ask = ask  # type: ignore[attr-defined]
+        here.parts.cases.steering._ask = edge.steered(agent)  # type: ignore[attr-defined]
         agent.changed = telling.changed
         running = [asyncio.create_task(work) for work in (telling.run(), _reporting(here))]
         agent.take(says(declared))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept
 from edgeward.node.tunnels.peers import Peers
 from edgeward.node.tunnels.root import Root
+from edgeward.node.tunnels.steering import Steering
 from edgeward.sealing import Seal, new_key
 from edgeward.secret import Secret
 from edgeward.vpn.desired import Connection, Gateway, Ike, Inside, Ipsec, Outside, Proposal, Psk
@@ -83,6 +84,21 @@ class Edge:
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+    def steered(self, agent: Agent) -> Callable[[str, feed.Steer, float], Awaitable[feed.Answer]]:
+        """Give what stands for the way to the node: it has this agent do what is asked, and answers."""
+        steering = Steering(agent.driver, self.run)
+
+        async def ask(_node: str, steer: feed.Steer, _patience: float) -> feed.Answer:
+            answers: list[feed.Answer] = []
+
+            async def send(answer: feed.Answer) -> None:
+                answers.append(answer)
+
+            await steering.answer(steer, send)
+            return answers[0]
+
+        return ask
 
     @asynccontextmanager
     async def answering(self, connection: Connection) -> AsyncIterator[Connection]:
