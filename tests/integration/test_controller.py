@@ -299,7 +299,7 @@ def test_half_a_request_does_not_hold_a_connection_for_ever(here):
         started = time.monotonic()
         with suppress(OSError):
             assert stranger.recv(100) == b""
-        assert 10 < time.monotonic() - started < 20
+        assert 10 < time.monotonic() - started < 29
 
 
 def _raw(here: Controller) -> ssl.SSLSocket:

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
@@ -184,10 +183,8 @@ def test_a_second_signal_waits_for_nobody(
         process.send(signal.SIGTERM)
         until(lambda: record(state_dir)["state"] == "draining", what="the first signal's effect")
         process.send(signal.SIGTERM)
-        begun = time.monotonic()
 
         assert process.wait(30) == 0
-        assert time.monotonic() - begun < 40
         visitor.close()
 
 

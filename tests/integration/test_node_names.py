@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -189,11 +188,9 @@ def test_a_certificate_whose_time_is_over_is_served_no_more(edge: Rig) -> None:
     edge.controller.refuse_obtain = True
     edge.start()
     edge.controller.certify("short.example", lifetime=timedelta(seconds=5))
-    over = time.time() + 5
     within(1, lambda: edge.served("short.example"), "a short life")
 
     within(6, lambda: not edge.served("short.example"), "its end")
-    assert time.time() - over < 10
 
 
 def test_a_visitor_without_a_name_gets_the_default_domain(edge: Rig) -> None:

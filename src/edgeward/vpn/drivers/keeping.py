@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
@@ -40,7 +41,7 @@ class Keeper:
         for one in connections:
             if one in self._wanted:
                 due, wait = self._due.get(one, (float("inf"), _FIRST))
-                self._due[one] = min(due, time.monotonic() + wait), wait
+                self._due[one] = min(due, time.monotonic() + wait * _chance()), wait
         self._wake.set()
 
     @property
@@ -75,4 +76,9 @@ class Keeper:
             return
         seconds = _A_LOOK if up is None else wait
         longer = wait if up is None else min(_MOST, 2 * wait)
-        self._due[one] = time.monotonic() + seconds, longer
+        self._due[one] = time.monotonic() + seconds * _chance(), longer
+
+
+def _chance() -> float:
+    """Of a wait: so that both ends of a tunnel, and all tunnels of a place, do not begin at once."""
+    return random.uniform(0.5, 1.0)  # noqa: S311 - spreads load

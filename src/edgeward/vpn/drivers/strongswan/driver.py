@@ -18,7 +18,7 @@ from edgeward.vpn.drivers.strongswan import proposals, reasons, states, wording
 from edgeward.vpn.drivers.strongswan.asking import BEGIN_SECONDS, Asking
 from edgeward.vpn.drivers.strongswan.keys import Keys
 from edgeward.vpn.drivers.strongswan.refusals import refusals
-from edgeward.vpn.drivers.strongswan.sas import IkeSa, doubled, listed
+from edgeward.vpn.drivers.strongswan.sas import IkeSa, doubled, listed, undecided
 from edgeward.vpn.drivers.strongswan.told import Told
 from edgeward.vpn.drivers.strongswan.vici import NotDone, Vici
 from edgeward.vpn.drivers.strongswan.watching import Watch
@@ -244,8 +244,9 @@ class StrongSwan:
         children = [child for sa in sas for child in sa.of(connection)]
         missing = set(wording.children(known)) - {child.name for child in children if child.carries}
         if not missing:
-            await self._asking.end({"ike-id": sa.number} for sa in doubled(sas, time.time()))
-            return True
+            now = time.time()
+            await self._asking.end({"ike-id": sa.number} for sa in doubled(sas, now))
+            return None if undecided(sas, now) else True
         if any(sa.coming for sa in sas) or any(child.coming for child in children):
             return None
         await self._asking.start(name, sorted(missing))

@@ -11,8 +11,8 @@ from edgeward.vpn.drivers.strongswan.vici import Answer, Vici
 from edgeward.vpn.drivers.strongswan.wording import connection_of
 
 _CARRIES: Final = frozenset({"INSTALLED", "UPDATING", "REKEYING", "REKEYED"})
-_SETTLED: Final = 3.0
-"""Seconds, after which no exchange that replaces one by another is under way any more."""
+_SETTLED: Final = 12.0
+"""Seconds, after which charon itself has ended what it finds doubled, which takes it 10."""
 _COMING: Final = frozenset({"CREATED", "CONNECTING"})
 
 
@@ -61,12 +61,19 @@ async def listed(vici: Vici, now: float, name: str | None = None) -> tuple[IkeSa
 
 
 def doubled(sas: Iterable[IkeSa], now: float) -> list[IkeSa]:
-    """Give those of ours that are one too many: both ends began at once, and both came up.
+    """Give those of the peer that are one too many: both ends began at once, and both came up.
 
-    Of two the one with the lower SPI stays, and who began the other ends it, so that never both go.
+    Of two the one with the lower SPI stays, and who did not begin the other ends it, so that never both go:
+    what a peer began itself it may have dropped without a word, having heard of an initial contact.
     """
     settled = [sa for sa in sas if sa.established and now - sa.since >= _SETTLED]
-    return [sa for sa in settled if sa.ours and any(_replaces(other, sa) for other in settled)]
+    return [sa for sa in settled if not sa.ours and any(_replaces(other, sa) for other in settled)]
+
+
+def undecided(sas: Iterable[IkeSa], now: float) -> bool:
+    """Tell whether there are several, some of which are too young to say which one stays."""
+    up = [sa for sa in sas if sa.established]
+    return len(up) > 1 and any(now - sa.since < _SETTLED for sa in up)
 
 
 def _replaces(other: IkeSa, sa: IkeSa) -> bool:
