@@ -21,10 +21,11 @@ from edgeward.node.tunnels.announcing import Announcing
 from edgeward.node.tunnels.daemons import Daemons
 from edgeward.node.tunnels.holding import Holding
 from edgeward.node.tunnels.kept import Kept
+from edgeward.node.tunnels.loading import refused
 from edgeward.node.tunnels.peers import Peers
 from edgeward.node.tunnels.root import Made, Root
 from edgeward.node.tunnels.telling import Doing
-from edgeward.node.tunnels.tending import Tending, Wanted, refused
+from edgeward.node.tunnels.tending import Tending, Wanted
 from edgeward.vpn import wiring
 from edgeward.vpn.desired import Gateway
 from edgeward.vpn.driver import Driver, State

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Final, get_args
 
-from edgeward.errors import EdgewardError, Invalid, Unavailable
+from edgeward.errors import EdgewardError, Unavailable
 from edgeward.log import logger
 from edgeward.node.tunnels import rehearsal
 from edgeward.node.tunnels.daemons import Daemons
 from edgeward.node.tunnels.kept import Kept
+from edgeward.node.tunnels.loading import Loading
 from edgeward.node.tunnels.root import Made, Root
 from edgeward.node.tunnels.taking_over import TakingOver
 from edgeward.node.tunnels.telling import Doing
 from edgeward.vpn import plan as steps
 from edgeward.vpn import wiring
-from edgeward.vpn.desired import Connection, DriverName, Gateway
+from edgeward.vpn.desired import DriverName, Gateway
 from edgeward.vpn.driver import Driver, State
 from edgeward.vpn.plan import Loaded, Observed, Step, batches, plan
 
@@ -53,12 +54,9 @@ class Tending:
         loaded: Mapping[str, Loaded],
     ) -> None:  # fmt: skip
         self.id = id_
-        self._root, self._daemons, self._kept, self._look = root, daemons, kept, look
+        self._root, self._daemons, self._look = root, daemons, look
         self._changed = changed
-        self._loaded = dict(loaded)
-        self._told: set[str] = set()
-        """What the driver was told since it was opened: before, it may not know what it is to keep up."""
-        self._problems: dict[str, tuple[Connection, State]] = {}
+        self._loading = Loading(id_, kept, changed, loaded)
         self._due, self._news = asyncio.Event(), asyncio.Event()
         self._hearing: asyncio.Task[None] | None = None
         self._states: Mapping[str, State] = {}
@@ -91,7 +89,7 @@ class Tending:
 
     def doing(self) -> Doing:
         phase, since, reason = self._phase
-        told = {**self._states, **{id_: state for id_, (_, state) in self._problems.items()}}
+        told = {**self._states, **self._loading.problems}
         if (cost := self._taking_over.handover) is not None:
             told = {id_: state.model_copy(update={"handover": cost}) for id_, state in told.items()}
         return Doing(phase, since, reason, {**told, **self.wanted.refused}, self._heard)
@@ -117,7 +115,7 @@ class Tending:
         try:
             observed = await self._observed(wanted)
             gateway, why = self._taking_over.judged(wanted.gateway)
-            desired = self._without_refused(gateway)
+            desired = self._loading.without_refused(gateway)
             todo = batches(plan(desired, observed), _AT_ONCE)
             for of_daemon, some in groupby(todo, lambda batch: isinstance(batch[0], steps.OF_A_DAEMON)):
                 async with nullcontext() if of_daemon else self._root.turns:
@@ -162,52 +160,25 @@ class Tending:
         seen = Observed(wanted.namespace, made.stale, made.network, made.guard, left=bool(made.left))
         self._taking_over.left = made.left
         if self.driver is None or self._drives is None:
-            self._taking_over.is_over(wanted.gateway, {}, self._problems)  # it may be the other's turn
+            # it may be the other's turn
+            self._taking_over.is_over(wanted.gateway, {}, self._loading.problems)
             return seen
         self.driver.beside(left=bool(made.left))
         there = await self.driver.loaded()
-        loaded = {id_: self._as_told(id_, wanted.gateway) for id_ in sorted(there)}
-        over = self._taking_over.is_over(wanted.gateway, self._states, self._problems)
+        loaded = {id_: self._loading.as_told(id_, wanted.gateway) for id_ in sorted(there)}
+        over = self._taking_over.is_over(wanted.gateway, self._states, self._loading.problems)
         return replace(seen, daemon=self._drives[1], loaded=loaded, taken_over=over)
 
     async def _find(self, namespace: str, wanted: DriverName) -> None:
         """Find the daemon that runs there: it may be another one than is wanted by now."""
         for kind in (wanted, *(kind for kind in get_args(DriverName) if kind != wanted)):
-            driver = await self._daemons.found(namespace, kind, self._known())
+            driver = await self._daemons.found(namespace, kind, self._loading.known())
             if driver is not None:
                 self._opened(driver, namespace, kind)
                 return
         if not self._heard:
             self._heard = True
             self._changed()
-
-    def _known(self) -> list[Connection]:
-        return [one.as_it_was for one in self._loaded.values() if one.as_it_was is not None]
-
-    def _as_told(self, id_: str, gateway: Gateway | None) -> Loaded:
-        """Give how one was loaded. A driver opened anew is told again what it is to keep up."""
-        one = self._loaded.get(id_, Loaded(None))
-        if gateway is not None and gateway.active and id_ not in self._told:
-            return Loaded(one.as_it_was, active=False)
-        return one
-
-    def _without_refused(self, gateway: Gateway | None) -> Gateway | None:
-        """Leave out what the daemon did not take, as long as it is the same."""
-        if gateway is None:
-            self._problems.clear()
-            return None
-        same = {one.id for one in gateway.connections if self._refused(one)}
-        self._problems = {id_: found for id_, found in self._problems.items() if id_ in same}
-        if not same:
-            return gateway
-        before = {id_: self._loaded.get(id_) for id_ in same}
-        kept = [before[one.id].as_it_was if one.id in same else one  # type: ignore[union-attr]
-                for one in gateway.connections if one.id not in same or before[one.id]]  # fmt: skip
-        return gateway.model_copy(update={"connections": tuple(one for one in kept if one is not None)})
-
-    def _refused(self, one: Connection) -> bool:
-        found = self._problems.get(one.id)
-        return found is not None and found[0] == one
 
     async def _carry_out(self, step: Step) -> None:
         try:
@@ -227,7 +198,7 @@ class Tending:
                 await self._root.do("apply-network", namespace=namespace, network=network)
                 self._know(namespace, lambda made: replace(made, network=wiring.digest(network)))
             case steps.Start(namespace, driver):
-                started = await self._daemons.start(namespace, driver, self._known())
+                started = await self._daemons.start(namespace, driver, self._loading.known())
                 self._opened(started, namespace, driver)
                 started.beside(left=bool(self._taking_over.left))
                 self._taking_over.opened()
@@ -236,24 +207,26 @@ class Tending:
             case steps.Leave(namespace, driver):
                 await self._leave(step)
                 self._know(namespace, lambda made: replace(made, left=time.time()))
-                self._forget(self._loaded)
+                self._loading.forget_all()
             case steps.Clear(namespace):
                 await self._taking_over.clear(self._root, namespace)
                 self._know(namespace, lambda made: replace(made, left=0.0))
-                self._told.clear()  # what waited for this is told now
+                self._loading.tell_again()  # what waited for this is told now
                 self._due.set()
                 self._changed()
             case steps.Stop(namespace, _):
                 await self._let_go()
                 await self._daemons.stop(namespace)
-                self._forget(self._loaded)
+                self._loading.forget_all()
             case steps.Remove(namespace):
                 await self._let_go()
                 await self._root.do("remove-namespace", namespace=namespace)
                 self._made = namespace, None
-                self._forget(self._loaded)
+                self._loading.forget_all()
             case _:
-                await self._tell(step)
+                if self.driver is None:
+                    raise Unavailable("the daemon has ended; it is started again")
+                await self._loading.tell(self.driver, step)
 
     async def _leave(self, step: steps.Leave) -> None:
         self._taking_over.begin(self._states, self._drives[1] if self._drives else None)
@@ -271,53 +244,11 @@ class Tending:
         if self._made is not None and self._made[0] == namespace and self._made[1] is not None:
             self._made = namespace, done(self._made[1])
 
-    async def _tell(self, step: Step) -> None:
-        """Have the daemon know what is to be of one connection."""
-        driver = self.driver
-        if driver is None:
-            raise Unavailable("the daemon has ended; it is started again")
-        match step:
-            case steps.Load(one, before, active):
-                try:
-                    await driver.load(one, before, initiate=step.initiate)
-                except Invalid as error:
-                    log.warning("a connection is not taken", connection=one.name, problem=str(error))
-                    self._problems[one.id] = (one, refused(one.id, str(error), "change what it names"))
-                    self._changed()
-                    return
-                self._remember(Loaded(one, active))
-            case steps.Activate(one):
-                await driver.load(one, one, initiate=step.initiate)
-                self._remember(Loaded(one, active=True))
-            case steps.Rest(one):
-                await driver.load(one, one, initiate=False)
-                if one.enabled:
-                    await driver.terminate(one.id)
-                self._remember(Loaded(one, active=False))
-            case steps.Unload(id_):
-                await driver.unload(id_)
-                self._forget([id_])
-
-    def _remember(self, loaded: Loaded) -> None:
-        assert loaded.as_it_was is not None
-        id_ = loaded.as_it_was.id
-        self._told.add(id_)
-        if self._loaded.get(id_) != loaded:
-            self._loaded[id_] = loaded
-            self._kept.remember(self.id, [loaded])
-
-    def _forget(self, ids: Mapping[str, object] | list[str]) -> None:
-        gone = list(ids)
-        for id_ in gone:
-            self._loaded.pop(id_, None)
-        if gone:
-            self._kept.forget(self.id, gone)
-
     # --- the daemon ---------------------------------------------------------------------------
 
     def _opened(self, driver: Driver, namespace: str, kind: DriverName) -> None:
         self.driver, self._drives = driver, (namespace, kind)
-        self._told.clear()
+        self._loading.tell_again()
         self._hearing = asyncio.create_task(self._hear(driver))
 
     async def _let_go(self) -> None:
@@ -370,9 +301,5 @@ class Tending:
             if self.driver is asked:
                 self._states, self._heard = states, True
                 self._changed()
-                if self._taking_over.is_over(self.wanted.gateway, states, self._problems):
+                if self._taking_over.is_over(self.wanted.gateway, states, self._loading.problems):
                     self._due.set()
-
-
-def refused(id_: str, reason: str, remedy: str) -> State:
-    return State(connection=id_, phase="error", since=time.time(), reason=reason, remedy=remedy)
