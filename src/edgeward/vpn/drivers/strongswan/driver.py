@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from edgeward.errors import Invalid, NotFound, Problem, Unavailable
-from edgeward.vpn.desired import Connection, Psk
+from edgeward.vpn.desired import Connection
 from edgeward.vpn.driver import Effect, Line, State
 from edgeward.vpn.drivers.keeping import Keeper
 from edgeward.vpn.drivers.strongswan import proposals, reasons, states, wording
 from edgeward.vpn.drivers.strongswan.asking import BEGIN_SECONDS, Asking
-from edgeward.vpn.drivers.strongswan.keys import Keys
+from edgeward.vpn.drivers.strongswan.loading import Loading
 from edgeward.vpn.drivers.strongswan.refusals import refusals
 from edgeward.vpn.drivers.strongswan.sas import IkeSa, doubled, listed, undecided
 from edgeward.vpn.drivers.strongswan.told import Told
@@ -38,20 +38,19 @@ class StrongSwan:
         self._level = level
         self._known: dict[str, Connection] = {}
         self._told = Told()
-        self._traps = self._left = False
         self._additional: frozenset[str] = frozenset()
         """The additional key exchanges that this charon has."""
         self._locks: dict[str, asyncio.Lock] = {}
-        self._keys = Keys()
         self._watch = Watch(vici, self._told.ids, self._known)
         self._asking = Asking(vici, self._watch.log)
         self._keeper = Keeper(self._again)
+        self._loading = Loading(vici, self._told, self._known, self._keeper.wanted)
         self._watch.went = self._keeper.went
         self._states = states.States()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def loaded(self) -> frozenset[str]:
-        here = (one for ids in (await self._listed()).values() for one in ids)
+        here = (one for ids in (await self._loading.there()).values() for one in ids)
         return frozenset(here) | {one.id for one in self._known.values() if not one.enabled}
 
     async def load(self, connection: Connection, before: Connection | None, *, initiate: bool) -> None:
@@ -70,7 +69,7 @@ class StrongSwan:
                 return
             keep = initiate and connection.initiator
             (self._keeper.want if keep else self._keeper.leave)(connection.id)
-            name = await self._tell(connection)
+            name = await self._loading.load(connection)
             self._known[connection.id] = connection
             cost = effect(old, connection)
             if cost != "none":
@@ -139,7 +138,7 @@ class StrongSwan:
 
     def beside(self, *, left: bool) -> None:
         """As Driver says: a trap would take the place of policies that are in use."""
-        self._left = left
+        self._loading.left = left
 
     async def verbosity(self, level: int) -> None:
         if self._level is not None:
@@ -153,11 +152,9 @@ class StrongSwan:
             await asyncio.wait(self._tasks)
 
     async def _open(self, known: Iterable[Connection]) -> None:
-        self._traps = "kernel-libipsec" not in (await self._vici.request("stats")).get("plugins", ())
+        await self._loading.begin()
         self._additional = proposals.additional(await self._vici.request("get-algorithms"))
         self._known.update((one.id, one.without_additional(self._additional)) for one in known)
-        for name, ids in (await self._listed()).items():
-            self._told.tell(name, ids)
         self._tasks = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._keeper.run())]
         try:
             async with asyncio.timeout(_READY_SECONDS):
@@ -165,41 +162,11 @@ class StrongSwan:
         except TimeoutError as error:
             raise Unavailable(f"charon says nothing within {_READY_SECONDS:g} s") from error
 
-    async def _listed(self) -> Mapping[str, tuple[str, ...]]:
-        """Give the ids of the connections that charon knows, by the name of their peers."""
-        found = {}
-        async with self._vici.talk() as talk:
-            async for answer in talk.streamed("list-conns", "list-conn"):
-                for name, conn in answer.items():
-                    ids = (wording.connection_of(child) for child in conn.get("children", {}))
-                    found[name] = tuple(dict.fromkeys(ids))
-        return found
-
-    async def _tell(self, connection: Connection, *, without: str = "", name: str = "") -> str:
-        """Tell charon of all connections between the same peers, this one last; gives the name of them."""
-        name = name or wording.peers(connection)
-        others = [one for one in self._told.ids(name) if one not in (connection.id, without)]
-        siblings = [self._known[one] for one in others if one in self._known]
-        try:
-            async with self._vici.talk() as talk:
-                await self._keys.load(talk, connection, name)
-                traps = None if not self._traps else () if self._left else self._keeper.wanted
-                said = wording.spoken([*siblings, connection], traps, unique=not self._left)
-                await talk.request("load-conn", said)
-                if isinstance(connection.auth, Psk):
-                    await talk.request("load-shared", wording.shared(connection, connection.auth))
-                else:
-                    await self._keys.sweep(talk, self._known.values())
-        except NotDone as error:
-            raise Invalid(_not_taken(connection, str(error))) from error
-        self._told.tell(name, (*(one.id for one in siblings), connection.id))
-        return name
-
     async def _trap(self, connection: Connection) -> None:
         """Have traffic start one that is wanted, and no other."""
-        if self._traps:
+        if self._loading.traps:
             async with self._alone(wording.peers(connection)):
-                await self._tell(connection)
+                await self._loading.load(connection)
 
     async def _carry_out(
         self, connection: Connection, name: str, was: str | None, cost: Effect, *, keep: bool
@@ -278,17 +245,11 @@ class StrongSwan:
         rest = [self._known[one] for one in self._told.ids(name) if one != connection and one in self._known]
         sas = await listed(self._vici, time.time(), name)
         if rest:
-            await self._tell(rest[-1], without=connection, name=name)
+            await self._loading.load(rest[-1], without=connection, name=name)
             children = {child.name for sa in sas for child in sa.of(connection)}
             await self._asking.end({"ike": name, "child": one} for one in children)
             return
-        async with self._vici.talk() as talk:
-            for command, words in (("unload-conn", {"name": name}), ("unload-shared", {"id": name})):
-                with suppress(NotDone):  # it was not there
-                    await talk.request(command, words)
-            self._keys.forget(name)
-            await self._keys.sweep(talk, self._known.values())
-        self._told.tell(name, ())
+        await self._loading.unload(name)
         self._watch.forget(name)
         await self._asking.end([{"ike": name, "force": "yes"}])
 
@@ -304,15 +265,6 @@ class StrongSwan:
             for name in sorted({name for name in names if name is not None}):
                 await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
             yield
-
-
-def _not_taken(connection: Connection, words: str) -> Problem:
-    more = [group for one in connection.ike.proposals for group in one.groups[1:]]
-    if "proposals" in words and more:
-        return Problem(
-            "ike.groups", f"the strongSwan of this node does not know {more[0]}; it takes 6.0 or later"
-        )
-    return Problem("", f"strongSwan does not take it: {words}")
 
 
 async def opened(path: Path, known: Iterable[Connection] = (), level: Level | None = None) -> StrongSwan:
