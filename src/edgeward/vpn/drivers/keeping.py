@@ -67,7 +67,10 @@ class Keeper:
                     await self._wake.wait()
 
     async def _look(self, one: str) -> None:
-        _, wait = self._due.pop(one)
+        due = self._due.pop(one, None)
+        if due is None:
+            return  # it was left alone while another was looked after
+        wait = due[1]
         try:
             up = await self._again(one)
         except EdgewardError:
