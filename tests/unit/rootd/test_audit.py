@@ -139,3 +139,17 @@ def test_a_rotation_that_fails_over_and_over_loses_nothing(place):
 
     found = verified(place, {log.number: log.newest})
     assert (found.problems, found.first) == ([], 1)
+
+
+def test_the_chain_goes_on_after_the_longest_line_there_can_be(place):
+    values = {f"{index:x}{'𝔢' * 499}": "𝔞" * 500 for index in range(16)}  # what one request has room for
+    log = AuditLog(place)
+    log.write({"action": "a", "values": {"x": "before"}, "outcome": "refused"})
+    log.write({"action": "a", "values": values, "asker": {"token": "𝔱" * 500}, "outcome": "refused"})
+    log.close()
+
+    log = AuditLog(place)
+    log.write({"action": "a", "values": {"x": "after"}, "outcome": "done"})
+
+    found = verified(place, {log.number: log.newest})
+    assert (found.first, found.last, found.lines, found.problems) == (1, 3, 3, [])
