@@ -65,5 +65,15 @@ def watchdog_seconds() -> float | None:
     return int(microseconds) / 2_000_000
 
 
+async def stay_alive() -> None:
+    """Call ``watchdog()`` as often as the manager asks, until cancelled; ends where it does not ask."""
+    import asyncio  # the relay, which has a loop of its own, goes without
+
+    seconds = watchdog_seconds()
+    while seconds is not None:
+        watchdog()
+        await asyncio.sleep(seconds)
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())

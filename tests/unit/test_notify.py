@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -80,3 +81,19 @@ def test_the_watchdog_is_told_twice_within_its_patience(
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "mine" else pid)
 
     assert notify.watchdog_seconds() == seconds
+
+
+async def test_who_stays_alive_says_so_as_often_as_it_is_asked_and_not_at_all_where_nobody_asks(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    monkeypatch.setenv("WATCHDOG_USEC", "0")
+    async with asyncio.timeout(30):
+        await notify.stay_alive()
+
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    staying = asyncio.create_task(notify.stay_alive())
+    for _ in range(3):
+        assert await asyncio.to_thread(manager.recv, 4096) == b"WATCHDOG=1"
+    staying.cancel()
+    await asyncio.wait([staying])

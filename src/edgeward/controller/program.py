@@ -109,7 +109,7 @@ async def _serve(parts: Parts) -> None:
             parts.openstack.run(),
             _keep_open(parts),
             _reload(parts, again),
-            _watchdog(),
+            notify.stay_alive(),
         ]
         if parts.file is not None:
             works.append(parts.file.run())
@@ -161,13 +161,6 @@ async def _reload(parts: Parts, again: asyncio.Event) -> None:
             await parts.file.reapply("asked to")
         await _reopen(parts)
         notify.ready()
-
-
-async def _watchdog() -> None:
-    every = notify.watchdog_seconds()
-    while every is not None:
-        notify.watchdog()
-        await asyncio.sleep(every)
 
 
 def _addresses(parts: Parts) -> Sequence[Address]:

@@ -289,15 +289,8 @@ async def keep_running(launcher: Launcher) -> None:
     for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
         loop.add_signal_handler(number, launcher.end)
     loop.add_signal_handler(signal.SIGHUP, launcher.restart, "SIGHUP")
-    alive = asyncio.create_task(_say_alive())
+    alive = asyncio.create_task(notify.stay_alive())
     try:
         await launcher.run()
     finally:
         alive.cancel()
-
-
-async def _say_alive() -> None:
-    interval = notify.watchdog_seconds()
-    while interval is not None:
-        notify.watchdog()
-        await asyncio.sleep(interval)

@@ -185,7 +185,7 @@ class Node:
             self._relays.run(),
             self._agent.run(),
             self._telling.run(),
-            _watchdog(),
+            notify.stay_alive(),
             *([] if self._redis is None else [self._redis.run()]),
         ]
 
@@ -274,13 +274,6 @@ def _own_name(file: Path) -> str:
 
 def _keep_addresses(copying: Copying, changes: dict[str, list[str] | None]) -> None:
     copying.keep_addresses(changes)
-
-
-async def _watchdog() -> None:
-    seconds = notify.watchdog_seconds()
-    while seconds is not None:
-        notify.watchdog()
-        await asyncio.sleep(seconds)
 
 
 async def become(config: Config) -> None:
