@@ -47,6 +47,11 @@ CREATE TABLE IF NOT EXISTS addresses (host TEXT PRIMARY KEY, record BLOB NOT NUL
 _NOT_THE_FILE = frozenset(
     getattr(sqlite3, f"SQLITE_{why}") for why in ("BUSY", "CANTOPEN", "FULL", "NOMEM", "PERM", "READONLY")
 )
+_UNREADABLE = frozenset(
+    getattr(sqlite3, f"SQLITE_IOERR_{why}") for why in ("READ", "SHORT_READ", "CORRUPTFS", "DATA")
+)
+"""Of all that may go wrong with a disk: what says that the file itself is lost. On a full one, for example,
+SQLite cannot make its shared memory beside the file (``IOERR_SHMSIZE``)."""
 _OBJECT = "SELECT record FROM objects WHERE kind = ? AND project = ? AND name = ?"
 _FIND = (
     "SELECT name, project, revision, not_after, fingerprint, digest, record"
@@ -219,8 +224,9 @@ def _open_both(path: Path, seal: Seal) -> tuple[sqlite3.Connection, sqlite3.Conn
             problem = "it is of another version, damaged, or sealed under another key"
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             problem = str(error)
-            if _code(error) in _NOT_THE_FILE:
-                raise Unavailable(f"cannot open {path}: {error}") from error
+            if _is_of_the_disk(error):
+                remedy = "see that its disk has space and that this user may write there"
+                raise Unavailable(f"cannot open {path}: {error}; {remedy}") from error
         if attempt == 1:
             log.error("the sealed copy cannot be used; beginning anew", file=str(path), problem=problem)
             _put_aside(path)
@@ -259,6 +265,13 @@ def _is_broken(error: Exception) -> bool:
     if isinstance(error, (UnicodeDecodeError, sqlite3.ProgrammingError)):
         return True  # the latter: closed, where an earlier attempt to begin anew failed half way
     return _code(error) in _BROKEN
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether it says nothing about what stands in the file, so that it may be read another time."""
+    if _code(error) == sqlite3.SQLITE_IOERR:
+        return getattr(error, "sqlite_errorcode", 0) not in _UNREADABLE
+    return _code(error) in _NOT_THE_FILE
 
 
 def _code(error: Exception) -> int:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import resource
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from edgeward.errors import Unavailable
 from edgeward.node.certificates.secrets import Kept, kept, tls_certificate
 from edgeward.node.sealed_copy.copying import Copying
 from edgeward.node.sealed_copy.last_good import LastGood
@@ -106,6 +110,22 @@ async def test_another_key_begins_anew_and_puts_the_old_copy_aside(copy: LastGoo
     assert other.find(["shop.example"], 0) is None
     assert (tmp_path / "last-good.db.unusable").exists()
     other.close()
+
+
+async def test_a_start_on_a_full_disk_leaves_the_copy_where_it_is(copy: LastGood, tmp_path: Path) -> None:
+    await copy.write(fill)
+    copy.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # SQLite's shared memory does not fit any more
+    try:
+        with pytest.raises(Unavailable, match="its disk has space"):
+            LastGood(tmp_path / "last-good.db", SEAL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    again = LastGood(tmp_path / "last-good.db", SEAL)
+    assert again.since() == (7, "store-1")
+    again.close()
 
 
 async def test_an_obtained_certificate_never_replaces_a_newer_one(copy: LastGood) -> None:
