@@ -1,4 +1,4 @@
-"""The one door to Envoy's protobuf messages: xds-protos, and the selector messages it lacks."""
+"""The one door to Envoy's protobuf messages: those of xds-protos, and those that it lacks."""
 
 from __future__ import annotations
 
@@ -142,7 +142,6 @@ from envoy.type.v3.percent_pb2 import FractionalPercent
 from envoy.type.v3.range_pb2 import Int64Range
 from envoy.type.v3.token_bucket_pb2 import TokenBucket
 from google.api.expr.v1alpha1.syntax_pb2 import Constant, Expr
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
@@ -154,55 +153,7 @@ from xds.type.matcher.v3.matcher_pb2 import Matcher as ChainMatcher
 from xds.type.matcher.v3.regex_pb2 import RegexMatcher as ChainRegex
 from xds.type.matcher.v3.string_pb2 import StringMatcher as ChainString
 
-_TLS = "envoy.extensions.transport_sockets.tls"
-_FIELD = descriptor_pb2.FieldDescriptorProto
-
-
-def _declare(package: str, name: str, fields: list[tuple[str, int, str | None, bool]]) -> Any:
-    """Make one message class: fields are (name, number, message type or None for a string, repeated).
-
-    Field numbers as in Envoy 1.40's API (on_demand_secret/v3/config.proto, cert_mappers/sni/v3/sni.proto,
-    filters/listener/set_filter_state/v3/set_filter_state.proto).
-    """
-    file = descriptor_pb2.FileDescriptorProto(
-        name=f"edgeward/{package.replace('.', '/')}.proto", package=package, syntax="proto3"
-    )
-    file.dependency.extend(
-        [
-            "envoy/config/core/v3/config_source.proto",
-            "envoy/config/core/v3/extension.proto",
-            "envoy/extensions/filters/common/set_filter_state/v3/value.proto",
-        ]
-    )
-    message = file.message_type.add(name=name)
-    for field, number, type_name, repeated in fields:
-        message.field.add(
-            name=field,
-            number=number,
-            label=_FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL,
-            type=_FIELD.TYPE_MESSAGE if type_name else _FIELD.TYPE_STRING,
-            type_name=f".{type_name}" if type_name else None,
-        )
-    pool = descriptor_pool.Default()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
-
-
-OnDemandSecret = _declare(
-    f"{_TLS}.cert_selectors.on_demand_secret.v3",
-    "Config",
-    [
-        ("config_source", 1, "envoy.config.core.v3.ConfigSource", False),
-        ("certificate_mapper", 2, "envoy.config.core.v3.TypedExtensionConfig", False),
-        ("prefetch_secret_names", 3, None, True),
-    ],
-)
-ListenerFilterState = _declare(
-    "envoy.extensions.filters.listener.set_filter_state.v3",
-    "Config",
-    [("on_accept", 1, "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue", True)],
-)
-SniMapper = _declare(f"{_TLS}.cert_mappers.sni.v3", "SNI", [("default_value", 1, None, False)])
+from edgeward.xds.lacking import ListenerFilterState, OnDemandSecret, SniMapper
 
 
 def type_url(message: Any) -> str:
