@@ -124,7 +124,7 @@ class Tending:
             self._retry = 0.0
             self.gone = wanted.gateway is None and self.wanted is wanted
             self._is("running" if gateway is None or gateway.active else "standby", why)
-        except (EdgewardError, TimeoutError) as error:
+        except (EdgewardError, OSError) as error:  # a full disk, or a place that it may not look into, too
             self._made = None
             why = str(error) or f"a step took longer than {_STEP_SECONDS:g} s"
             if self._phase[2] != why:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -366,6 +367,28 @@ async def test_a_connection_that_is_not_taken_keeps_no_other_from_coming_up(
         one.take(says(gateway(paris.model_copy(update={"name": "default/rome"}), ONE)))
         await until(lambda: set(host.daemons[WHERE].connections) == {ONE.id, paris.id})
         await until(lambda: paris.id in phases(one) and host.daemons[WHERE].why)
+
+
+async def test_a_full_disk_below_one_daemon_is_told_of_and_ends_no_other_gateway(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, load = True, Told.load
+
+    async def loaded(self: Told, one: Any, before: Any, *, initiate: bool) -> None:
+        if full and one.id == ONE.id:
+            raise OSError(errno.ENOSPC, "No space left on device", "/run/edgeward-rootd/vpn")
+        await load(self, one, before, initiate=initiate)
+
+    monkeypatch.setattr(Told, "load", loaded)
+    other = gateway(TWO, id="00000000000b")
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE), other))
+        await until(lambda: "No space left" in one.doings()["0123456789ab"].reason)
+        await until(lambda: TWO.id in phases(one))
+
+        full = False
+        await until(lambda: ONE.id in phases(one))
+        await until(lambda: not one.doings()["0123456789ab"].reason)
 
 
 async def test_the_copy_on_disk_shows_no_secret(host: Host, tmp_path: Path) -> None:

@@ -95,12 +95,17 @@ class Pluto:
 
 
 def write(file: Path, text: str) -> None:
-    """Have a file of ours say this, all of it or nothing, for us and the daemon."""
+    """Have a file of ours say this, all of it or nothing, for us and the daemon; raises Unavailable."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "w") as following:
-        following.write(text)
-    draft.rename(file)
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "w") as following:
+            following.write(text)
+        draft.rename(file)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise Unavailable(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _short(said: str) -> str:
