@@ -23,7 +23,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("listen", Listen),
         Kind("cache", Cache),
         Kind("budgets", Budgets),
-        Kind("alarms", Alarms, secrets=(("authorization",),)),
+        Kind("alarms", Alarms, secrets=(("authorization",), ("webhook",)), urls=(("webhook",),)),
         Kind(
             "openresty",
             OpenResty,
@@ -38,6 +38,7 @@ KINDS: Final[Mapping[str, Kind]] = {
                 ("acme", "dns", "update", "secret"),
                 ("acme", "dns", "provider", "credentials", "*", "secret"),
             ),
+            urls=(("acme", "directory"),),
         ),
         Kind(
             "domains",

@@ -58,8 +58,8 @@ class ImportedAccount(Value):
 
     issuer: Name
     project: Name = "default"
-    directory: Annotated[str, Field(pattern=r"^https://[^\s]+$", max_length=500)]
-    url: Annotated[str, Field(pattern=r"^https://[^\s]+$", max_length=500)]
+    directory: Annotated[str, Field(pattern=r"^https://[^\s/@]+(/[^\s]*)?$", max_length=500)]
+    url: Annotated[str, Field(pattern=r"^https://[^\s/@]+(/[^\s]*)?$", max_length=500)]
     key: Pem
     """PEM."""
     email: Annotated[str, Field(max_length=300)] | None = None

@@ -16,6 +16,7 @@ from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid
+from edgeward.url_secrets import masked
 
 Data = Mapping[str, Any]
 _KINDS: Final = {
@@ -110,9 +111,13 @@ def _of_url(url: str, path: str | None) -> Question:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise Invalid(f"'{url}' is no URL; write one as https://shop.example/cart") from None
+        raise Invalid(
+            f"'{printable(masked(url))}' is no URL; write one as https://shop.example/cart"
+        ) from None
     if parts.scheme not in ("http", "https") or not host:
-        raise Invalid(f"'{url}' is no URL of a website; write one as https://shop.example/cart")
+        raise Invalid(
+            f"'{printable(masked(url))}' is no URL of a website; write one as https://shop.example/cart"
+        )
     where = {"path": path or parts.path or "/", "scheme": parts.scheme, "port": port}
     return Question(f"/v1/explain/{segment(host)}", where)
 

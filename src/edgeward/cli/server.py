@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Unavailable
 from edgeward.secret import Secret
+from edgeward.url_secrets import masked
 
 DEFAULT_API: Final = "https://127.0.0.1:2443"
 _MOST_BYTES: Final = 1 << 20
@@ -77,7 +78,7 @@ def _reachable(host: str) -> str:
 
 
 def _no_address(text: str) -> Invalid:
-    return Invalid(f"'{printable(text)}' is not the address of a server; write https://HOST:PORT")
+    return Invalid(f"'{printable(masked(text))}' is not the address of a server; write https://HOST:PORT")
 
 
 def _own_address(state_dir: Path) -> str:

@@ -79,7 +79,7 @@ def sendable(data: Any, kinds: Kinds, read_secret: ReadReference) -> dict[str, A
 
 
 def _texts(content: Any, kind: Kind | None, read: ReadReference) -> Any:
-    if kind is None or not (kind.references or kind.secrets):
+    if kind is None or not (kind.references or kind.secrets or kind.urls):
         return content
     if not kind.single:
         return [_text(i, kind, read) for i in content] if isinstance(content, list) else content
@@ -137,7 +137,7 @@ def read_object(data: Any, key: Key, kind: Kind, door: Door) -> Declared:
 
 def _resolved(data: Any, kind: Kind, read: ReadReference | None, door: Door) -> tuple[Any, list[Problem]]:
     data, wrong = resolve(data, kind.references, read)
-    data, hidden = secrets.take(data, kind.secrets, read, door)
+    data, hidden = secrets.take(data, kind, read, door)
     return data, [*wrong, *hidden]
 
 

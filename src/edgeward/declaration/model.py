@@ -39,6 +39,9 @@ class Kind:
     """Fields that may say ``{file: PATH}`` or ``{env: NAME}`` instead of a text; ``*`` is any item."""
     secrets: tuple[tuple[str, ...], ...] = ()
     """Fields of the type ``Sealed``: a text, a reference or ``{kept: DIGEST}``, see ``secrets.py``."""
+    urls: tuple[tuple[str, ...], ...] = ()
+    """Fields with a URL that stands there for everybody to see, and so holds no password. Those among
+    ``secrets`` too may be secret as a whole instead, and then are of the type ``Sealed``."""
     spelling: Callable[[str], str] = str
     """Gives the canonical spelling of a name; raises Invalid where no object can have it."""
 

@@ -1,6 +1,8 @@
 """Declared secrets: sealed where a document is read, and told apart by a digest from there on.
 
 A secret is given as a text, as a reference, or as ``{kept: DIGEST}``: the one that is stored in this place.
+Where a URL may stand for everybody to see, a text is that; then a secret one is ``{secret: TEXT}``, or one
+of the others.
 """
 
 from __future__ import annotations
@@ -8,16 +10,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from edgeward.declaration.model import Change, Declared, Key, Kind, Stored
 from edgeward.declaration.references import ReadReference, replaced, text_of
 from edgeward.errors import Invalid, Problem
 from edgeward.sealing import Seal, Sealed
+from edgeward.url_secrets import holds_secret, masked
 
 MOST_BYTES: Final = 64 * 1024
 _DIGEST: Final = re.compile(r"[0-9a-f]{32}")
+_URL: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
 _NONE: Final[Mapping[str, str]] = {"sealed": "", "digest": ""}
+_WHOLE: Final = (
+    "keep the whole URL secret, as {env: NAME} or {file: PATH} (over the API {secret: URL}), or send that"
+    " as authorization"
+)
 
 Door = Callable[[str], Sealed]
 """Takes the text of a secret and gives what values hold of it."""
@@ -45,24 +54,41 @@ class Carried:
         return self._texts.get(leaf["digest"]) or shown(leaf)
 
 
-def take(
-    data: Any, paths: Sequence[tuple[str, ...]], read: ReadReference | None, door: Door
-) -> tuple[Any, list[Problem]]:
-    """Give ``data`` with its secrets taken through the door, and what was wrong with them."""
+def take(data: Any, kind: Kind, read: ReadReference | None, door: Door) -> tuple[Any, list[Problem]]:
+    """Give ``data`` with its secrets taken through the door, and what was wrong with them and with URLs."""
     problems: list[Problem] = []
 
-    def found(leaf: Any, field: str) -> Any:
-        if leaf is None:
-            return None
+    def found(leaf: Any, field: str, url: bool) -> Any:
+        if leaf is None or (url and not isinstance(leaf, Mapping)):
+            return leaf
         try:
-            return _taken(leaf, read, door).model_dump()
+            return (_taken_url if url else _taken)(leaf, read, door).model_dump()
         except Invalid as error:
             problems.append(Problem(field, str(error)))
             return _NONE
 
-    for path in paths:
-        data = replaced(data, path, found)
+    def looked_at(leaf: Any, field: str, remedy: str) -> Any:
+        if isinstance(leaf, str) and holds_secret(leaf):
+            problems.append(Problem(field, f"whoever may read this sees the secret in this URL; {remedy}"))
+        return leaf
+
+    for path in kind.secrets:
+        data = replaced(data, path, partial(found, url=path in kind.urls))
+    for path in kind.urls:
+        remedy = _WHOLE if path in kind.secrets else "leave it out"
+        data = replaced(data, path, partial(looked_at, remedy=remedy))
     return data, problems
+
+
+def _taken_url(leaf: Mapping[str, Any], read: ReadReference | None, door: Door) -> Sealed:
+    def checked(text: str) -> Sealed:
+        if not _URL.fullmatch(text):
+            raise Invalid("what stands there is no URL; write one as https://HOST/PATH")
+        return door(text)
+
+    if set(leaf) == {"secret"}:
+        return _taken(leaf["secret"], None, checked)
+    return _taken(leaf, read, checked)
 
 
 def _taken(leaf: Any, read: ReadReference | None, door: Door) -> Sealed:
@@ -101,8 +127,22 @@ def shown(leaf: Any) -> Any:
 
 def hidden(data: Any, kind: Kind | None, show: Callable[[Any], Any] = shown) -> Any:
     """Give the JSON data of an object as it may be shown."""
-    for path in () if kind is None else kind.secrets:
-        data = replaced(data, path, lambda leaf, _field: None if leaf is None else show(leaf))
+    if kind is None:
+        return data
+    for path in kind.urls:  # before there were rules for these, anything was stored
+        data = replaced(data, path, lambda leaf, _field: masked(leaf) if isinstance(leaf, str) else leaf)
+    return _secrets_as(data, kind, show)
+
+
+def _secrets_as(data: Any, kind: Kind, show: Callable[[Any], Any]) -> Any:
+    def found(leaf: Any, _field: str, url: bool) -> Any:
+        if leaf is None or (url and isinstance(leaf, str)):
+            return leaf
+        made = show(leaf)
+        return {"secret": made} if url and isinstance(made, str) else made
+
+    for path in kind.secrets:
+        data = replaced(data, path, partial(found, url=path in kind.urls))
     return data
 
 
@@ -113,12 +153,12 @@ def without(data: Any, kind: Kind | None) -> Any:
 
 def again(data: Any, kind: Kind, seal: Seal) -> Any:
     """Give the JSON data of an object with its secrets sealed with the present key; raises Invalid."""
-    return hidden(data, kind, lambda leaf: Sealed.model_validate(leaf).again(seal).model_dump())
+    return _secrets_as(data, kind, lambda leaf: Sealed.model_validate(leaf).again(seal).model_dump())
 
 
 def hidden_change(change: Change, kinds: Mapping[str, Kind]) -> Change:
     kind = kinds.get(change.key.kind)
-    if kind is None or not kind.secrets:
+    if kind is None or not (kind.secrets or kind.urls):
         return change
     return replace(change, before=hidden(change.before, kind), after=hidden(change.after, kind))
 
@@ -140,7 +180,7 @@ def _filled(declared: Declared, stored: Stored | None, kind: Kind, problems: lis
         there = {leaf["digest"]: leaf for leaf in _leaves(_data(stored), (path,))}
 
         def found(leaf: Any, field: str, there: Mapping[str, Any] = there) -> Any:
-            if leaf is None or leaf["sealed"]:
+            if not isinstance(leaf, Mapping) or leaf["sealed"]:
                 return leaf
             if leaf["digest"] not in there:
                 message = f"no secret {leaf['digest']} is stored here to be kept; give the secret itself"
@@ -159,7 +199,7 @@ def _leaves(data: Any, paths: Iterable[tuple[str, ...]]) -> list[Mapping[str, An
     found: list[Mapping[str, Any]] = []
 
     def kept(leaf: Any, _field: str) -> Any:
-        if leaf is not None:
+        if isinstance(leaf, Mapping):
             found.append(leaf)
         return leaf
 

@@ -14,6 +14,7 @@ from edgeward.errors import Invalid
 from edgeward.gateway.model import Address
 from edgeward.redis_tier.place import Place, place
 from edgeward.secret import Secret
+from edgeward.url_secrets import holds_secret, masked
 from edgeward.wrapping import Sources, sources
 
 
@@ -80,8 +81,10 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
 def _controllers(given: Sequence[str] | None, environment: Mapping[str, str]) -> tuple[str, ...]:
     urls = given or environment.get("EDGEWARD_CONTROLLER", "").replace(",", " ").split()
     for url in urls:
-        if not url.startswith("https://"):
-            raise Invalid(f"'{printable(url)}' is not the URL of a controller; write https://HOST:PORT")
+        if not url.startswith("https://") or holds_secret(url):
+            raise Invalid(
+                f"'{printable(masked(url))}' is not the URL of a controller; write https://HOST:PORT"
+            )
     return tuple(urls)
 
 

@@ -55,6 +55,13 @@ def test_what_is_no_address_is_said_so(text):
         canonical(text)
 
 
+def test_the_sentence_on_an_address_does_not_tell_its_password():
+    with pytest.raises(Invalid) as caught:
+        canonical("https://me:s3cret@edge.example")
+
+    assert "s3cret" not in str(caught.value)
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_an_address_or_invalid(text):
     try:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeward.declaration import document, secrets
-from edgeward.declaration.model import Declared, Key, Stored
+from edgeward.declaration.model import Change, Declared, Key, Stored
 from edgeward.declaration.references import reader
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS
@@ -160,6 +160,8 @@ def test_every_sealed_field_of_a_kind_is_named_among_its_secrets():
     def inside(annotation, path):
         if annotation is Sealed:
             yield path
+        elif hasattr(annotation, "__metadata__"):
+            yield from inside(annotation.__origin__, path)
         elif hasattr(annotation, "model_fields"):
             yield from sealed(annotation, path)
         elif getattr(annotation, "__origin__", None) in (list, tuple):
@@ -170,3 +172,98 @@ def test_every_sealed_field_of_a_kind_is_named_among_its_secrets():
 
     for kind in KINDS.values():
         assert set(sealed(kind.model)) == set(kind.secrets), kind.name
+
+
+URL = "https://ops.example/hooks/T0/sEcReT"
+
+
+def alarms(webhook, read_reference=None, door=DOOR):
+    data = {"version": 1, "alarms": {"webhook": webhook}}
+    (found,) = document.from_data(data, "", KINDS, read_reference, door).objects
+    return found
+
+
+def exported(found):
+    return document.written([(found.key, found.value)], KINDS)["alarms"]["webhook"]
+
+
+def test_a_url_stands_there_for_everybody_or_is_secret_as_a_whole(tmp_path):
+    (tmp_path / "hook").write_text(f"{URL}\n")
+    reading = reader(tmp_path, {"HOOK": URL})
+
+    assert exported(alarms(URL)) == URL
+    for given_ in ({"file": "hook"}, {"env": "HOOK"}, {"secret": URL}):
+        found = alarms(given_, reading)
+        assert exported(found) == {"kept": SEAL.digest(URL.encode())}
+        assert found.value.webhook.reveal(SEAL).reveal() == URL
+        assert "sEcReT" not in json.dumps(document.plain(found.value))
+        assert found.value != alarms(URL).value
+
+
+def test_a_secret_url_is_kept_and_sent_as_one(tmp_path):
+    before = alarms({"secret": URL})
+    stored_ = {before.key: Stored(before.key, before.value, "api", 1)}
+    ((kept,), problems) = secrets.filled([alarms(exported(before))], stored_, KINDS)
+    ((plain,), _) = secrets.filled([alarms(URL)], stored_, KINDS)
+    sent = document.sendable({"alarms": {"webhook": {"env": "HOOK"}}}, KINDS, reader(tmp_path, {"HOOK": URL}))
+
+    assert problems == []
+    assert kept.value == before.value
+    assert plain.value.webhook == URL
+    assert sent == {"alarms": {"webhook": {"secret": URL}}}
+    assert document.sendable({"alarms": {"webhook": URL}}, KINDS, lambda *_: "") == {
+        "alarms": {"webhook": URL}
+    }
+
+
+def test_another_key_seals_a_secret_url_again_and_leaves_an_open_one():
+    old = Seal(b"o" * 32)
+    key, digesting = b"n" * 32, old.digest(b"x").encode()
+    both = Seal(key)
+    both.hold(key, (b"o" * 32,), digesting)
+    kind = KINDS["alarms"]
+    sealed = document.plain(alarms({"secret": URL}, door=secrets.sealing(old)).value)
+
+    assert Sealed.model_validate(secrets.again(sealed, kind, both)["webhook"]).reveal(both).reveal() == URL
+    assert secrets.again({"webhook": "https://me:pw@h/"}, kind, both) == {"webhook": "https://me:pw@h/"}
+
+
+@pytest.mark.parametrize(
+    ("webhook", "sentence"),
+    [
+        ("https://me:s3cret@ops.example/hook", "keep the whole URL secret, as {env: NAME}"),
+        ("https://ops.example/hook?token=s3cret", "keep the whole URL secret, as {env: NAME}"),
+        ({"secret": "s3cret"}, "is no URL"),
+        ({"secret": {"env": "s3cret"}}, "not read over the API"),
+        ({"env": "HOOK"}, "not read over the API"),
+        ({"kept": "x"}, "takes the digest that an export shows"),
+        ("ops.example", "write a URL as"),
+        (5, "write a text here"),
+    ],
+)
+def test_a_url_that_tells_a_secret_is_refused_without_telling_it(webhook, sentence):
+    with pytest.raises(Invalid) as caught:
+        alarms(webhook)
+
+    (problem,) = caught.value.problems
+    assert problem.field == "alarms.webhook"
+    assert sentence in problem.message
+    assert "s3cret" not in problem.message
+
+
+def test_the_directory_of_an_authority_holds_no_password():
+    with pytest.raises(Invalid) as caught:
+        read("x", directory="https://me:s3cret@ca.example/directory")
+
+    assert [str(problem) for problem in caught.value.problems] == [
+        "issuers[0].acme.directory: whoever may read this sees the secret in this URL; leave it out"
+    ]
+
+
+def test_what_was_stored_before_there_were_rules_shows_no_password():
+    kind, key = KINDS["alarms"], Key("alarms", "default", "alarms")
+    value = kind.model.model_validate({"webhook": "https://me:s3cret@ops.example/hook"})
+    change = secrets.hidden_change(Change("delete", key, document.plain(value), None), KINDS)
+
+    assert exported(Declared(key, value)) == "https://****@ops.example/hook"
+    assert document.shown(value, kind) == change.before == {"webhook": "https://****@ops.example/hook"}

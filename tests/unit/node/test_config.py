@@ -26,6 +26,13 @@ def test_joining_needs_to_know_whom_and_how_to_know_them() -> None:
     assert "ew_x_y" not in repr(joining)
 
 
+def test_the_url_of_a_controller_holds_no_password_and_the_sentence_on_it_tells_none() -> None:
+    with pytest.raises(Invalid, match=r"https://HOST:PORT") as caught:
+        read(["--state-dir", "/a", "--controller", "https://me:s3cret@c:2443"], {})
+
+    assert "s3cret" not in str(caught.value)
+
+
 def test_dns_servers_are_addresses_with_ports() -> None:
     assert read(
         [], {"EDGEWARD_STATE_DIR": "/a", "EDGEWARD_DNS_SERVERS": "127.0.0.1:53, [::1]:5353"}

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Discriminator, Field, Tag
 
 from edgeward.parsing import Value
 from edgeward.sealing import Sealed
+
+OpenUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", max_length=1000)]
+
+
+def _which(given: object) -> str:
+    return "secret" if isinstance(given, Mapping | Sealed) else "open"
+
+
+HookUrl = Annotated[Annotated[OpenUrl, Tag("open")] | Annotated[Sealed, Tag("secret")], Discriminator(_which)]
+"""A URL that everybody may see, or one that is secret as a whole."""
 
 
 class Budgets(Value):
@@ -30,9 +43,10 @@ class Alarms(Value):
     is told of when it is down for ten seconds, and when it is up again.
     """
 
-    webhook: str | None = Field(default=None, pattern=r"^https?://[^\s/]+(/[^\s]*)?$", max_length=1000)
+    webhook: HookUrl | None = None
     """URL they are sent to: a POST of JSON with ``alarm`` (``certificates_late``, ``tunnels``), ``count``,
-    and ``certificates`` or ``tunnels``."""
+    and ``certificates`` or ``tunnels``. Where the URL itself is a secret, ``{env: NAME}`` or
+    ``{file: PATH}``, over the API ``{secret: URL}``."""
     authorization: Sealed | None = None
     """What is sent with it as the header ``Authorization``."""
 

@@ -10,7 +10,7 @@ from typing import Final
 from edgeward.certificates.model import Alarms
 from edgeward.certificates.renewal.alarms import Late
 from edgeward.errors import Unavailable
-from edgeward.sealing import Seal
+from edgeward.sealing import Seal, Sealed
 
 _SECONDS: Final = 10.0
 _MOST_NAMED: Final = 100
@@ -32,16 +32,20 @@ class Webhook:
             return
         import httpx  # with the first alarm
 
+        there = declared.webhook
+        url = there.reveal(self._seal).reveal() if isinstance(there, Sealed) else there
         headers = {}
         if declared.authorization is not None:
             headers["authorization"] = declared.authorization.reveal(self._seal).reveal()
         try:
             async with asyncio.timeout(2 * _SECONDS):
                 async with httpx.AsyncClient(timeout=_SECONDS, trust_env=False) as client:
-                    answer = await client.post(declared.webhook, json=said, headers=headers)
+                    answer = await client.post(url, json=said, headers=headers)
         except TimeoutError as error:
             raise Unavailable("the webhook of alarms does not answer in time") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):  # these say parts of it
+            raise Unavailable("the webhook of alarms has no URL to send to; see alarms.webhook") from None
+        except (httpx.HTTPError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise Unavailable(f"the webhook of alarms cannot be reached: {reason}") from error
         if not answer.is_success:

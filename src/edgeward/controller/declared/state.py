@@ -21,7 +21,7 @@ from edgeward.errors import EdgewardError, Problem
 from edgeward.gateway.model import Listen, OpenResty
 from edgeward.kinds import KINDS, OF_TUNNELS
 from edgeward.log import logger
-from edgeward.parsing import Value
+from edgeward.parsing import Value, problems_of
 from edgeward.placement import Where
 from edgeward.whereabouts import Moved, Place
 from edgeward.world.checks import Conflicting, conflicts, problems
@@ -213,7 +213,9 @@ def _read(page: Sequence[Followed]) -> dict[Key, Stored | None]:
         try:
             value = kind.model.model_validate(followed.value)
         except ValidationError as error:
-            _log.error("a stored object is not valid any more", object=str(followed.key), reason=str(error))
+            # pydantic's own text shows what was given, and that may be a secret
+            reason = "; ".join(str(problem) for problem in problems_of(error, "", followed.value)[:3])
+            _log.error("a stored object is not valid any more", object=str(followed.key), reason=reason)
             continue
         values[followed.key] = Stored(followed.key, value, followed.source, followed.revision)
     return values

@@ -85,6 +85,20 @@ async def test_a_late_certificate_is_told_of_at_once_and_then_each_day(here, hoo
     assert {one["name"] for one in told["certificates"]} == {"a.example", "b.example"}
 
 
+async def test_a_url_that_is_secret_is_sent_to_and_told_nobody(here, hook):
+    here.now = START + 5.3 * DAY
+    secret = hook.url.replace("//", "//me:s3cret@") + "/s3cret"
+    told = Webhook(here.seal).tell
+
+    await alarms.look(here.issuance, Alarms(webhook=Sealed.of(secret, here.seal)), told)
+    assert [authorization for authorization, _ in hook.got] == ["Basic bWU6czNjcmV0"]
+    here.now += 2 * DAY
+    for url in ("http://127.0.0.1:1/s3cret", "http://h:s3cret/", "s3cret://h/", "http://s3cret:s3cret@h:x/"):
+        with pytest.raises(Unavailable) as caught:
+            await alarms.look(here.issuance, Alarms(webhook=Sealed.of(url, here.seal)), told)
+        assert "s3cret" not in str(caught.value)
+
+
 async def test_it_says_why_the_certificate_could_not_be_had(here, hook):
     async with here.database.writing() as writing:
         wish = Wish(Order("a.example", "default", "local", 0, queued=True), "renewal")
