@@ -20,7 +20,7 @@ _MOST_SHOWN: Final = 200
 _ROLLBACK_SECONDS: Final = 120.0
 
 Project = Annotated[str | None, typer.Option("--project", help="Of this project only.")]
-Kind = Annotated[str, typer.Argument(help="domains, services, routes, …")]
+Kind = Annotated[str, typer.Argument(help="domains, services, routes, …; or KIND/PROJECT/NAME in one word.")]
 Name = Annotated[str, typer.Argument(help="One of them.")]
 Revision = Annotated[int, typer.Argument(min=0, help="Its number; see edgeward history.")]
 
@@ -41,15 +41,15 @@ def history(
     api: Api = None,
     state_dir: StateDir = None,
 ) -> None:
-    """List who changed what is declared, and when; the newest first. Of one object: KIND NAME."""
-    where = {**_object(kind, name), "project": project, "source": source}
+    """List who changed what is declared, and when; the newest first. Of one object: KIND/PROJECT/NAME."""
+    where = {**asked(kind, name, project), "source": source}
     with connect(api, state_dir) as client:
         items = list(client.items("/v1/history", where, limit))
         oldest = client.get("/v1/history", {"limit": 1})["oldest"]
     if output is not show.Format.table:
         show.data(items, output)
         return
-    if name:
+    if where["name"]:
         _table_of_object(items)
     else:
         _table(items)
@@ -69,13 +69,12 @@ def shown(
     state_dir: StateDir = None,
 ) -> None:
     """Show what a revision changed, from what to what; with KIND NAME how that object was right after it."""
+    where = asked(kind, name, project)
     with connect(api, state_dir) as client:
-        if name:
-            found = _object(kind, name)
-            was = client.get(_path(revision, found["kind"] or "", name), {"project": project})
-            _show_object(was, output)
+        if where["name"] and (name or "/" in kind):
+            path = _path(revision, where["kind"] or "", where["name"])
+            _show_object(client.get(path, {"project": where["project"]}), output)
             return
-        where = {**_object(kind, ""), "project": project}
         path = f"/v1/history/{revision}"
         whole = output is not show.Format.table
         changes = list(client.items(path, where, None if whole else _MOST_SHOWN))
@@ -103,7 +102,7 @@ def rollback(
     """Make everything declared, or one project or object of it, what it was right after a revision."""
     from edgeward.cli.printing import changes
 
-    body = {**_object(kind, name), "project": project, "dry_run": dry_run}
+    body = {**asked(kind, name, project), "dry_run": dry_run}
     with connect(api, state_dir) as client:
         path = f"/v1/history/{revision}/rollback"
         done = client.post(path, body, timeout=_ROLLBACK_SECONDS, match=if_at)
@@ -122,16 +121,16 @@ def rollback(
         show.line(f"revision {done['revision']}: back to revision {revision}; {changes.summary(made)}")
 
 
-def _object(kind: str, name: str) -> dict[str, str | None]:
-    """Give kind and name as the API wants them; raises Invalid for a kind there is not."""
+def asked(kind: str, name: str, project: str | None) -> dict[str, str | None]:
+    """Give kind, name and project as the API wants them; raises Invalid for a kind there is not."""
     from edgeward.cli.printing import kinds
 
     if not kind:
-        return {"kind": None, "name": None}
-    found = kinds.find(kind)
+        return {"kind": None, "name": None, "project": project}
+    found, name, project = kinds.addressed(kind, name, project)
     if not found.declared:
         raise Invalid(f"{found.name} have no history; see edgeward get audit")
-    return {"kind": found.name, "name": found.name if found.single else name or None}
+    return {"kind": found.name, "name": found.name if found.single else name or None, "project": project}
 
 
 def _path(revision: int, kind: str, name: str) -> str:
