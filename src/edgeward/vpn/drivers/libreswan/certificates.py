@@ -31,21 +31,19 @@ class Certificates:
     def __init__(self, place: Path) -> None:
         self._place = place
 
-    async def have(self, connection: Connection) -> bool:
-        """Have a connection's proof be in it; gives whether another one was."""
+    def has(self, connection: Connection) -> bool:
+        """Tell whether a connection's proof is in it, and nothing else of it."""
         mark = self._mark(connection.id)
-        auth = connection.auth
-        if not isinstance(auth, Certificate):
-            await self.forget(connection.id)
-            return False
-        whole = f"{auth.chain}\0{auth.key.reveal()}\0{auth.authority}"
-        digest = hashlib.sha256(whole.encode()).hexdigest()
-        if mark.exists() and mark.read_text() == digest:
-            return False
+        return (mark.read_text() if mark.exists() else "") == _digest(connection)
+
+    async def have(self, connection: Connection) -> None:
+        """Have a connection's proof be in it."""
+        if self.has(connection):
+            return
         await self.forget(connection.id)
-        await self._take(connection.id, auth)
-        mark.write_text(digest)
-        return True
+        if isinstance(connection.auth, Certificate):
+            await self._take(connection.id, connection.auth)
+            self._mark(connection.id).write_text(_digest(connection))
 
     async def forget(self, connection: str) -> None:
         mark = self._mark(connection)
@@ -87,6 +85,13 @@ class Certificates:
 
     def _mark(self, connection: str) -> Path:
         return self._place.parent / f"{connection}.certificate"
+
+
+def _digest(connection: Connection) -> str:
+    auth = connection.auth
+    if not isinstance(auth, Certificate):
+        return ""
+    return hashlib.sha256(f"{auth.chain}\0{auth.key.reveal()}\0{auth.authority}".encode()).hexdigest()
 
 
 async def _run(program: str, words: Sequence[str], given: bytes = b"") -> None:

@@ -1,6 +1,7 @@
 """The driver: tells one pluto of each pair of networks by itself, never of all, and says how its tunnels do.
 
-What pluto was told last is in files beside its secrets, since it does not say: they go with it.
+What pluto was told last is in files beside its secrets, since it does not say: they go with it. What is about
+to change is taken out of them first, so that who was stopped on the way tells it again.
 """
 
 from __future__ import annotations
@@ -162,32 +163,37 @@ class Libreswan:
     async def _tell(self, connection: Connection) -> bool:
         """Have pluto know it; gives whether something that was up had to end."""
         wanted, said = text.sections(connection), self._said(connection.id)
-        new_secret = await self._prove(connection)
+        new_secret = await self._prove(connection, said)
         sections = await self._sections()
         here = {name: one for name, one in sections.items() if text.whose(name) == connection.id}
         gone = [name for name in here if name not in wanted]
         stale = [name for name in here if name in wanted and (new_secret or said.get(name) != wanted[name])]
+        if stale:
+            self._say(connection.id, (one for name, one in said.items() if name not in stale))
         await self._pluto.delete([*gone, *stale])
         if set(wanted) - set(here):
             await self._pluto.whack("--listen")  # an address may have come since
         for name, section in wanted.items():
             if name not in here or name in stale:
                 await self._pluto.add(name, section)
-        write(self._file(connection.id, _ENABLED), "\n".join(wanted.values()))
+        self._say(connection.id, wanted.values())
         self._file(connection.id, _DISABLED).unlink(missing_ok=True)
         return any(here[name].child is not None or here[name].coming for name in (*gone, *stale))
 
-    async def _prove(self, connection: Connection) -> bool:
-        """Give pluto the secret of one; gives whether it was another before."""
+    async def _prove(self, connection: Connection, said: Mapping[str, str]) -> bool:
+        """Give pluto the secret of one; gives whether it was another before, as far as is known."""
         file, lines = self._file(connection.id, "secrets"), text.secrets([connection])
-        changed = await self._certificates.have(connection)
-        if not lines:
+        before = file.read_text() if file.exists() else ""
+        if said and before == lines and self._certificates.has(connection):
+            return False
+        self._file(connection.id, _ENABLED).unlink(missing_ok=True)
+        await self._certificates.have(connection)
+        if lines:
+            write(file, lines)
+        else:
             file.unlink(missing_ok=True)
-            return changed
-        if file.exists() and file.read_text() == lines:
-            return changed
-        write(file, lines)
-        await self._reread()
+        if lines or before:
+            await self._reread()
         return True
 
     async def _reread(self) -> None:
@@ -227,9 +233,9 @@ class Libreswan:
         self._keeper.leave(connection)
         self._states.forget(connection)
         await self._pluto.delete([name for name in await self._sections() if text.whose(name) == connection])
-        secret = self._file(connection, "secrets")
-        if secret.exists():
-            secret.unlink()
+        secret, told = self._file(connection, "secrets"), self._file(connection, _ENABLED)
+        if secret.exists() or told.exists():
+            secret.unlink(missing_ok=True)
             await self._reread()
         await self._certificates.forget(connection)
         for kind in (_ENABLED, _DISABLED):
@@ -239,6 +245,9 @@ class Libreswan:
     async def _sections(self, *, traffic: bool = False) -> Mapping[str, status.Section]:
         counted = await self._pluto.whack("--trafficstatus") if traffic else ""
         return status.read(await self._pluto.whack("--status"), counted)
+
+    def _say(self, connection: str, sections: Iterable[str]) -> None:
+        write(self._file(connection, _ENABLED), "\n".join(sections))
 
     def _said(self, connection: str) -> Mapping[str, str]:
         """Give its sections as pluto was told of them last."""

@@ -1,0 +1,134 @@
+"""The driver of a pluto that is a fake: what it was told, whenever it stopped to answer meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from edgeward.errors import Unavailable
+from edgeward.secret import Secret
+from edgeward.vpn.desired import Connection, Psk
+from edgeward.vpn.drivers.libreswan.driver import Libreswan
+from edgeward.vpn.drivers.libreswan.text import secrets
+from edgeward.vpn.drivers.libreswan.whack import Pluto
+from tests.unit.vpn.values import connection
+
+ONE = connection()
+ROTATED = ONE.model_copy(update={"auth": Psk(secret=Secret("another secret"))})
+
+
+class Fake(Pluto):
+    """``knows``: the sections it was told; ``secrets``: what it has read; ``silent``: to what it does not
+    answer, though it does it where that is ``late``."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(place)
+        self.own.mkdir()
+        self.log.touch()
+        self.pid.parent.mkdir()
+        self.pid.write_text(str(os.getpid()))
+        self.knows: dict[str, str] = {}
+        self.secrets = ""
+        self.asked: list[str] = []
+        self.silent = ""
+        self.late = False
+
+    async def whack(self, *words: str) -> str:
+        def done() -> None:
+            if "--rereadsecrets" in words:
+                self.secrets = "".join(file.read_text() for file in sorted(self.own.glob("*.secrets")))
+            if "--delete" in words:
+                self.knows.pop(words[1], None)
+
+        self._come(words[-1], done)
+        return "".join(f'000 "{name}": is known\n' for name in self.knows) if "--status" in words else ""
+
+    async def add(self, section: str, text: str) -> None:
+        self._come("add", lambda: self.knows.update({section: text}))
+
+    def _come(self, what: str, done: Callable[[], None]) -> None:
+        self.asked.append(what)
+        if what != self.silent or self.late:
+            done()
+        if what == self.silent:
+            raise Unavailable("pluto does not answer within 10 s")
+
+
+@pytest.fixture
+def pluto(tmp_path: Path) -> Fake:
+    return Fake(tmp_path)
+
+
+@pytest.fixture
+async def driver(pluto: Fake) -> AsyncIterator[Libreswan]:
+    found = Libreswan(pluto)
+    yield found
+    await found.close()
+
+
+async def load(driver: Libreswan, one: Connection) -> None:
+    await driver.load(one, None, initiate=False)
+
+
+async def test_what_is_as_it_was_is_left_alone(pluto: Fake, driver: Libreswan) -> None:
+    await load(driver, ONE)
+    pluto.asked.clear()
+
+    await load(driver, ONE)
+
+    assert pluto.asked == ["--status"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("step", ["--rereadsecrets", "--status", "--delete", "add"])
+async def test_another_secret_arrives_wherever_it_stopped_to_answer(
+    pluto: Fake, driver: Libreswan, step: str, late: bool
+) -> None:
+    await load(driver, ONE)
+    pluto.silent, pluto.late = step, late
+    with pytest.raises(Unavailable):
+        await load(driver, ROTATED)
+    pluto.silent = ""
+    pluto.asked.clear()
+
+    await load(driver, ROTATED)
+
+    assert pluto.secrets == secrets([ROTATED])
+    assert "add" in pluto.asked  # what is up was agreed on by the old one
+    pluto.asked.clear()
+    await load(driver, ROTATED)
+    assert pluto.asked == ["--status"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_was_half_told_is_not_taken_for_what_it_was_before(
+    pluto: Fake, driver: Libreswan, late: bool
+) -> None:
+    longer = ONE.model_copy(update={"ipsec": ONE.ipsec.model_copy(update={"lifetime": 7200})})
+    await load(driver, ONE)
+    before = dict(pluto.knows)
+    pluto.silent, pluto.late = "add", late
+    with pytest.raises(Unavailable):
+        await load(driver, longer)
+    pluto.silent = ""
+
+    await load(driver, ONE)
+
+    assert pluto.knows == before
+
+
+async def test_the_secret_of_what_is_unloaded_is_forgotten_where_it_did_not_answer_at_first(
+    pluto: Fake, driver: Libreswan
+) -> None:
+    await load(driver, ONE)
+    pluto.silent = "--rereadsecrets"
+    with pytest.raises(Unavailable):
+        await driver.unload(ONE.id)
+    pluto.silent = ""
+
+    await driver.unload(ONE.id)
+
+    assert (pluto.knows, pluto.secrets) == ({}, "")
