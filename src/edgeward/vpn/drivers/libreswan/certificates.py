@@ -23,6 +23,8 @@ from edgeward.errors import Invalid, Unavailable
 from edgeward.vpn.desired import Certificate, Connection
 
 _SECONDS: Final = 10.0
+_BEGUN: Final = "begun"
+"""Some of it is there: it is to go before the rest comes."""
 
 
 class Certificates:
@@ -42,6 +44,7 @@ class Certificates:
             return
         await self.forget(connection.id)
         if isinstance(connection.auth, Certificate):
+            self._mark(connection.id).write_text(_BEGUN)
             await self._take(connection.id, connection.auth)
             self._mark(connection.id).write_text(_digest(connection))
 
@@ -106,8 +109,11 @@ async def _run(program: str, words: Sequence[str], given: bytes = b"") -> None:
         async with asyncio.timeout(_SECONDS):
             said = (await process.communicate(given))[0]
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise Unavailable(f"{program} does not come to an end") from None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
     if process.returncode != 0:
         raise Unavailable(f"{program}: {said.decode(errors='replace').strip()[-300:]}")
