@@ -22,6 +22,7 @@ from edgeward.certificates.orders import progress
 from edgeward.certificates.renewal import alarms
 from edgeward.controller.declared import last_seen
 from edgeward.controller.declared.file import WatchedFile
+from edgeward.controller.declared.rights import OF_INSTALLATION
 from edgeward.controller.declared.state import State
 from edgeward.controller.files import read_text
 from edgeward.controller.metrics import Metrics
@@ -130,13 +131,13 @@ class Seeing:
 
     async def _counted(self, connection: AsyncConnection, project: str | None) -> Counted:
         revision = await current_revision(connection)
-        objects = await store.counts(connection, project)
+        objects = _of(project, await store.counts(connection, project))
         held = await summaries.counts(connection, self._clock(), project)
         self._held[project] = held
         return Counted(revision, objects, held)
 
     def _remembered(self, project: str | None) -> Counted:
-        objects = dict(last_seen.counts(self._state.stored, project))
+        objects = _of(project, last_seen.counts(self._state.stored, project))
         return Counted(self._state.revision, objects, self._held.get(project, {}))
 
     async def _tunnels(self, who: Principal) -> Mapping[str, Any] | None:
@@ -247,6 +248,11 @@ class Seeing:
         programs = record.get("programs") if isinstance(record, dict) else None
         sound = isinstance(programs, list) and all(isinstance(p, dict) for p in programs)
         return record if sound else None
+
+
+def _of(project: str | None, counts: Mapping[str, int]) -> Mapping[str, int]:
+    """Leave out what belongs to the whole installation, where one project is asked about."""
+    return {kind: n for kind, n in counts.items() if project is None or kind not in OF_INSTALLATION}
 
 
 async def _no_tunnels(_metrics: Metrics) -> None:

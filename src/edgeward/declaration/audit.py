@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,14 +81,17 @@ async def listed(
     source: str | None = None,
     kind: str | None = None,
     name: str | None = None,
+    but: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Give entries, the newest first; ``before_id`` goes on from an earlier page. ``hide`` takes the
-    declared secrets out of the values of a kind.
+    declared secrets out of the values of a kind. ``but``: kinds that are left out.
     """
     table = schema.audit
     query = select(table).order_by(table.c.id.desc()).limit(limit)
     if before_id is not None:
         query = query.where(table.c.id < before_id)
+    if but:
+        query = query.where(table.c.kind.not_in(but))
     for column, wanted in (
         (table.c.project, project),
         (table.c.source, source),

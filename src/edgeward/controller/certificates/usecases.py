@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from edgeward.access.decide import require
-from edgeward.access.model import Principal, Right
+from edgeward.access.model import EVERY_PROJECT, Principal, Right
 from edgeward.certificates import expirations, summaries
 from edgeward.certificates.local.authority import Authority
 from edgeward.certificates.model import Kept, Summary, Wanted
@@ -17,7 +17,7 @@ from edgeward.controller.nodes.reading import labels_of
 from edgeward.database.engine import Database
 from edgeward.declaration import audit
 from edgeward.declaration.audit import Entry
-from edgeward.declaration.model import DEFAULT_PROJECT, Key
+from edgeward.declaration.model import Key
 from edgeward.domain_name import normalise_pattern, printable
 from edgeward.errors import Invalid, NotFound, Refused
 from edgeward.placement import holds, shown, where
@@ -72,7 +72,7 @@ class Certificates:
         """Order the copies of the certificate that serves a name dropped, and write down who did."""
         if name == expirations.EVERY_NAME:
             self._allow_every(who)
-            project = DEFAULT_PROJECT
+            project = EVERY_PROJECT
         else:
             summary = await self.found(who, name)
             name, project = summary.name, self._project(summary.name) or summary.project

@@ -15,7 +15,7 @@ from edgeward.access.model import Principal, Right
 from edgeward.api.usecases import ApplyRequest, Filter, Precondition, Progress
 from edgeward.controller.declared import last_seen
 from edgeward.controller.declared.changing import API_SOURCE, Changing
-from edgeward.controller.declared.rights import allow, shows, visible
+from edgeward.controller.declared.rights import OF_INSTALLATION, allow, shows, visible
 from edgeward.controller.declared.state import State
 from edgeward.database.engine import Database, Unreachable, Writing, current_revision
 from edgeward.declaration import audit, document, notation, secrets, store
@@ -108,6 +108,7 @@ class Declarations:
                 source=where.source,
                 kind=kind,
                 name=where.name,
+                but=() if who.everywhere else OF_INSTALLATION,
             )
 
     # --- changing --------------------------------------------------------------------------

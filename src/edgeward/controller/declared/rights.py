@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgeward.access.decide import Action, decide_change, enforce
 from edgeward.access.model import Principal, Verdict
 from edgeward.declaration.model import Key
@@ -9,6 +11,9 @@ from edgeward.domain_name import printable
 from edgeward.errors import NotFound
 from edgeward.kinds import KINDS, privileged, reaching_host
 from edgeward.parsing import Value
+
+OF_INSTALLATION: Final = frozenset(("keys", *(kind.name for kind in KINDS.values() if kind.single)))
+"""Kinds of what belongs to the whole installation, whichever project it is written under."""
 
 
 def allow(who: Principal, action: Action, key: Key, value: Value | None = None) -> None:

@@ -14,14 +14,14 @@ from typing import Any, Final
 from sqlalchemy import delete, insert, select
 
 from edgeward.access.decide import require
-from edgeward.access.model import Principal, Right
+from edgeward.access.model import EVERY_PROJECT, Principal, Right
 from edgeward.controller.keys import resealing
 from edgeward.database import schema, seal_keys
 from edgeward.database.engine import Database
 from edgeward.database.leases import Lease, Taken, held
 from edgeward.database.seal_keys import SealKey
 from edgeward.declaration import audit
-from edgeward.declaration.model import DEFAULT_PROJECT, Key
+from edgeward.declaration.model import Key
 from edgeward.errors import Conflict, EdgewardError
 from edgeward.log import logger
 from edgeward.sealing import Seal
@@ -168,7 +168,7 @@ class Keys:
         async with self._database.writing() as writing:
             await held(writing, lease)
             key_id = await seal_keys.rotate(writing, self._wrapping, now)
-            entry = audit.Entry(who, "api", "rotate", Key("keys", DEFAULT_PROJECT, key_id))
+            entry = audit.Entry(who, "api", "rotate", Key("keys", EVERY_PROJECT, key_id))
             await audit.record(writing, [entry], now)
             await writing.tell(_TOPIC, "")
         self._wake()

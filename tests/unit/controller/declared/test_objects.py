@@ -307,6 +307,23 @@ async def test_the_audit_log_says_who_did_what(here, admin):
     ]
 
 
+async def test_the_admin_of_one_project_sees_nothing_that_was_done_to_the_whole_installation(here, admin):
+    tenant = await here.token("tenant", "admin", "default")
+    alarms = {"webhook": "http://hook.example/", "authorization": "Bearer sesame"}
+    await here.http.put("/v1/listen", json={"https": ["127.0.0.1:9443"]}, headers=admin)
+    await here.http.put("/v1/alarms", json=alarms, headers=admin)
+    await here.http.put("/v1/domains/shop.example", json={}, headers=admin)
+    await here.http.post("/v1/certificates/*/expire", headers=admin)
+    await here.http.post("/v1/keys/rotate", headers=admin)
+
+    entries = (await here.http.get("/v1/audit", headers=tenant)).json()["items"]
+    assert {(e["kind"], e["name"]) for e in entries} == {("domains", "shop.example"), ("tokens", "tenant")}
+    assert (await here.http.get("/v1/audit?kind=alarms", headers=tenant)).json()["items"] == []
+    assert (await here.http.get("/v1/status", headers=tenant)).json()["objects"] == {"domains": 1}
+    of_all = (await here.http.get("/v1/audit", headers=admin)).json()["items"]
+    assert {"alarms", "listen", "keys", "certificates"} <= {entry["kind"] for entry in of_all}
+
+
 async def test_lists_go_on_where_they_stopped(here, admin):
     await here.apply(admin, domains=[{"name": f"d{i}.example"} for i in range(7)])
     seen, path = [], "/v1/domains?limit=3"
