@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeward.node.controllers import identity as identities
+from edgeward.node.controllers.asking import Asking
 from edgeward.node.controllers.catching_up import CatchingUp
 from edgeward.node.controllers.following import Following
 from edgeward.node.controllers.known import Controllers
@@ -36,7 +37,8 @@ class Node:
         self.following = Following(self.copy, self.state, lambda _: None)
         self.caught_up = CatchingUp()
         self.controllers = Controllers(self.file, (), time.monotonic)
-        self.link = Link(self.controllers, self.following, self._asked, self.caught_up)
+        asking = Asking(self.controllers)
+        self.link = Link(self.controllers, asking, self.following, self._asked, self.caught_up)
 
     async def _asked(self, _: object) -> None:
         raise AssertionError

@@ -27,6 +27,7 @@ from edgeward.node.certificates.secrets import Kept
 from edgeward.node.certificates.tiers import Tiers
 from edgeward.node.config import Config
 from edgeward.node.controllers import identity as identities
+from edgeward.node.controllers.asking import Asking
 from edgeward.node.controllers.catching_up import CatchingUp
 from edgeward.node.controllers.following import Following
 from edgeward.node.controllers.known import Controllers
@@ -72,10 +73,11 @@ class Node:
         self._following = Following(self._copy, self._state, self._taken)
         self._caught_up = CatchingUp()
         self._controllers = Controllers(config.identity_file, config.controllers, time.monotonic)
-        self._link = Link(self._controllers, self._following, self._ask, self._caught_up)
+        self._asking = Asking(self._controllers)
+        self._link = Link(self._controllers, self._asking, self._following, self._ask, self._caught_up)
         lasting = Lasting(self._state, lambda name: self._copy.stored(name, time.time()))
         self._answering = Answering(
-            self._state, self._tiers, self._link.obtain, self._keep, self._changed, lasting
+            self._state, self._tiers, self._asking.obtain, self._keep, self._changed, lasting
         )
         self._acting = Acting(config.rootd_socket, lambda: self._reporting.changed())
         self._relays = Relays(self._acting.asked, Path(config.rootd_socket).parent / "relays")
@@ -87,7 +89,7 @@ class Node:
             config.node_dir.absolute(),
             self._relays,
         )
-        challenges = Challenges(self._link.challenges)
+        challenges = Challenges(self._asking.challenges)
         self._proving = Proving(challenges)
         self._envoy.watched = self._publishing.watched
         self._reporting = Reporting(
@@ -123,7 +125,7 @@ class Node:
         from edgeward.redis_tier.door import Door  # costs a tenth of a start
 
         self._redis_door = Door(place, redis_tier.TIMEOUT)
-        found = RedisTier(self._redis_door, self._standing, self._link.tier_keys, self._doubted)
+        found = RedisTier(self._redis_door, self._standing, self._asking.tier_keys, self._doubted)
         self._answering.ask_before(found.find)
         self._reporting.redis = found
         self._link.followed.append(found.want_keys)

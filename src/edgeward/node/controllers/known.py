@@ -20,6 +20,7 @@ log = logger(__name__)
 _FIRST_PAUSE, _MOST_PAUSE, _FIRST_PAUSE_REFUSED, _MOST_PAUSE_REFUSED = 0.1, 2.0, 1.0, 10.0
 _MOST = 32
 _PROBE_SECONDS = 2.0
+UNREACHED = "the controller has not been reached yet"
 
 
 class Controller:
@@ -64,6 +65,13 @@ class Controllers:
         self._preferred: str | None = None
         self._learning = asyncio.Lock()
         self.identity: Identity | None = None
+
+    @property
+    def name(self) -> str:
+        """This node's; raises Unavailable where it is not known yet."""
+        if self.identity is None:
+            raise Unavailable(UNREACHED)
+        return self.identity.name
 
     async def refresh(self) -> None:
         """Take the identity as it stands in its file; raises Unavailable where there is none yet."""

@@ -1,47 +1,34 @@
-"""The node's line to its controllers: the feed, certificates for new names, reports and answers."""
+"""The node's line to the controller that it follows: the feed, and what it tells of itself."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from edgeward.declaration import feed
 from edgeward.declaration.feed import PROTOCOL
-from edgeward.errors import EdgewardError, Invalid, NotFound, Refused, Unavailable
+from edgeward.errors import EdgewardError, Invalid, Refused, Unavailable
 from edgeward.log import logger
-from edgeward.node.certificates.obtaining import NoNewNames
-from edgeward.node.certificates.secrets import Kept
+from edgeward.node.controllers.asking import Asking, refusal
 from edgeward.node.controllers.catching_up import CatchingUp
-from edgeward.node.controllers.following import Following, certificate_of
-from edgeward.node.controllers.known import Controller, Controllers
-from edgeward.node.http import Reply
+from edgeward.node.controllers.following import Following
+from edgeward.node.controllers.known import UNREACHED, Controller, Controllers
 from edgeward.parsing import problems_of
 
 log = logger(__name__)
 _SILENCE_SECONDS = 8.0
 _POST_SECONDS = 5.0
-_KEYS_SECONDS = 2.0
 _SAY_SECONDS = 60.0
 _ROOTS_SECONDS = 3600.0
 """A new root is published long before it signs: asking each hour never misses it."""
-_DOWN_SECONDS = 5.0
-"""Without a feed, new names fail at once for so long after one has failed; a feed ends that."""
-_PATIENCE_WITHOUT_FEED = 2.0
-"""How long one name waits then: a controller that hangs takes connections and never answers."""
-_PATIENCE_WITH_OTHERS = 4.0
-"""How long one name waits for one controller where there are more to ask."""
 _LOOK_SECONDS = 5.0
 """How often a better controller is looked for while the one that is followed is not ready."""
-_T = TypeVar("_T")
-_NO_CONTROLLER = "the controller has not been reached yet"
 
 
 class Link:
@@ -50,11 +37,13 @@ class Link:
     def __init__(
         self,
         controllers: Controllers,
+        asking: Asking,
         following: Following,
         asked: Callable[[feed.Ask | feed.Run | feed.Steer], Awaitable[None]],
         caught_up: CatchingUp,
     ) -> None:
         self._controllers = controllers
+        self._asking = asking
         self._following = following
         self._asked = asked
         self._caught_up = caught_up
@@ -63,16 +52,18 @@ class Link:
         """Called when a feed begins."""
         self.gateways: Callable[[feed.Gateways], None] = lambda message: None
         """Called with what the controller says of gateways of tunnels."""
-        self._down_until = 0.0
         self._said = float("-inf")
         self._roots_at = float("-inf")
         self._looked = float("-inf")
-        self.connected = False
+
+    @property
+    def connected(self) -> bool:
+        return self._asking.followed is not None
 
     @property
     def controller(self) -> str | None:
         """The one that is followed."""
-        return self._current.url if self._current is not None and self.connected else None
+        return None if self._asking.followed is None else self._asking.followed.url
 
     async def run(self) -> None:
         """Follow a feed for ever: after each cut again, from where it stopped, and of another controller
@@ -92,7 +83,7 @@ class Link:
                 else:
                     controller.failed(error, time.monotonic())
             finally:
-                self.connected = False
+                self._asking.followed = None
 
     def _lost(self, error: EdgewardError) -> None:
         now = time.monotonic()
@@ -109,13 +100,13 @@ class Link:
     async def _follow(self, controller: Controller) -> None:
         self._current = controller
         revision, store = self._following.since
-        path = f"/v1/nodes/{quote(self._name)}/watch"
+        path = f"/v1/nodes/{quote(self._controllers.name)}/watch"
         query: dict[str, str | int] = {"since": revision, "store": store, "protocol": PROTOCOL}
         try:
             async with controller.client.lines(path, _SILENCE_SECONDS, **query) as (reply, lines):
                 if reply.status != 200:
-                    raise _kind(reply)
-                self._down_until = 0.0
+                    raise refusal(reply)
+                self._asking.answered()
                 async for line in lines:
                     await self._take(controller, line)
             raise Unavailable("the controller ended the feed")
@@ -158,7 +149,7 @@ class Link:
         self._controllers.prefer(controller)
         if not self.connected:
             log.info("following the controller", controller=controller.url, version=hello.version)
-        self.connected = True
+        self._asking.followed = controller
         await self._controllers.learn(hello.controllers)
 
     async def _look_for_better(self, controller: Controller) -> None:
@@ -188,61 +179,6 @@ class Link:
             return
         log.info("the authority's roots are renewed")
 
-    async def obtain(self, name: str, timeout: float) -> Kept:
-        """Have a controller give, or get, a certificate for a canonical name: the one that is followed, or
-        any other where it cannot.
-
-        Raises Refused or NotFound where policy has none for it, Unavailable where there is trouble.
-        """
-
-        async def ask(controller: Controller, seconds: float) -> Kept:
-            return await _obtained(controller, name, seconds)
-
-        return await self._asked_of_any(ask, timeout)
-
-    async def challenges(self, timeout: float) -> Mapping[tuple[str, str], str]:
-        """Give all challenges there are, by type and key, with what each is answered with."""
-        return await self._asked_of_any(_challenges, timeout)
-
-    async def tier_keys(self) -> list[bytes]:
-        """Give the keys of what this node may open in the tier in Redis; raises Unavailable."""
-
-        async def ask(controller: Controller, seconds: float) -> list[bytes]:
-            reply = await controller.client.ask("GET", f"/v1/nodes/{quote(self._name)}/tier", seconds)
-            if reply.status != 200:
-                raise Unavailable(reply.detail)
-            try:
-                return [base64.b64decode(key, validate=True) for key in reply.json()["keys"]]
-            except (KeyError, TypeError, ValueError) as error:
-                raise Unavailable("the controller's keys are not understood") from error
-
-        return await self._asked_of_any(ask, _KEYS_SECONDS)
-
-    async def _asked_of_any(self, ask: Callable[[Controller, float], Awaitable[_T]], timeout: float) -> _T:
-        now = time.monotonic()
-        if now < self._down_until:
-            raise Unavailable("the controller does not answer")
-        end = now + (timeout if self.connected else min(timeout, _PATIENCE_WITHOUT_FEED))
-        failure = Unavailable(_NO_CONTROLLER)
-        candidates = self._candidates()
-        for index, controller in enumerate(candidates):
-            left = end - time.monotonic()
-            if left <= 0:
-                break
-            more = index + 1 < len(candidates)
-            try:
-                return await ask(controller, min(left, _PATIENCE_WITH_OTHERS) if more else left)
-            except Unavailable as error:
-                failure = error
-        if not self.connected and candidates:
-            self._down_until = time.monotonic() + _DOWN_SECONDS
-        raise failure
-
-    def _candidates(self) -> list[Controller]:
-        current = self._current if self.connected else None
-        others = [c for c in self._controllers.candidates() if c is not current]
-        return [current, *others] if current is not None else others
-
     async def report(self, report: feed.Report) -> None:
         """Tell the controller how this node is; raises Unavailable where it does not take it."""
         await self._post("report", report)
@@ -257,55 +193,12 @@ class Link:
     async def _post(self, what: str, said: feed.Report | feed.Answer | feed.Tunnels) -> None:
         controller = self._current
         if controller is None:
-            raise Unavailable(_NO_CONTROLLER)
+            raise Unavailable(UNREACHED)
         body = json.dumps(feed.dumped(said, controller.protocol))
-        path = f"/v1/nodes/{quote(self._name)}/{what}"
+        path = f"/v1/nodes/{quote(self._controllers.name)}/{what}"
         reply = await controller.client.ask("POST", path, _POST_SECONDS, body)
         if reply.status not in (200, 204):
-            raise _kind(reply)
-
-    @property
-    def _name(self) -> str:
-        identity = self._controllers.identity
-        if identity is None:
-            raise Unavailable(_NO_CONTROLLER)
-        return identity.name
+            raise refusal(reply)
 
     async def close(self) -> None:
         await self._controllers.close()
-
-
-async def _obtained(controller: Controller, name: str, timeout: float) -> Kept:
-    reply = await controller.client.ask("POST", f"/v1/certificates/{quote(name)}/obtain", timeout)
-    if reply.status == 401:
-        raise Unavailable("the controller refuses this node's token")
-    if reply.status not in (200, 201):
-        raise _kind(reply)
-    value = reply.json()
-    try:
-        return certificate_of(value, str(value["name"]), str(value["project"]), int(value["revision"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unavailable("the controller's certificate is not understood") from error
-
-
-async def _challenges(controller: Controller, timeout: float) -> Mapping[tuple[str, str], str]:
-    reply = await controller.client.ask("GET", "/v1/challenges", timeout)
-    if reply.status != 200:
-        raise Unavailable(reply.detail)
-    try:
-        items = reply.json()["items"]
-        return {(str(item["type"]), str(item["key"])): str(item["value"]) for item in items}
-    except (KeyError, TypeError) as error:
-        raise Unavailable("the controller's challenges are not understood") from error
-
-
-def _kind(reply: Reply) -> EdgewardError:
-    if reply.status == 403 and reply.kind == "no-new-names":
-        return NoNewNames(reply.detail)
-    if reply.status in (401, 403):
-        return Refused(reply.detail)
-    if reply.status == 404:
-        return NotFound(reply.detail)
-    if reply.status in (400, 422):
-        return Invalid(reply.detail)
-    return Unavailable(reply.detail)
