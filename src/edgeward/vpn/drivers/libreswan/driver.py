@@ -42,7 +42,11 @@ class Libreswan:
         self._states = States()
         self._certificates = Certificates(pluto.own / "nss")
         self._life = Life(pluto.pid, self._listeners.end)
-        self._log = Log(pluto.log, self._heard)
+        try:
+            self._log = Log(pluto.log, self._heard)
+        except Unavailable:
+            self._life.close()
+            raise
         self._tasks: list[asyncio.Task[None]] = []
 
     async def loaded(self) -> frozenset[str]:

@@ -32,7 +32,11 @@ class Log:
             raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
         self._file.seek(0, os.SEEK_END)
         self._rest = b""
-        self._watch = _watch(path)
+        try:
+            self._watch = _watch(path)
+        except Unavailable:
+            self._file.close()
+            raise
         asyncio.get_running_loop().add_reader(self._watch, self._changed)
 
     def close(self) -> None:
@@ -44,8 +48,9 @@ class Log:
     def _changed(self) -> None:
         with suppress(BlockingIOError):
             os.read(self._watch, 65_536)
-        if self._path.stat().st_size < self._file.tell():
-            self._file.seek(0)
+        with suppress(FileNotFoundError):  # it goes with its daemon
+            if self._path.stat().st_size < self._file.tell():
+                self._file.seek(0)
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         self._rest = self._rest[-_LONGEST_LINE:]
         for line in lines:
@@ -79,8 +84,10 @@ class Life:
 
 
 def _watch(path: Path) -> int:
-    descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = int(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
     if descriptor < 0 or _libc.inotify_add_watch(descriptor, os.fsencode(path), _IN_MODIFY) < 0:
         reason = errno.errorcode.get(ctypes.get_errno(), "?")
+        if descriptor >= 0:
+            os.close(descriptor)
         raise Unavailable(f"{path} cannot be watched: {reason}; raise fs.inotify.max_user_instances")
-    return int(descriptor)
+    return descriptor
