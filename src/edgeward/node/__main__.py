@@ -15,8 +15,9 @@ from edgeward import log as logs
 from edgeward.confine import keep_memory_private
 from edgeward.errors import Conflict, EdgewardError, Invalid, Refused
 from edgeward.node.config import Config, read
-from edgeward.node.program import Node, become, lock
+from edgeward.node.program import Node
 from edgeward.node.sealed_copy import key
+from edgeward.node.starting import become, lock
 from edgeward.wrapping import Sources
 
 

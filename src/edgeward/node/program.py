@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgeward import notify, sealing
 from edgeward.declaration import feed
-from edgeward.errors import Conflict, Invalid, Unavailable
-from edgeward.launcher.files import take_lock
+from edgeward.errors import Unavailable
 from edgeward.log import logger
+from edgeward.node import starting
 from edgeward.node.actions import Acting
-from edgeward.node.backends import sites
+from edgeward.node.backends import keeping, sites
 from edgeward.node.backends.addresses import Backends
 from edgeward.node.backends.relays import Relays
 from edgeward.node.backends.resolver import Resolver
@@ -26,7 +25,6 @@ from edgeward.node.certificates.redis_tier import RedisTier, Standing
 from edgeward.node.certificates.secrets import Kept
 from edgeward.node.certificates.tiers import Tiers
 from edgeward.node.config import Config
-from edgeward.node.controllers import identity as identities
 from edgeward.node.controllers.asking import Asking
 from edgeward.node.controllers.catching_up import CatchingUp
 from edgeward.node.controllers.following import Following
@@ -38,7 +36,6 @@ from edgeward.node.envoy.publishing import Publishing
 from edgeward.node.metrics import Metrics
 from edgeward.node.proofs.challenges import Challenges
 from edgeward.node.proofs.proving import Proving
-from edgeward.node.sealed_copy.copying import Copying
 from edgeward.node.sealed_copy.last_good import LastGood
 from edgeward.node.state import State, Touched
 from edgeward.node.tunnels import kept as tunnels
@@ -55,8 +52,6 @@ from edgeward.redis_tier.place import Place
 from edgeward.xds.server import XdsServer
 
 log = logger(__name__)
-_IDENTITY_SECONDS = 30.0
-_KEEP_ADDRESSES_SECONDS = 5.0
 
 
 class Node:
@@ -65,7 +60,7 @@ class Node:
     def __init__(self, config: Config, seal: sealing.Seal) -> None:
         self._config = config
         self._copy = LastGood(config.node_dir / "last-good.db", seal)
-        self._state = State(_own_name(config.identity_file))
+        self._state = State(starting.own_name(config.identity_file))
         self._tiers = Tiers(self._copy)
         self._resolver = Resolver(config.dns_servers)
         self._backends = Backends(self._resolver, self._copy.addresses())
@@ -182,7 +177,7 @@ class Node:
             self._reporting.run(self._link),
             self._web.run(self._config.node_dir / "node.sock"),
             self._proving.run(self._config.node_dir),
-            self._keep_addresses(),
+            keeping.run(self._backends, self._copy),
             self._acting.run(),
             self._relays.run(),
             self._agent.run(),
@@ -247,67 +242,3 @@ class Node:
             self._group.create_task(self._steering.answer(ask, self._link.answer))
         elif self._group is not None and isinstance(ask, feed.Ask):
             self._group.create_task(self._reporting.answer(ask, time.time(), self._link.answer))
-
-    async def _keep_addresses(self) -> None:
-        """Keep good DNS answers, for a start with DNS dead."""
-        last: dict[str, list[str]] = self._copy.addresses()
-        while True:
-            await asyncio.sleep(_KEEP_ADDRESSES_SECONDS)
-            good = self._backends.good()
-            changes = {host: good.get(host) for host in last.keys() | good.keys()}
-            changes = {host: a for host, a in changes.items() if a != last.get(host)}
-            if changes:
-                try:
-                    await self._copy.write(partial(_keep_addresses, changes=changes))
-                    last = good
-                except Unavailable as error:
-                    log.error("backend addresses are not on disk", problem=str(error))
-
-
-def _own_name(file: Path) -> str:
-    """Give this node's name, blank where its identity cannot be read: it serves what it knows."""
-    try:
-        identity = identities.load(file)
-    except (Invalid, Unavailable) as error:
-        log.error("who this node is cannot be read", problem=str(error))
-        return ""
-    return "" if identity is None else identity.name
-
-
-def _keep_addresses(copying: Copying, changes: dict[str, list[str] | None]) -> None:
-    copying.keep_addresses(changes)
-
-
-async def become(config: Config) -> None:
-    """See to it that this node has an identity: join with a token, or wait for the controller to write it.
-
-    A node that has joined before does not wait for anything: it serves what it knows.
-    """
-    if (config.node_dir / "last-good.db").exists() or identities.load(config.identity_file) is not None:
-        return
-    if config.joining is not None:
-        how = config.joining
-        identity = await identities.join(how.controllers, how.token.reveal(), how.ca_sha256, how.name)
-        identities.save(config.identity_file, identity)
-        log.info("joined", controller=identity.controller, name=identity.name)
-        return
-    until = time.monotonic() + _IDENTITY_SECONDS
-    while identities.load(config.identity_file) is None:
-        if time.monotonic() > until:
-            raise Invalid(
-                f"{config.identity_file} is not there: join with --controller URL --join TOKEN"
-                " --ca-sha256 HEX, or start the controller of this host with --local-node"
-            )
-        await asyncio.sleep(0.1)
-
-
-def lock(directory: Path) -> int:
-    """Hold the directory for this process, until it ends; raises Conflict where another node has it."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        held = take_lock(directory / "node.lock")
-    except OSError as error:
-        raise Unavailable(f"{directory}: {error.strerror}; make it writable for this user") from error
-    if held is None:
-        raise Conflict(f"another node runs on {directory}; end it first")
-    return held
