@@ -16,6 +16,7 @@ from edgeward.controller.nodes.registry import Question, Registry
 from edgeward.database.engine import Database
 from edgeward.declaration.feed import Answer, Run, Steer
 from edgeward.errors import EdgewardError
+from edgeward.log import logger
 
 _MOST_WAITING: Final = 200
 _AT_ONCE: Final = 8
@@ -27,6 +28,7 @@ _MOST_OUTPUT: Final = 3000
 _ABOUT_LINES: Final = 300
 """Bytes of an answer beside the lines in it."""
 _PATIENCE_OF_OTHERS: Final = 1.8
+_log = logger("edgeward.controller.nodes.questions")
 _DETAILS: Final[tuple[dict[str, Any], ...]] = ({}, {"notes": ()}, {"notes": (), "service": {}})
 
 
@@ -91,10 +93,17 @@ class Questions:
                 group.create_task(self._answer_one(asked, kind.model_validate_json(text), RUN_PATIENCE))
 
     async def _answer_one(self, asked: Mapping[str, str], question: Question, patience: float) -> None:
-        answer = await self._registry.ask(asked.get("node", ""), question, patience)
-        if answer is not None:
-            with suppress(EdgewardError):
-                await self._database.tell("answer", _fitting(answer, asked.get("id", "")))
+        node = asked.get("node", "")
+        answer = await self._registry.ask(node, question, patience)
+        if answer is None:
+            return
+        try:
+            text = _fitting(answer, asked.get("id", ""))
+        except (TypeError, ValueError, RecursionError) as error:  # a node says what it likes
+            _log.warning("the answer of a node cannot be passed on", node=node, reason=type(error).__name__)
+            return
+        with suppress(EdgewardError):
+            await self._database.tell("answer", text)
 
     def _hear_question(self, text: str) -> None:
         asked = _read(text)
