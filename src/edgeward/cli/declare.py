@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from edgeward.cli import declared_file
 from edgeward.cli.connect import Api, connect
+from edgeward.cli.declared_file import sent
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.errors import EdgewardError, Invalid, Problem, Unavailable
@@ -21,7 +20,6 @@ from edgeward.errors import EdgewardError, Invalid, Problem, Unavailable
 if TYPE_CHECKING:
     from edgeward.cli.client import Client
     from edgeward.declaration.document import Document
-    from edgeward.declaration.references import ReadReference
 
 WOULD_CHANGE: Final = 3
 _SHOWN_CHANGES: Final = 100
@@ -44,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 def validate(file: Files) -> None:
     """Check a file without a server: its values, then what they name; several as what they say together."""
-    _expect_no_garbage()
+    declared_file.expect_no_garbage()
     from edgeward.world.checks import check
 
     documents = _all_read(file)
@@ -54,29 +52,26 @@ def validate(file: Files) -> None:
         for document in documents:
             keys = {str(declared.key) for declared in document.objects}
             mine = [problem for problem in problems if problem.object in keys or len(documents) == 1]
-            found += placed([_elsewhere(p) for p in mine], document).problems
+            found += declared_file.placed([_elsewhere(p) for p in mine], document).problems
         raise Invalid(*found)
     counts = Counter(one.key.kind for one in declared)
     said = ", ".join(f"{kind}: {count}" for kind, count in counts.items()) or "nothing declared"
-    show.line(f"{' and '.join(map(_named, file))} {'is' if len(file) == 1 else 'are'} valid ({said})")
+    show.line(
+        f"{' and '.join(map(declared_file.named, file))} {'is' if len(file) == 1 else 'are'} valid ({said})"
+    )
 
 
 def _all_read(files: Sequence[str]) -> list[Document]:
     documents, wrong = [], list[Problem]()
     for file in files:
-        text = _bytes(file)
+        text = declared_file.content(file)
         try:
-            documents.append(_read(file, text))
+            documents.append(declared_file.read(file, text))
         except Invalid as error:
             wrong += error.problems
     if wrong:
-        raise _in_stages(Invalid(*wrong))
+        raise declared_file.in_stages(Invalid(*wrong))
     return documents
-
-
-def _in_stages(error: Invalid) -> Invalid:
-    """Say beside mistakes in single values that what these values name was not looked at yet."""
-    return Invalid(*error.problems, "references and the rest are checked once these are right")
 
 
 def _elsewhere(problem: Problem) -> Problem:
@@ -196,95 +191,11 @@ def delete(
     show.line(f"deleted {found.name} {name}".strip())
 
 
-# --- the file -----------------------------------------------------------------------------------
-
-
-def _read(file: str, text: bytes) -> Document:
-    from edgeward.declaration import document
-    from edgeward.declaration.secrets import Carried
-    from edgeward.kinds import KINDS
-
-    _expect_no_garbage()
-    return document.parse(text, _named(file), KINDS, _references(file), door=Carried())
-
-
-def _references(file: str) -> ReadReference:
-    from edgeward.declaration import references
-
-    directory = Path.cwd() if file == "-" else Path(file).absolute().parent
-    return references.reader(directory, os.environ)
-
-
-def _expect_no_garbage() -> None:
-    """A large file is many values and no garbage: looking for some took a quarter of the time."""
-    gc.disable()
-
-
-def _bytes(file: str) -> bytes:
-    from edgeward.declaration.notation import MOST_BYTES
-
-    if file == "-":
-        return sys.stdin.buffer.read(MOST_BYTES + 1)
-    try:
-        with Path(file).open("rb") as opened:
-            return opened.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise Invalid(
-            f"{show.shown(file)}: {error.strerror}; name a file this user may read: -f FILE"
-        ) from error
-
-
-def _named(file: str) -> str:
-    return "standard input" if file == "-" else show.shown(file)
-
-
-def _source(file: str) -> str:
-    return "file:-" if file == "-" else f"file:{Path(file).absolute().name}"
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A file as it is sent to be applied: references are read here, a server never reads a client's files.
-
-    Whether it is valid the server says; it is read here as well only to find the lines of what is not.
-    """
-
-    file: str
-    text: bytes
-    body: dict[str, Any]
-
-    def read(self) -> Document:
-        """Give what it declares; raises Invalid with every problem."""
-        try:
-            return _read(self.file, self.text)
-        except Invalid as error:
-            raise _in_stages(error) from error
-
-    def placed(self, error: Invalid) -> Invalid:
-        """Give what a server found wrong with its lines."""
-        return placed(error.problems, self.read())
-
-
-def sent(file: str, text: bytes | None = None, **options: bool) -> Sent:
-    """Give a file as it is sent, with ``options`` beside it; raises Invalid."""
-    from edgeward.declaration import document, notation
-    from edgeward.kinds import KINDS
-
-    text = _bytes(file) if text is None else text
-    _expect_no_garbage()
-    try:
-        content = document.sendable(notation.read(text, _named(file)), KINDS, _references(file))
-    except Invalid:
-        Sent(file, text, {}).read()  # says it with lines, and whatever else is wrong
-        raise
-    return Sent(file, text, {"source": _source(file), "document": content, **options})
-
-
 def _applied(
     client: Client, file: str, *, keep: bool, take_over: bool, dry_run: bool, wait: bool = False
 ) -> Mapping[str, Any]:
     """Have a file applied, and give what came of it; ``objects`` are named where nodes will be waited for."""
-    text = _bytes(file)
+    text = declared_file.content(file)
     with show.steps(large=len(text) > _LARGE_BYTES) as told:
         told("reading", 0, 0)
         sending = sent(file, text, keep=keep, take_over=take_over, dry_run=dry_run)
@@ -304,20 +215,3 @@ def _applied(
             sending.read()  # a file that is not valid is the first thing to be put right
             raise
     raise Unavailable("the controller ended before it said what came of it; run this again, it does no harm")
-
-
-def placed(problems: Sequence[Problem], document: Document) -> Invalid:
-    """Give problems their line in the file, by the object they are about."""
-    lines = {str(declared.key): declared.line for declared in document.objects}
-    return Invalid(
-        *(
-            Problem(_field(p), p.message, p.line or lines.get(p.object or ""), document.file, p.object)
-            for p in problems
-        )
-    )
-
-
-def _field(problem: Problem) -> str:
-    if not problem.object or problem.line:
-        return problem.field
-    return f"{problem.object}: {problem.field}" if problem.field else problem.object

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.cli.declare import sent, validate
+from edgeward.cli.declare import validate
+from edgeward.cli.declared_file import sent
 from edgeward.cli.tree import preflight
 from edgeward.errors import Invalid
 

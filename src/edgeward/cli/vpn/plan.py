@@ -6,6 +6,7 @@ import typer
 
 from edgeward.cli import declare
 from edgeward.cli.connect import Api, connect
+from edgeward.cli.declared_file import sent
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.errors import Invalid
@@ -22,7 +23,7 @@ def plan(
     state_dir: StateDir = None,
 ) -> None:
     """Say what applying this file would do to live tunnels; exit code 3 when it would touch any."""
-    sending = declare.sent(file, keep=keep, take_over=take_over)
+    sending = sent(file, keep=keep, take_over=take_over)
     with connect(api, state_dir) as client:
         try:
             found = client.post("/v1/vpn/plan", sending.body)
