@@ -36,7 +36,10 @@ _log = logger("edgeward.controller.serving")
 def listening(address: Address, field: str = "listen.api") -> socket.socket:
     """Give a socket that listens there; raises Invalid with the remedy where that cannot be."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    try:  # a kernel without IPv6 has no such sockets at all
+        found = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _deaf(address, field, error) from error
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -46,10 +49,13 @@ def listening(address: Address, field: str = "listen.api") -> socket.socket:
         found.setblocking(False)
     except OSError as error:
         found.close()
-        reason = os.strerror(error.errno or 0)
-        remedy = "end what listens there, or give another address"
-        raise Invalid(Problem(field, f"cannot listen on {address}: {reason}; {remedy}")) from error
+        raise _deaf(address, field, error) from error
     return found
+
+
+def _deaf(address: Address, field: str, error: OSError) -> Invalid:
+    remedy = "end what listens there, or give another address"
+    return Invalid(Problem(field, f"cannot listen on {address}: {os.strerror(error.errno or 0)}; {remedy}"))
 
 
 class _Protocol(HttpToolsProtocol):
