@@ -7,6 +7,7 @@ that was slow cannot write over what its successor wrote.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,8 @@ from edgeward.sealing import Seal
 MARK: Final = "edgeward:primed"
 _CONNECT_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 5.0
+_MANY: Final = 4
+"""So many times longer may take what asks or writes a lot at once."""
 _SCAN: Final = 500
 
 
@@ -49,7 +52,7 @@ class PlainRedis:
 
     async def there(self, names: Sequence[str]) -> dict[str, There]:
         """Give what is there of these names."""
-        async with self._translated():
+        async with self._translated(_MANY):
             pipe = self._client.pipeline(transaction=False)
             for name in names:
                 for question in layout.questions(name):
@@ -62,7 +65,7 @@ class PlainRedis:
 
         Raises Taken where the holder of a later lease has written, Unavailable where it did not get through.
         """
-        async with self._translated(), self._client.pipeline(transaction=True) as pipe:
+        async with self._translated(_MANY), self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(MARK)
             before = _read(await pipe.get(MARK))
             if before is not None and before.store == mark.store and before.token > mark.token:
@@ -85,11 +88,15 @@ class PlainRedis:
                     break
 
     @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
+    async def _translated(self, times: int = 1) -> AsyncIterator[None]:
+        seconds = _ANSWER_SECONDS * times
         try:
-            yield
+            async with asyncio.timeout(seconds):
+                yield
         except WatchError as error:
             raise Unavailable(f"{self.url}: somebody else wrote to it at the same time") from error
+        except TimeoutError:
+            raise Unavailable(f"{self.url}: no answer within {seconds:g} s") from None
         except (RedisError, OSError, UnicodeDecodeError) as error:
             raise Unavailable(f"{self.url}: {_reason(error)}") from None  # the chain would name it, too
 
@@ -103,7 +110,7 @@ def _pool(settings: PrimedRedis, seal: Seal) -> ConnectionPool:
         "username": settings.username,
         "password": None if settings.password is None else settings.password.reveal(seal).reveal(),
         "socket_connect_timeout": _CONNECT_SECONDS,
-        "socket_timeout": _ANSWER_SECONDS,
+        "socket_timeout": None,  # ours bounds all; with theirs a wait_for swallows cancellations
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": True,
         "protocol": 2,
