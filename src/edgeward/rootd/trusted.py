@@ -34,10 +34,10 @@ def directory(path: Path) -> int:
 
 def made(path: Path) -> int:
     """Open a directory, made where it is not there in one that is nobody else's; raises Untrusted."""
-    above = directory(path.parent)
+    above, before = directory(path.parent), os.umask(0o022)
     with suppress(FileExistsError):
-        os.mkdir(path.name, 0o700, dir_fd=above)
-        os.chmod(path.name, 0o755, dir_fd=above)  # noqa: S103 - others come by to the socket
+        os.mkdir(path.name, 0o755, dir_fd=above)  # others come by to the socket, from the first moment on
+    os.umask(before)
     os.close(above)
     return directory(path)
 

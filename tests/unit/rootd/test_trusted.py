@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,24 @@ def place(state_dir: Path) -> Path:
 
 def test_what_only_its_owner_can_write_is_read(place):
     assert text_of(place / "file") == b"text"
+
+
+def test_a_directory_that_is_made_is_at_once_one_that_others_can_look_into(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "chmod", killed)
+    before = os.umask(0o077)
+    try:
+        with suppress(KeyboardInterrupt):
+            os.close(trusted.made(place / "new"))
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+
+    assert (place / "new").stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
