@@ -13,6 +13,7 @@ from edgeward.node.certificates.secrets import Kept
 from edgeward.node.state import Touched
 
 _MOST_REFUSED = 10_000
+_ROUNDING = 1.0
 
 
 class Disk(Protocol):
@@ -50,7 +51,7 @@ class Tiers:
         remembered = self._memory.get(name)
         if remembered is not None:
             until, kept = remembered
-            if now < until and now < kept.not_after:
+            if self._remembers(until, now) and now < kept.not_after:
                 self._memory.move_to_end(name)
                 self.memory.hits += 1
                 return Found(kept, "memory")
@@ -77,7 +78,7 @@ class Tiers:
     def is_miss(self, name: str, now: float) -> bool:
         """Tell whether a name was found not to be had a moment ago."""
         until = self._misses.get(name)
-        if until is not None and now < until:
+        if until is not None and self._misses_still(until, now):
             self.missed.hits += 1
             return True
         self.missed.misses += 1
@@ -135,12 +136,20 @@ class Tiers:
     def where(self, name: str, now: float) -> tuple[Literal["memory", "disk", "missed", "none"], Kept | None]:
         """Say which tier would answer for a name, without moving or counting anything."""
         until, kept = self._memory.get(name, (0.0, None))
-        if kept is not None and now < until and now < kept.not_after:
+        if kept is not None and self._remembers(until, now) and now < kept.not_after:
             return "memory", kept
         found = self._disk.find(names_for(name), now)
         if found is not None and found.digest not in self._refused:
             return "disk", found
-        return ("missed" if self._misses.get(name, 0.0) > now else "none"), None
+        return ("missed" if self._misses_still(self._misses.get(name, 0.0), now) else "none"), None
+
+    # a clock that was put back must not make any of it last for longer than it would anyway
+
+    def _remembers(self, until: float, now: float) -> bool:
+        return 0 < until - now < self._bounds.memory_seconds + _ROUNDING
+
+    def _misses_still(self, until: float, now: float) -> bool:
+        return 0 < until - now < self._bounds.miss_seconds + _ROUNDING
 
     @property
     def memory_size(self) -> int:

@@ -94,6 +94,19 @@ def test_a_miss_is_remembered_briefly_and_within_its_bound() -> None:
     assert not tiers.is_miss("d.example", 1)
 
 
+def test_a_clock_that_is_put_back_makes_nothing_last_longer() -> None:
+    disk = Disk("a.example")
+    tiers = Tiers(disk)
+    tiers.resize(Cache(memory_seconds=60, miss_seconds=5))
+    tiers.miss("new.example", now=100_000.0)
+    assert found(tiers, "a.example", now=100_000.0) == "disk a.example"
+
+    assert not tiers.is_miss("new.example", now=100_000.0 - 2 * 3600)
+    tiers.miss("new.example", now=100_000.0)
+    assert tiers.where("new.example", 100_000.0 - 2 * 3600) == ("none", None)
+    assert found(tiers, "a.example", now=100_000.0 - 2 * 3600) == "disk a.example"
+
+
 def test_a_refused_certificate_is_served_from_no_tier_until_it_is_another() -> None:
     disk = Disk("a.example")
     tiers = Tiers(disk)
