@@ -76,7 +76,7 @@ class Asker:
                     status = response.status_code
         except TimeoutError:
             self._remember(url, name, _TROUBLE_SECONDS, self._trouble(url, "no answer in time"))
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # the last: no URL at all
             reason = str(error) or type(error).__name__
             self._remember(url, name, _TROUBLE_SECONDS, self._trouble(url, reason))
         else:
@@ -116,5 +116,8 @@ class Asker:
 
 def place(url: str) -> str:
     """Give the URL without its query, which may hold a secret."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition("?")[0]
     return f"{parts.scheme}://{parts.netloc}{parts.path}"

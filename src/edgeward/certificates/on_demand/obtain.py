@@ -189,7 +189,12 @@ class Obtainer:
         return True
 
     async def _learn(self, name: str, domain: Domain) -> None:
-        await self._permission.learn(name, domain)
+        try:
+            await self._permission.learn(name, domain)
+        except Exception:  # else nobody would ever hear of the name again
+            _log.exception("asking whether a name may have a certificate failed", name=name)
+            self._land([name], {name: Unavailable("asking failed; the controller's log tells why")})
+            return
         if name in self._flights:
             self._queue.append(name)
             self._arrived.set()

@@ -140,6 +140,34 @@ async def test_what_is_refused_to_strangers_takes_nobodys_place(here, obtainer):
             await obtainer.obtain("c.customers.example")
 
 
+@pytest.mark.parametrize("url", ["http://[::1/?key=secret", "http://xn--a/?key=secret"])
+async def test_a_url_that_is_none_keeps_no_name_waiting(here, obtainer, url):
+    here.declare([Domain(name="*.customers.example", on_demand=True, ask=url)])
+
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="which is asked about new names, fails") as found:
+            await obtainer.obtain("a.customers.example")
+        assert "secret" not in str(found.value)
+    assert obtainer.waiting == 0
+
+
+async def test_asking_that_fails_in_a_way_nobody_thought_of_keeps_no_name_waiting(here):
+    class Failing(Permission):
+        def knows(self, name, domain):
+            return False
+
+        async def learn(self, name, domain):
+            raise RuntimeError("out of order")
+
+    obtainer = Obtainer(here.issuance, permission=Failing(here.database, Budgets))
+    worker = asyncio.create_task(obtainer.run())
+    with pytest.raises(Unavailable, match="the controller's log tells why"):
+        await obtainer.obtain("a.customers.example")
+    assert obtainer.waiting == 0
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
 async def test_an_expired_certificate_is_replaced(here, obtainer):
     first = await obtainer.obtain("a.customers.example")
     here.now = START + 8 * DAY
