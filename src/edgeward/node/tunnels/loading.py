@@ -59,27 +59,21 @@ class Loading:
 
     async def tell(self, driver: Driver, step: steps.Told) -> None:
         """Have the daemon know what is to be of one connection; raises Unavailable."""
-        match step:
-            case steps.Load(one, before, active):
-                try:
-                    await driver.load(one, before, initiate=step.initiate)
-                except Invalid as error:
-                    log.warning("a connection is not taken", connection=one.name, problem=str(error))
-                    self._problems[one.id] = (one, refused(one.id, str(error), "change what it names"))
-                    self._changed()
-                    return
-                self._remember(Loaded(one, active))
-            case steps.Activate(one):
-                await driver.load(one, one, initiate=step.initiate)
-                self._remember(Loaded(one, active=True))
-            case steps.Rest(one):
-                await driver.load(one, one, initiate=False)
-                if one.enabled:
-                    await driver.terminate(one.id)
-                self._remember(Loaded(one, active=False))
-            case steps.Unload(id_):
-                await driver.unload(id_)
-                self._forget([id_])
+        if isinstance(step, steps.Unload):
+            await driver.unload(step.connection)
+            self._forget([step.connection])
+            return
+        one = step.connection
+        try:
+            loaded = await _told(driver, step)
+        except Invalid as error:
+            log.warning("a connection is not taken", connection=one.name, problem=str(error))
+            self._problems[one.id] = (one, refused(one.id, str(error), "change what it names"))
+            if not isinstance(step, steps.Load):  # else what was before is to be told again
+                self._told.add(one.id)
+            self._changed()
+            return
+        self._remember(loaded)
 
     def tell_again(self) -> None:
         """Have all be told once more."""
@@ -106,6 +100,26 @@ class Loading:
             self._loaded.pop(id_, None)
         if gone:
             self._kept.forget(self._gateway, gone)
+
+
+async def _told(driver: Driver, step: steps.Load | steps.Activate | steps.Rest) -> Loaded:
+    """Have the daemon know one; gives how it is loaded now. Raises Invalid where it does not take it."""
+    match step:
+        case steps.Load(one, before, active):
+            await driver.load(one, before, initiate=step.initiate)
+            return Loaded(one, active)
+        case steps.Activate(one):
+            await driver.load(one, one, initiate=step.initiate)
+            return Loaded(one, active=True)
+        case steps.Rest(one):
+            try:
+                await driver.load(one, one, initiate=False)
+            except Invalid:
+                await driver.terminate(one.id)  # all the same: another node has its tunnels
+                raise
+            if one.enabled:
+                await driver.terminate(one.id)
+            return Loaded(one, active=False)
 
 
 def refused(id_: str, reason: str, remedy: str) -> State:

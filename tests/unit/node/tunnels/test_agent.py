@@ -369,6 +369,28 @@ async def test_a_connection_that_is_not_taken_keeps_no_other_from_coming_up(
         await until(lambda: paris.id in phases(one) and host.daemons[WHERE].why)
 
 
+async def test_a_connection_that_is_not_taken_any_more_keeps_no_other_from_being_kept_up(
+    host: Host, tmp_path: Path
+) -> None:
+    many = [
+        connection(id=f"00000000-0000-4000-8000-{number:012x}", name=f"default/site{number}")
+        for number in range(40)
+    ]
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(*many)))
+        await until(lambda: len(phases(one)) == 40)
+    host.refuses.add("default/site0")  # what it names has gone since
+    host.loads.clear()
+
+    async with agent(host, tmp_path) as one:
+        await until(lambda: {id_ for id_, _ in host.loads} == {one.id for one in many[1:]})
+        await until(lambda: phases(one).get(many[0].id) == "error")
+
+        assert one.doings()["0123456789ab"].states[many[0].id].reason == "default/site0 is not taken"
+        await until(lambda: one.doings()["0123456789ab"].phase == "running")
+        assert one.doings()["0123456789ab"].reason == ""
+
+
 async def test_a_full_disk_below_one_daemon_is_told_of_and_ends_no_other_gateway(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
