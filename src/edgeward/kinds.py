@@ -38,7 +38,7 @@ KINDS: Final[Mapping[str, Kind]] = {
                 ("acme", "dns", "update", "secret"),
                 ("acme", "dns", "provider", "credentials", "*", "secret"),
             ),
-            urls=(("acme", "directory"),),
+            urls=(("acme", "directory"), ("acme", "dns", "provider", "settings", "*")),
         ),
         Kind(
             "domains",

@@ -36,7 +36,8 @@ class Kind:
     model: type[Value]
     unique_everywhere: bool = False
     references: tuple[tuple[str, ...], ...] = ()
-    """Fields that may say ``{file: PATH}`` or ``{env: NAME}`` instead of a text; ``*`` is any item."""
+    """Fields that may say ``{file: PATH}`` or ``{env: NAME}`` instead of a text; ``*`` is any item,
+    of a mapping too."""
     secrets: tuple[tuple[str, ...], ...] = ()
     """Fields of the type ``Sealed``: a text, a reference or ``{kept: DIGEST}``, see ``secrets.py``."""
     urls: tuple[tuple[str, ...], ...] = ()

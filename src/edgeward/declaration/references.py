@@ -64,6 +64,11 @@ def _replaced(
     if step == "*" and isinstance(data, (list, tuple)):
         items = [_replaced(item, rest, (*done, i), found) for i, item in enumerate(data)]
         return _like(data, items)
+    if step == "*" and isinstance(data, Mapping):
+        for key, inner in data.items():
+            value = _replaced(inner, rest, (*done, key), found)
+            data = data if value is inner else _with(data, key, value)
+        return data
     if isinstance(data, Mapping) and step in data:
         value = _replaced(data[step], rest, (*done, step), found)
         return data if value is data[step] else _with(data, step, value)

@@ -23,6 +23,7 @@ MOST_BYTES: Final = 64 * 1024
 _DIGEST: Final = re.compile(r"[0-9a-f]{32}")
 _URL: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
 _NONE: Final[Mapping[str, str]] = {"sealed": "", "digest": ""}
+_ELSEWHERE: Final = "leave it out: secrets have fields of their own"
 _WHOLE: Final = (
     "keep the whole URL secret, as {env: NAME} or {file: PATH} (over the API {secret: URL}), or send that"
     " as authorization"
@@ -75,7 +76,7 @@ def take(data: Any, kind: Kind, read: ReadReference | None, door: Door) -> tuple
     for path in kind.secrets:
         data = replaced(data, path, partial(found, url=path in kind.urls))
     for path in kind.urls:
-        remedy = _WHOLE if path in kind.secrets else "leave it out"
+        remedy = _WHOLE if path in kind.secrets else _ELSEWHERE
         data = replaced(data, path, partial(looked_at, remedy=remedy))
     return data, problems
 

@@ -256,8 +256,19 @@ def test_the_directory_of_an_authority_holds_no_password():
         read("x", directory="https://me:s3cret@ca.example/directory")
 
     assert [str(problem) for problem in caught.value.problems] == [
-        "issuers[0].acme.directory: whoever may read this sees the secret in this URL; leave it out"
+        "issuers[0].acme.directory: whoever may read this sees the secret in this URL;"
+        " leave it out: secrets have fields of their own"
     ]
+
+
+def test_what_a_provider_is_told_beside_its_credentials_holds_no_password():
+    settings = {"*": "x", "pdns_server": "https://me:s3cret@pdns.example", "pdns_server_id": "localhost"}
+    data = {"acme": {"dns": {"provider": {"name": "powerdns", "settings": settings}}}}
+    _, problems = secrets.take(data, ISSUERS, None, DOOR)
+    shown = secrets.hidden(data, ISSUERS)["acme"]["dns"]["provider"]["settings"]
+
+    assert [problem.field for problem in problems] == ["acme.dns.provider.settings.pdns_server"]
+    assert shown == {**settings, "pdns_server": "https://****@pdns.example"}
 
 
 def test_what_was_stored_before_there_were_rules_shows_no_password():
