@@ -61,7 +61,9 @@ async def listed(
     issuer: Text = None,
     name: Text = None,
     expiring: Within = None,
-    since: Annotated[int | None, Query(ge=0, description="only what changed after this revision")] = None,
+    since: Annotated[
+        int | None, Query(ge=0, le=10**15, description="only what changed after this revision")
+    ] = None,
 ) -> JSONResponse:
     """List certificates by name, never their keys; ``name`` may end in ``*``."""
     place = words(page, 1)

@@ -52,6 +52,7 @@ def written(path: Path, head: Head) -> Iterator[Writer]:
     """Write a backup that only its owner can read: whole, or not at all. Raises Unavailable."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        draft.unlink(missing_ok=True)  # in a container every backup may have the same process number
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -145,6 +145,17 @@ async def test_a_file_with_any_byte_changed_or_missing_restores_nothing(sqlite_t
     assert checked(tmp_path / "backup").schema == LATEST
 
 
+async def test_what_a_killed_backup_left_behind_stands_in_nobodys_way(sqlite_template, place, tmp_path):
+    path = tmp_path / "backup"
+    left = tmp_path / f".backup.{os.getpid()}"
+    left.write_bytes(b"half of one")
+
+    await backed_up(f"sqlite:///{sqlite_template}", place, path)
+
+    assert checked(path).schema == LATEST
+    assert not left.exists()
+
+
 async def test_a_backup_of_an_earlier_version_is_brought_up_to_date(place, tmp_path, target):
     """As that version would have written it: its schema, its rows."""
     old = f"sqlite:///{tmp_path / 'old.db'}"

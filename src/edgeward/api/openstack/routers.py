@@ -35,6 +35,8 @@ def gateway(view: Seen, project: str, info: Mapping[str, Any], router: Router | 
         raise Fault(400, "BadRequest", message)
     before = router.gateway if router is not None else None
     said = info.get("external_fixed_ips") or []
+    if not isinstance(said, list):
+        raise invalid_attribute("external_gateway_info", f"'{said}' is not a list")
     if before is not None and before.network == name and not said:
         places = [fixed.model_dump() for fixed in before.addresses]
     else:

@@ -26,6 +26,9 @@ async def test_addresses_come_from_the_external_networks_pools(tmp_path):
         services = await here.made("/vpn/vpnservices", "vpnservice", router_id=routers[0]["id"])
         asked = {**info, "external_fixed_ips": [{"ip_address": "203.0.113.10"}]}
         taken = await here.error("POST", "/routers", {"router": {"external_gateway_info": asked}})
+        wrong = await here.error(
+            "POST", "/routers", {"router": {"external_gateway_info": {**info, "external_fixed_ips": 5}}}
+        )
         said = {**info, "enable_snat": False, "external_fixed_ips": [{"ip_address": "203.0.113.99"}]}
         chosen = await here.made("/routers", "router", external_gateway_info=said)
 
@@ -36,6 +39,7 @@ async def test_addresses_come_from_the_external_networks_pools(tmp_path):
     assert places == [["203.0.113.10", "2001:db8::2"], ["203.0.113.11", "2001:db8::3"], ["2001:db8::4"]]
     assert (services["external_v4_ip"], services["external_v6_ip"]) == ("203.0.113.10", "2001:db8::2")
     assert taken[:2] == (409, "IpAddressInUse")
+    assert wrong[:2] == (400, "HTTPBadRequest")
     assert chosen["external_gateway_info"]["enable_snat"] is False
     assert chosen["external_gateway_info"]["external_fixed_ips"][0]["ip_address"] == "203.0.113.99"
 

@@ -324,6 +324,11 @@ async def test_the_admin_of_one_project_sees_nothing_that_was_done_to_the_whole_
     assert {"alarms", "listen", "keys", "certificates"} <= {entry["kind"] for entry in of_all}
 
 
+async def test_a_revision_that_no_database_could_hold_is_refused(here, admin):
+    assert (await here.http.get(f"/v1/certificates?since={10**30}", headers=admin)).status_code == 422
+    assert (await here.http.get(f"/v1/certificates?since={10**15}", headers=admin)).json()["items"] == []
+
+
 async def test_lists_go_on_where_they_stopped(here, admin):
     await here.apply(admin, domains=[{"name": f"d{i}.example"} for i in range(7)])
     seen, path = [], "/v1/domains?limit=3"
