@@ -12,9 +12,9 @@ from edgeward.certificates import history, store, summaries
 from edgeward.certificates.history import Happened
 from edgeward.certificates.issue import Issuance, provide
 from edgeward.certificates.model import UPLOADED, Issuer, Summary
-from edgeward.certificates.policy import certificate_for
+from edgeward.certificates.policy import Policy, certificate_for
 from edgeward.database.engine import Writing
-from edgeward.errors import NotFound, Refused
+from edgeward.errors import Conflict, NotFound, Refused
 
 Revoke = Callable[[Issuer, str, int], Awaitable[None]]
 """Tells an ACME authority: issuer, chain, reason (RFC 5280, 5.3.1). Revoked already is no error."""
@@ -25,23 +25,29 @@ _BY_OTHERS: Final = "its authority was not told: whoever issued it revokes it th
 
 @dataclass(frozen=True)
 class Revocation:
-    """What is to be revoked: kept under a canonical ``name``; ``reason`` as RFC 5280, 5.3.1 numbers them."""
+    """What is to be revoked: kept under a canonical ``name``; ``reason`` as RFC 5280, 5.3.1 numbers them.
+    ``project``: the one whose names may lose it; None: any.
+    """
 
     name: str
     who: str
     reason: int = 0
     replace: bool = False
+    project: str | None = None
 
 
 async def revoke(issuance: Issuance, tell: Revoke, wanted: Revocation, note: Note) -> Sequence[str]:
     """Revoke a certificate under all its names; give what is to be said about it. Twice does no harm.
 
-    Raises NotFound where there is none, and what the authority says: then nothing has changed.
+    Raises NotFound where there is none, Conflict where names of another project are served with it too, and
+    what the authority says: then nothing has changed.
     """
     async with issuance.database.reading() as connection:
         found = await summaries.sharing(connection, wanted.name)
     if not found:
         raise NotFound(await _instead(issuance, wanted.name))
+    if wanted.project is not None:
+        _see_that_all_are_of(wanted.project, issuance.policy(), found)
     issuer = issuance.policy().issuer(found[0].project, found[0].issuer)
     notes = []
     if issuer is not None and issuer.acme is not None:
@@ -62,6 +68,16 @@ async def revoke(issuance: Issuance, tell: Revoke, wanted: Revocation, note: Not
         await note(writing)
     issuance.policy().look_again_at(found[0].name)
     return notes
+
+
+def _see_that_all_are_of(project: str, policy: Policy, found: Sequence[Summary]) -> None:
+    """A name that went over to another project is served with what it shared before until it has its own."""
+    domains = (policy.covering(one.name) for one in found)
+    if any(domain is not None and domain.project != project for domain in domains):
+        raise Conflict(
+            "names of another project are served with the same certificate; first see that this name gets one"
+            " of its own: edgeward certificates upload, or an issuer in its domain"
+        )
 
 
 async def _replaced(issuance: Issuance, writing: Writing, summary: Summary, now: float) -> list[str]:

@@ -80,7 +80,8 @@ class Bringing:
         async def note(writing: Writing) -> None:
             await audit.record(writing, [entry], self._issuance.clock())
 
-        wanted = Revocation(canonical, who.name, reason, replace)
+        project = None if who.everywhere else domain.project
+        wanted = Revocation(canonical, who.name, reason, replace, project)
         notes = await revoke(self._issuance, self._tell, wanted, note)
         self._wake()
         return notes

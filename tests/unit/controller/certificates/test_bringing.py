@@ -168,6 +168,26 @@ async def test_a_revoked_certificate_is_gone_until_another_one_is_wanted(declare
     )
 
 
+async def test_a_name_that_went_over_to_another_project_takes_nothing_from_those_it_shared_with(
+    declared, admin
+):
+    tenant = await declared.token("tenant", "operator", "b")
+    before = await certificate(declared, admin, "a.example")
+    await declared.http.put("/v1/domains/a.example?take_over=true", json={}, headers=admin)
+    moved = {"issuer": "uploaded"}
+    assert (
+        await declared.http.put("/v1/domains/www.a.example", json=moved, headers=tenant)
+    ).status_code == 201
+
+    answer = await post(declared, tenant, "/v1/certificates/www.a.example/revoke", {})
+    assert answer.status_code == 409 and "names of another project" in answer.text
+    assert await certificate(declared, admin, "a.example") == before
+
+    await upload(declared, tenant, "www.a.example", own("www.a.example"))
+    assert (await post(declared, tenant, "/v1/certificates/www.a.example/revoke", {})).status_code == 200
+    assert await certificate(declared, admin, "a.example") == before
+
+
 async def test_a_revoked_upload_says_that_its_authority_was_not_told(declared, admin):
     await upload(declared, admin, "own.example", own("own.example"))
     answer = await post(declared, admin, "/v1/certificates/own.example/revoke", {"replace": True})
