@@ -107,6 +107,8 @@ def _default(value: Any) -> str:
 
 
 def _takes(field: dict[str, Any]) -> str:
+    if field.get("title") == "Secret":
+        return "secret"
     if some := field.get("anyOf", field.get("oneOf")):
         kinds = [_takes(f) for f in some if f.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, WithJsonSchema
 
 from edgeward.parsing import Value
 from edgeward.sealing import Sealed
@@ -17,7 +17,14 @@ def _which(given: object) -> str:
     return "secret" if isinstance(given, Mapping | Sealed) else "open"
 
 
-HookUrl = Annotated[Annotated[OpenUrl, Tag("open")] | Annotated[Sealed, Tag("secret")], Discriminator(_which)]
+def _object(field: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {field: {"type": "string"}}, "required": [field]}
+
+
+_Secret = Annotated[
+    Sealed, WithJsonSchema({"title": "Secret", "anyOf": [_object("secret"), _object("kept")]}), Tag("secret")
+]
+HookUrl = Annotated[Annotated[OpenUrl, Tag("open")] | _Secret, Discriminator(_which)]
 """A URL that everybody may see, or one that is secret as a whole."""
 
 
