@@ -40,7 +40,13 @@ class Records:
 
     async def put_up(self, wanted: Sequence[tuple[str, str]]) -> None:
         """Returns when the records are seen; raises Refused, Unavailable."""
-        await asyncio.gather(*(self._put_up(name, value) for name, value in wanted))
+        tasks = [asyncio.create_task(self._put_up(name, value)) for name, value in wanted]
+        try:
+            await asyncio.gather(*tasks)
+        finally:  # what one of them wrote after this nobody would take down
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def take_down(self) -> None:
         """What cannot be removed stays, and does no harm but to stand there."""
