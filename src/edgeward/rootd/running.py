@@ -43,7 +43,7 @@ class Running:
         now = time.monotonic()
         if len(self._turns) >= _MOST_TURNS:
             self._turns = {k: t for k, t in self._turns.items() if t.not_before >= now or t.following}
-        turn = self._turns.setdefault(argv, _Turn())
+        turn = self._turns.setdefault(argv, _Turn()) if action.coalesce or action.cooldown else _Turn()
         if action.coalesce:
             if turn.following is None:
                 turn.following = asyncio.create_task(self._follow(action, argv, turn))

@@ -18,6 +18,8 @@ RELAY_USER = "edgeward-relay"
 VPN_USER = "edgeward-vpn"
 _SECONDS = 20.0
 _OUTPUT = 65_536
+_OUTPUT_OF_ALL = 1 << 19
+"""Of what says something of each namespace: of five thousand."""
 LENT = "network.toml"
 
 
@@ -106,7 +108,9 @@ def actions(
     words, types = (name, *(f"{{{key}}}" for key in port)), {key: value.type for key, value in port.items()}
     specs = {key: value.spec for key, value in port.items()}
     low = Action(name, about, words, types, specs, allowed, at_once=ports.bound)
-    return {action.name: action for action in (*found, replace(observed, looks=True), low)}
+    return {
+        action.name: action for action in (*found, replace(observed, looks=True, output=_OUTPUT_OF_ALL), low)
+    }
 
 
 def _group(faces: Sequence[int]) -> int:

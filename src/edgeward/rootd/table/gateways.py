@@ -142,7 +142,7 @@ def observe(place: Path, records: int) -> str:
     found = {}
     links = cables.present()
     for name in sorted(os.listdir(records)):
-        if "." in name or daemons.living(records, name) is None:
+        if "." in name or not namespaces.is_held(records, name):
             continue
         record = _read(place, records, name)
         whole = _whole(record, name, links) and (not record.lent or _is_same(records, name, _OTHERS / name))
