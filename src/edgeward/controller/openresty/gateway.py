@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,23 +71,24 @@ class GatewayDoor:
         answer = await self._asked("/status")
         try:
             keys = answer["keys"]
-            expiries = [float(number) for number in answer["config"]["expiries"].values()]
+            kept = sum(float(number) for number in answer["config"]["expiries"].values())
             return Cached(
                 len(keys["valid"]),
                 tuple(str(name) for name in keys["invalid"]),
                 len(keys["autocert"]),
                 printable(str(answer.get("server_version"))),
-                sum(expiries) or None,
+                kept if kept and math.isfinite(kept) else None,
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise Unavailable(f"{self.url}: its status is not the client's") from error
 
     async def _asked(self, path: str) -> Mapping[str, Any]:
         import httpx
 
         try:
-            return _read(self.url, *await self._body(path))
-        except httpx.TimeoutException as error:
+            async with asyncio.timeout(_SECONDS):  # that of the client is between two bytes
+                return _read(self.url, *await self._body(path))
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise Unavailable(f"{self.url}: no answer within {_SECONDS:g} s") from error
         except (httpx.HTTPError, OSError) as error:
             raise Unavailable(f"{self.url}: {printable(str(error) or type(error).__name__)}") from error
@@ -111,7 +114,7 @@ def _read(url: str, status: int, body: bytes) -> Mapping[str, Any]:
         raise Unavailable(f"{url}: it answers {status}; is {_PATH} served there?")
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise Unavailable(f"{url}: it does not answer as the client does")
