@@ -14,7 +14,8 @@ from typing import Final, Literal
 from edgeward.vpn.desired import Connection, Gateway
 
 Elsewhere = Literal["drop", "masquerade", "leave"]
-_LEAST_MTU: Final = 68
+_LEAST_MTU, _MOST_MTU = 68, 65_535
+"""As rootd takes them; to OpenStack there is no largest."""
 _USUAL_MTU: Final = 1500
 
 
@@ -63,7 +64,7 @@ def pairs(connections: Iterable[Connection]) -> str:
     """Say which networks tunnels carry, or nothing does: those of disabled ones too."""
     found: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
     for one in connections:
-        mtu = one.mtu if one.mtu >= _LEAST_MTU else _USUAL_MTU
+        mtu = min(one.mtu, _MOST_MTU) if one.mtu >= _LEAST_MTU else _USUAL_MTU
         for local in one.local_networks:
             found[local, mtu].update(peer for peer in one.peer_networks if (":" in peer) == (":" in local))
     return ";".join(
