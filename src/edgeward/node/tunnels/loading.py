@@ -112,13 +112,15 @@ async def _told(driver: Driver, step: steps.Load | steps.Activate | steps.Rest) 
             await driver.load(one, one, initiate=step.initiate)
             return Loaded(one, active=True)
         case steps.Rest(one):
+            problem = None
             try:
                 await driver.load(one, one, initiate=False)
-            except Invalid:
-                await driver.terminate(one.id)  # all the same: another node has its tunnels
-                raise
-            if one.enabled:
+            except Invalid as error:
+                problem = error
+            if one.enabled:  # all the same: another node has its tunnels
                 await driver.terminate(one.id)
+            if problem is not None:
+                raise problem
             return Loaded(one, active=False)
 
 
