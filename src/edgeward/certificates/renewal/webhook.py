@@ -48,6 +48,11 @@ class Webhook:
         except (httpx.HTTPError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise Unavailable(f"the webhook of alarms cannot be reached: {reason}") from error
+        except ValueError:  # of the IDNA codec, or of what turns a header into bytes; these say parts of it
+            raise Unavailable(
+                "the webhook of alarms cannot be asked so: its URL is none, or its authorization not ASCII;"
+                " see alarms.webhook and alarms.authorization"
+            ) from None
         if not answer.is_success:
             raise Unavailable(f"the webhook of alarms answers with status {answer.status_code}")
 
