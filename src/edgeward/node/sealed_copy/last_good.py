@@ -224,7 +224,7 @@ def _open_both(path: Path, seal: Seal) -> tuple[sqlite3.Connection, sqlite3.Conn
             problem = "it is of another version, damaged, or sealed under another key"
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             problem = str(error)
-            if _is_of_the_disk(error):
+            if is_of_the_disk(error):
                 remedy = "see that its disk has space and that this user may write there"
                 raise Unavailable(f"cannot open {path}: {error}; {remedy}") from error
         if attempt == 1:
@@ -267,7 +267,7 @@ def _is_broken(error: Exception) -> bool:
     return _code(error) in _BROKEN
 
 
-def _is_of_the_disk(error: Exception) -> bool:
+def is_of_the_disk(error: Exception) -> bool:
     """Whether it says nothing about what stands in the file, so that it may be read another time."""
     if _code(error) == sqlite3.SQLITE_IOERR:
         return getattr(error, "sqlite_errorcode", 0) not in _UNREADABLE

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from edgeward.errors import Invalid
+from edgeward.errors import Invalid, Unavailable
 from edgeward.log import logger
+from edgeward.node.sealed_copy.last_good import is_of_the_disk
 from edgeward.sealing import Seal
 from edgeward.vpn.desired import Connection, Gateway
 from edgeward.vpn.plan import Loaded
@@ -31,7 +32,8 @@ CREATE TABLE IF NOT EXISTS used (namespace TEXT PRIMARY KEY) WITHOUT ROWID;
 
 
 class Kept:
-    """``whole``: what is here is all there was; not so where a file had to be put aside."""
+    """``whole``: what is here is all there was; not so where a file had to be put aside. Raises Unavailable
+    where the disk keeps it from being opened, which says nothing about what is in it."""
 
     def __init__(self, path: Path, seal: Seal) -> None:
         self._path = path
@@ -130,6 +132,9 @@ class Kept:
         try:
             return _connected(self._path)
         except sqlite3.DatabaseError as error:
+            if is_of_the_disk(error):
+                remedy = "see that its disk has space and that this user may write there"
+                raise Unavailable(f"cannot open {self._path}: {error}; {remedy}") from error
             self._lost(str(error))
             with contextlib.suppress(FileNotFoundError):
                 self._path.replace(self._path.with_name(f"{self._path.name}.unusable"))
