@@ -90,7 +90,12 @@ class GatewayDoor:
                 return _read(self.url, *await self._body(path))
         except (httpx.TimeoutException, TimeoutError) as error:
             raise Unavailable(f"{self.url}: no answer within {_SECONDS:g} s") from error
-        except (httpx.HTTPError, OSError) as error:
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            OSError,
+            ValueError,
+        ) as error:  # the last: of a name's IDNA
             raise Unavailable(f"{self.url}: {printable(str(error) or type(error).__name__)}") from error
 
     async def _body(self, path: str) -> tuple[int, bytes]:

@@ -60,6 +60,13 @@ async def test_nonsense_is_told_of(text):
             await door.cached()
 
 
+async def test_a_name_that_can_be_no_hosts_is_told_of():
+    door = GatewayDoor(openresty.Gateway(url="http://xn--a"), Seal(b"k" * 32))
+    with pytest.raises(Unavailable, match=r"^http://xn--a: "):
+        await door.expire_all()
+    await door.close()
+
+
 async def test_a_time_without_end_is_none():
     body = json.dumps(STATUS).replace("300", "1e999").encode()
     async with gateway_that_answers(body) as door:
