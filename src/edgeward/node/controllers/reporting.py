@@ -10,7 +10,7 @@ from typing import Protocol
 from edgeward import __version__
 from edgeward.declaration.feed import PROTOCOL, Answer, Ask, LogHead, Rejection, Report, TierFigures
 from edgeward.domain_name import normalise
-from edgeward.errors import EdgewardError, Invalid, Unavailable
+from edgeward.errors import EdgewardError, Invalid
 from edgeward.log import logger
 from edgeward.node.backends import trying
 from edgeward.node.backends.addresses import Backends
@@ -177,7 +177,7 @@ class Reporting:
         """Answer a question about a name; one that cannot be sent is let go: it is asked again."""
         try:
             await send(await self.answer_to(ask, now))
-        except Unavailable as error:
+        except EdgewardError as error:  # also where this node is not let in any more
             log.info("answer not taken", problem=str(error))
 
     async def answer_to(self, ask: Ask, now: float) -> Answer:
