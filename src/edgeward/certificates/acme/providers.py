@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import requests
 
+from edgeward.certificates.acme.abandoned import Threads
 from edgeward.certificates.acme.zones import Place
 from edgeward.certificates.model.dns01 import DnsProvider
 from edgeward.certificates.orders.fulfilment import Rejected
@@ -22,7 +22,7 @@ from edgeward.sealing import Seal
 
 _SECONDS: Final = 90.0
 _TTL: Final = 60
-_THREADS: Final = ThreadPoolExecutor(8, thread_name_prefix="dns-provider")
+_THREADS: Final = Threads(8, "dns-provider")
 """One that hangs keeps its thread: most providers are asked without a time limit."""
 
 _turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -45,11 +45,10 @@ class Providers:
 
     async def _done(self, place: Place, change: Any) -> None:
         name = self._provider.name
-        loop = asyncio.get_running_loop()
         turn = _turns.setdefault(place.name, asyncio.Lock())
         try:
             async with asyncio.timeout(_SECONDS), turn:
-                await loop.run_in_executor(_THREADS, lambda: change(self._opened(place)))
+                await _THREADS.run(lambda: change(self._opened(place)))
         except TimeoutError as error:
             raise Unavailable(f"{name} does not answer within {_SECONDS:.0f} s") from error
         except ModuleNotFoundError as error:
