@@ -92,10 +92,12 @@ class Certificates:
         """
         await self._allow_there(who, _canonical(name))
         try:
-            return await self._obtainer.obtain(name)
+            kept = await self._obtainer.obtain(name)
         except (Refused, NotFound):
             self.refused(_canonical(name))
             raise
+        await self._allow_there(who, kept.certificate.name)  # a wildcard's, while it has none of its own
+        return kept
 
     async def _allow_there(self, who: Principal, name: str) -> None:
         domain = self._policy().covering(name)

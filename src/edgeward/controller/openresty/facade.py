@@ -44,7 +44,7 @@ class Facade:
             kept = await store.find(connection, self._seal, name, self._clock())
         if kept is None:
             raise NotFound(f"there is no certificate for {name}")
-        return kept
+        return self._theirs(kept)
 
     async def obtained(self, name: str) -> Kept:
         allowed(self._policy(), name, self._labels())
@@ -52,9 +52,15 @@ class Facade:
         patience = settings.autocert_seconds if settings is not None else 1.0
         try:
             async with asyncio.timeout(patience):
-                return await self._obtainer.obtain(name, _ORDER_SECONDS)
+                kept = await self._obtainer.obtain(name, _ORDER_SECONDS)
         except TimeoutError as error:
             raise Ordering from error
+        return self._theirs(kept)
+
+    def _theirs(self, kept: Kept) -> Kept:
+        """Give it where gateways may have it: while a name has none of its own it is a wildcard's."""
+        allowed(self._policy(), kept.certificate.name, self._labels())
+        return kept
 
     def _labels(self) -> Mapping[str, str]:
         settings = self._settings()

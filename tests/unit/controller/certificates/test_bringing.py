@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 from sqlalchemy import select
@@ -12,7 +13,9 @@ from edgeward.access.model import Principal
 from edgeward.certificates import eager, summaries
 from edgeward.certificates.acme.accounts import sealed
 from edgeward.certificates.renewal.renew import renew_due
+from edgeward.controller.openresty.facade import Facade
 from edgeward.database import schema
+from edgeward.errors import Refused
 from tests.pairs import SERVER, Made, authority, make
 from tests.unit.controller.assembled import ADMIN, on_both
 
@@ -141,6 +144,30 @@ async def test_an_upload_drops_the_order_for_its_names(declared, admin):
     await upload(declared, admin, "a.example", own(*NAMES))
     async with declared.parts.database.reading() as connection:
         assert (await connection.execute(select(schema.orders.c.name))).all() == []
+
+
+async def test_nobody_comes_by_a_wildcards_key_that_is_for_others_while_a_name_below_has_none(here, admin):
+    below = {"name": "a.x.example", "issuer": "uploaded"}
+    domains = [{"name": "*.x.example", "nodes": {"region": "eu"}}, below]
+    assert (await here.apply(admin, domains=domains)).status_code == 200
+    await make_missing(here)
+    parts = here.parts
+    gateways = Facade(
+        parts.database, parts.issuance.seal, parts.obtainer, parts.state.policy, lambda: None, time.time
+    )
+    on_us, on_eu = await here.node("us"), await here.node("eu")
+    await here.http.put("/v1/nodes/eu/labels", json={"labels": {"region": "eu"}}, headers=admin)
+
+    answer = await post(here, on_us, "/v1/certificates/a.x.example/obtain")
+    assert answer.status_code == 403 and "PRIVATE KEY" not in answer.text
+    assert (await post(here, on_eu, "/v1/certificates/a.x.example/obtain")).json()["name"] == "*.x.example"
+    for asked in (gateways.found, gateways.obtained):
+        with pytest.raises(Refused, match="region: eu"):
+            await asked("a.x.example")
+
+    await upload(here, admin, "a.x.example", own("a.x.example"))
+    assert (await post(here, on_us, "/v1/certificates/a.x.example/obtain")).json()["name"] == "a.x.example"
+    assert (await gateways.found("a.x.example")).certificate.name == "a.x.example"
 
 
 # --- revoking ----------------------------------------------------------------------------------
