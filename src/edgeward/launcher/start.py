@@ -11,6 +11,7 @@ from edgeward.launcher.bootstrap import bootstrap
 from edgeward.launcher.config import Config
 from edgeward.launcher.generation import Generation
 from edgeward.launcher.lineage import Lineage
+from edgeward.launcher.lines import say
 
 _LOG_FORMAT = (
     # %j is the message escaped for JSON
@@ -33,7 +34,7 @@ class Starter:
 
     def start(self, config: Config, number: int, lineage: Lineage, before: Generation | None) -> Generation:
         """Start Envoy, cold or to take over from another; raises OSError where it cannot be run."""
-        files.write_json(self.bootstrap, bootstrap(config.node_name, config.node_dir, config.bounds, number))
+        self._write(config, number, needed=before is not None)
         epoch = before.epoch + 1 if before else 0
         generation = Generation.start(
             self._argv(config, self.bootstrap, lineage.arguments(epoch)),
@@ -46,6 +47,16 @@ class Starter:
         )
         generation.concurrency = config.concurrency
         return generation
+
+    def _write(self, config: Config, number: int, *, needed: bool) -> None:
+        """Write the bootstrap; where it is not ``needed``, that of before will do on a full disk."""
+        data = bootstrap(config.node_name, config.node_dir, config.bounds, number)
+        try:
+            files.write_json(self.bootstrap, data)
+        except OSError as error:
+            if needed or not self.bootstrap.exists():
+                raise
+            say("error", f"{self.bootstrap}: {error.strerror}; Envoy starts with what it held before")
 
     def _argv(self, config: Config, path: Path, more: list[str]) -> list[str]:
         return [
