@@ -59,12 +59,12 @@ class StrongSwan:
             raise Invalid(*(Problem(field, why) for field, why in found))
         connection = connection.without_additional(self._additional)
         before = None if before is None else before.without_additional(self._additional)
-        was = self._told.name(connection.id)
-        async with self._alone(wording.peers(connection), was):
+        was, names = self._told.name(connection.id), self._told.names(connection.id)
+        async with self._alone(wording.peers(connection), *names):
             old = before or self._known.get(connection.id)
             if not connection.enabled:
                 self._known[connection.id] = connection
-                await self._forget(connection.id, was)
+                await self._forget(connection.id, names)
                 self._watch.tell([connection.id])
                 return
             keep = initiate and connection.initiator
@@ -75,14 +75,15 @@ class StrongSwan:
             if cost != "none":
                 self._watch.forget(name)  # why it did not come up as it was told before
             await self._carry_out(connection, name, was, cost, keep=keep)
-            if was is not None and was != name:
-                await self._leave(was, connection.id)
+            for former in names:
+                if former != name:
+                    await self._leave(former, connection.id)
 
     async def unload(self, connection: str) -> None:
-        was = self._told.name(connection)
-        async with self._alone(was):
+        names = self._told.names(connection)
+        async with self._alone(*names):
             self._known.pop(connection, None)
-            await self._forget(connection, was)
+            await self._forget(connection, names)
 
     async def initiate(self, connection: str) -> None:
         name, known = self._named(connection)
@@ -234,10 +235,10 @@ class StrongSwan:
         else:
             await self._asking.end_all(sas)
 
-    async def _forget(self, connection: str, name: str | None) -> None:
+    async def _forget(self, connection: str, names: Iterable[str]) -> None:
         self._keeper.leave(connection)
         self._states.forget(connection)
-        if name is not None:
+        for name in names:
             await self._leave(name, connection)
 
     async def _leave(self, name: str, connection: str) -> None:
@@ -260,9 +261,9 @@ class StrongSwan:
         return name, known
 
     @asynccontextmanager
-    async def _alone(self, *names: str | None) -> AsyncIterator[None]:
+    async def _alone(self, *names: str) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for name in sorted({name for name in names if name is not None}):
+            for name in sorted(set(names)):
                 await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
             yield
 

@@ -24,5 +24,9 @@ class Told:
         """Give charon's name of its peers; of two the one told last."""
         return self._names.get(connection)
 
+    def names(self, connection: str) -> Sequence[str]:
+        """Give all of its peers: of several only where somebody was killed before he took the former away."""
+        return [name for name, ids in self._ids.items() if connection in ids]
+
     def ids(self, name: str) -> Sequence[str]:
         return self._ids.get(name, ())
