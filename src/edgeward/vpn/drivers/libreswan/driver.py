@@ -94,16 +94,16 @@ class Libreswan:
         known = self._named(connection)
         self._keeper.want(connection)
         self._findings.pop(connection, None)
-        began = time.time()
+        began, clock = time.time(), time.monotonic()
         await self._begin(known)
-        while time.time() - began < _BEGIN_SECONDS:
+        while (passed := time.monotonic() - clock) < _BEGIN_SECONDS:
             missing = await self._missing(known)
             if not missing:
                 return
             finding = self._findings.get(connection)
             if finding is not None and finding.kind not in reasons.SOFT:
                 break
-            await asyncio.sleep(0.02 if time.time() - began < 1 else 0.2)
+            await asyncio.sleep(0.02 if passed < 1 else 0.2)
         now = time.time()
         found = self._findings.get(connection) or reasons.Finding(connection, "silent", (), began)
         raise Unavailable("; ".join(reasons.told(found, known, now)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -118,6 +120,19 @@ async def test_what_was_half_told_is_not_taken_for_what_it_was_before(
     await load(driver, ONE)
 
     assert pluto.knows == before
+
+
+async def test_who_waits_for_a_tunnel_does_not_wait_for_the_time_of_day(
+    driver: Libreswan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeward.vpn.drivers.libreswan.driver._BEGIN_SECONDS", 0.1)
+    await load(driver, ONE)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 3600)  # somebody sets the clock back
+
+    async with asyncio.timeout(30):
+        with pytest.raises(Unavailable, match="no answer from"):
+            await driver.initiate(ONE.id)
 
 
 async def test_the_secret_of_what_is_unloaded_is_forgotten_where_it_did_not_answer_at_first(
