@@ -158,7 +158,7 @@ def plan(desired: Gateway | None, observed: Observed) -> list[Step]:
         steps, observed = _undone(observed), Observed()
     if observed.daemon not in (None, desired.driver):
         enabled = tuple(one for one in desired.connections if one.enabled)
-        steps.append(Rehearse(f"vpn-{desired.id}-next", desired.driver, enabled))
+        steps.append(Rehearse(wiring.rehearsing(desired.id), desired.driver, enabled))
         steps.append(Leave(observed.namespace, desired.driver))
         observed = replace(observed, daemon=None, loaded={}, left=True, taken_over=False)
     return [*steps, *_done(desired, observed)]

@@ -24,6 +24,11 @@ def namespace(gateway: Gateway) -> str:
     return gateway.namespace or f"vpn-{gateway.id}"
 
 
+def rehearsing(gateway: str) -> str:
+    """Give the name of the one in which another daemon of a gateway, by its id, shows what it takes."""
+    return f"vpn-{gateway}-next"
+
+
 def network(gateway: Gateway) -> str | None:
     """Say how its namespace is to be connected; None: it is somebody else's, who sees to that."""
     if gateway.namespace is not None:

@@ -153,7 +153,11 @@ class Tending:
         if self.driver is None and wanted.gateway is not None:
             await self._find(wanted.namespace, wanted.gateway.driver)
         if self._made is None or self._made[0] != wanted.namespace:
-            self._made = wanted.namespace, (await self._look(self._acted)).get(wanted.namespace)
+            there = await self._look(self._acted)
+            if (left := wiring.rehearsing(self.id)) in there:  # by who was killed meanwhile
+                with suppress(Unavailable):
+                    await self._root.do("remove-namespace", namespace=left)
+            self._made = wanted.namespace, there.get(wanted.namespace)
         made = self._made[1]
         if made is None:
             return Observed()
@@ -164,8 +168,8 @@ class Tending:
             self._taking_over.is_over(wanted.gateway, {}, self._loading.problems)
             return seen
         self.driver.beside(left=bool(made.left))
-        there = await self.driver.loaded()
-        loaded = {id_: self._loading.as_told(id_, wanted.gateway) for id_ in sorted(there)}
+        known = await self.driver.loaded()
+        loaded = {id_: self._loading.as_told(id_, wanted.gateway) for id_ in sorted(known)}
         over = self._taking_over.is_over(wanted.gateway, self._states, self._loading.problems)
         return replace(seen, daemon=self._drives[1], loaded=loaded, taken_over=over)
 

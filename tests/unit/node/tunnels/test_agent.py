@@ -352,6 +352,17 @@ async def test_what_is_declared_no_more_is_removed_also_where_it_was_removed_hal
     assert Kept(tmp_path / "tunnels.db", Seal(KEY)).loaded() == {}
 
 
+async def test_what_a_killed_node_left_of_another_daemon_is_removed(host: Host, tmp_path: Path) -> None:
+    left = {"network": "", "guard": "", "stale": False, "lent": False}
+    host.made[wiring.rehearsing("0123456789ab")] = dict(left)
+    host.made[wiring.rehearsing("00000000beef")] = dict(left)  # another node's
+    async with agent(host, tmp_path) as one:
+        one.take(says(gateway(ONE)))
+        await until(lambda: phases(one))
+
+        assert set(host.made) == {WHERE, wiring.rehearsing("00000000beef")}
+
+
 async def test_a_connection_that_is_not_taken_keeps_no_other_from_coming_up(
     host: Host, tmp_path: Path
 ) -> None:
