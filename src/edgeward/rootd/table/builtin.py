@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from edgeward.rootd.table import filters, guard, hands, network, ports
+from edgeward.rootd.table import charon, filters, guard, hands, network, ports
 from edgeward.rootd.table.actions import Action, Allowed
 from edgeward.rootd.table.placeholders import Type, Wrong, type_of
 from edgeward.rootd.table.reading import Table
@@ -124,6 +124,16 @@ def _value(spec: Mapping[str, object]) -> _Value:
     return _Value(spec, type_of(spec))
 
 
+_LEVELS = {"integer": [-1, 4]}
+_known_level = type_of(_LEVELS)
+
+
+def _level(value: str | int) -> str:
+    """Give what no daemon's log says anything at as a word that is no option."""
+    text = _known_level(value)
+    return charon.NOTHING if text == "-1" else text
+
+
 _ip, _domain = type_of({"ip": True}), type_of({"domain": True})
 
 
@@ -140,7 +150,7 @@ def _resolver(value: str | int) -> str:
 
 _ID = _value({"pattern": "[a-z0-9][a-z0-9-]{0,47}"})
 _PORT = _value({"integer": [1, 65535]})
-_LEVEL = _value({"integer": [0, 4]})
+_LEVEL = _Value(_LEVELS, _level)
 _DRIVER = _value({"enum": ["strongswan", "libreswan"]})
 _LOW_PORT = _value({"integer": [1, 1023]})
 _TRANSPORT = _value({"enum": ["tcp", "udp"]})

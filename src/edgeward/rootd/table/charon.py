@@ -19,6 +19,8 @@ from edgeward.rootd.table import daemons, kernel, namespaces, sockets, tunnels
 
 PROGRAM: Final = "/usr/sbin/charon-systemd"
 SOCKET: Final = "charon.vici"
+NOTHING: Final = "nothing"
+"""The level at which it logs nothing, which charon calls -1."""
 _CONF: Final = "strongswan.conf"
 _PLUGINS: Final = (
     "random", "nonce", "openssl", "aes", "des", "sha1", "sha2", "hmac", "kdf", "xcbc", "cmac", "ctr", "ccm",
@@ -87,7 +89,7 @@ charon-systemd {{
         }}
     }}
     journal {{
-        default = {int(level)}
+        default = {-1 if level == NOTHING else int(level)}
     }}
 }}
 """

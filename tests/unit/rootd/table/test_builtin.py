@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeward.rootd.frames import Asker
-from edgeward.rootd.table import hands
+from edgeward.rootd.table import charon, hands
 from edgeward.rootd.table.actions import Action, Peer
 from edgeward.rootd.table.builtin import actions
 from edgeward.rootd.table.placeholders import Wrong
@@ -74,3 +74,10 @@ def test_what_is_run_is_fixed_but_for_the_values():
         if action.at_once is None:
             assert action.begin is hands.begin
             assert action.argv[:2] == (action.name, str(PLACE))
+
+
+@pytest.mark.parametrize("level", range(-1, 5))
+def test_a_charon_may_be_told_to_log_anything_from_nothing_on(level):
+    *_, word = ACTIONS["start-charon"].rendered({"namespace": "office", "level": level})
+
+    assert f"\n        default = {level}\n" in charon.conf(has_esp=True, level=word)
