@@ -61,7 +61,9 @@ class Planner:
                 group.create_task(batch.run())
                 group.create_task(suggestions.run(self.issuance, self.fulfiller, batch))
                 await _Shift(self, self.plan, batch, group).run()
-        except* EdgewardError as errors:  # one clause: what two raise would come as a group
+        except BaseExceptionGroup as errors:  # not except*: before 3.11.4 what it raises comes as a group
+            if errors.subgroup(lambda error: not isinstance(error, (EdgewardError, ExceptionGroup))):
+                raise
             if errors.subgroup(Taken) is not None:
                 raise Taken(f"another controller took over {queue.LEASE}") from errors
             # what cannot be written down now is gone on with in the next shift
