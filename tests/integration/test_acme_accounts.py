@@ -239,7 +239,7 @@ async def test_people_see_accounts_without_keys_and_change_their_keys(
         listed = (await here.http.get("/v1/accounts", headers=admin)).json()["items"]
         unknown = await here.http.post("/v1/accounts/nobody/change-key", headers=admin)
         noted = (await here.http.get("/v1/audit", headers=admin)).json()["items"]
-        here.parts.fulfiller.close()
+        here.parts.certificates.fulfiller.close()
 
     assert (changed.status_code, unknown.status_code) == (200, 404)
     assert between.count("keyChange") == 1

@@ -77,7 +77,7 @@ async def test_a_tunnel_that_carries_is_given_to_the_other_daemon_and_back(
     async with controller(tmp_path) as here, edge.agent() as agent, served(here, tmp_path) as environment:
         boss = await here.token("somebody", "admin")
         assert (await here.apply(boss, vpn=[site])).status_code == 200
-        (gateway,) = here.parts.gateways.now()
+        (gateway,) = here.parts.tunnels.gateways.now()
         await here.parts.registry.begin("n1", "t")
         here.parts.cases.steering._ask = edge.steered(agent)  # type: ignore[attr-defined]
         reporting = asyncio.create_task(_reporting(here))

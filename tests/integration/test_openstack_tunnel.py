@@ -69,7 +69,7 @@ async def followed(here: Neutron, agent: Agent) -> AsyncIterator[None]:
     async def follow() -> None:
         seen: object = None
         while True:
-            found = here.here.parts.gateways.now()
+            found = here.here.parts.tunnels.gateways.now()
             if found != seen:
                 put = tuple(one.model_dump(mode="json") for one in found)
                 agent.take(feed.Gateways(put=put, whole=True))
@@ -95,7 +95,7 @@ async def test_a_connection_that_is_posted_carries_traffic_until_it_is_deleted(
         values = {"peer_address": edge.peer.outside, "peer_id": "b", "local_id": "a", "psk": "s"}
         made = await here.connected(**values)
         path = f"{CONNECTIONS}/{made['id']}"
-        gateway = here.here.parts.gateways.now()[0]
+        gateway = here.here.parts.tunnels.gateways.now()[0]
         name = f"vpn-{gateway.id}"
 
         async def status(path: str, wanted: str, seconds: float = 20) -> None:

@@ -52,7 +52,7 @@ class Edge:
         self.doubted: set[str] = set()
         self.node = "n1"
         parts = here.parts
-        self.tier = Tier(parts.database, parts.state, parts.issuance.seal, place, time.time)
+        self.tier = Tier(parts.database, parts.state, parts.certificates.issuance.seal, place, time.time)
         self.door = Door(place, 0.5)
         self.near = RedisTier(self.door, self._standing, self._keys, self.doubted.update)
         self._work: asyncio.Task[None] | None = None
@@ -91,14 +91,14 @@ class Edge:
 
     async def obtain(self, *names: str) -> None:
         for name in names:
-            await self.here.parts.obtainer.obtain(name)
+            await self.here.parts.certificates.obtainer.obtain(name)
 
     async def renewed(self, name: str) -> str:
         """Replace a certificate in the store and give the new one's fingerprint."""
         from edgeward.certificates.issue import issue
         from edgeward.certificates.policy import certificate_for
 
-        issuance = self.here.parts.issuance
+        issuance = self.here.parts.certificates.issuance
         domain = issuance.policy().covering(name)
         assert domain is not None
         order = issuance.policy().order(certificate_for(name, domain), domain)
@@ -161,7 +161,7 @@ async def test_what_is_in_the_store_is_in_redis_and_nothing_of_it_in_the_clear(e
 async def test_a_wildcards_certificate_is_found_behind_the_names_own(here, edge):
     admin = await here.token("other", "admin")
     await here.apply(admin, source="file:b", domains=[{"name": "*.wild.example"}])
-    await here.parts.obtainer.obtain("x.wild.example")
+    await here.parts.certificates.obtainer.obtain("x.wild.example")
 
     await within(2, lambda: edge.finds("y.wild.example"))
 
@@ -459,7 +459,7 @@ def test_the_place_is_read_without_showing_its_password(tmp_path: Path):
 async def test_who_was_slow_does_not_write_over_its_successor(edge):
     parts = edge.here.parts
     lease = await parts.leases.take("redis")
-    successor = Tier(parts.database, parts.state, parts.issuance.seal, edge.place, time.time)
+    successor = Tier(parts.database, parts.state, parts.certificates.issuance.seal, edge.place, time.time)
     work = asyncio.create_task(successor.work(replace(lease, token=lease.token + 1)))
 
     with pytest.raises(Taken):

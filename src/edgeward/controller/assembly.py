@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 import time
 import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -30,20 +28,11 @@ from edgeward.api import tunnels as tunnel_routes
 from edgeward.api.app import create_app
 from edgeward.api.openstack import routes as openstack_routes
 from edgeward.api.openstack.app import OpenStackApp
-from edgeward.api.openstack.facade import Facade
 from edgeward.api.usecases import UseCases
-from edgeward.certificates.elsewhere import Elsewhere, PublicDns
-from edgeward.certificates.issue import Issuance
-from edgeward.certificates.on_demand.obtain import Obtainer
-from edgeward.certificates.on_demand.permission import Permission
-from edgeward.certificates.orders import queue
-from edgeward.certificates.orders.planner import Planner
-from edgeward.certificates.preflight.checks import Preflight
-from edgeward.certificates.renewal import alarms
-from edgeward.certificates.renewal.webhook import Webhook
 from edgeward.controller.certificates.accounts import Accounts
 from edgeward.controller.certificates.bringing import Bringing
 from edgeward.controller.certificates.challenges import Challenges
+from edgeward.controller.certificates.joined import CertificateParts
 from edgeward.controller.certificates.local_authority import Certified
 from edgeward.controller.certificates.orders import Orders
 from edgeward.controller.certificates.redis_tier import Tier
@@ -69,16 +58,9 @@ from edgeward.controller.openresty.joined import OpenRestyParts
 from edgeward.controller.serving import Serving, tls_context
 from edgeward.controller.status import Seeing
 from edgeward.controller.tokens import Tokens
-from edgeward.controller.tunnels import alarms as tunnel_alarms
-from edgeward.controller.tunnels import figures as tunnel_figures
-from edgeward.controller.tunnels.gateways import Gateways
-from edgeward.controller.tunnels.holding import Holding
-from edgeward.controller.tunnels.openstack import Loopback, OpenStack
-from edgeward.controller.tunnels.sites import Sites
-from edgeward.controller.tunnels.states import Tunnels
-from edgeward.controller.tunnels.steering import Steering
+from edgeward.controller.tunnels.joined import TunnelParts
 from edgeward.database.engine import Database
-from edgeward.database.leases import Lease, Leases
+from edgeward.database.leases import Leases
 from edgeward.kinds import KINDS
 from edgeward.sealing import Seal
 from edgeward.wrapping import Wrapping
@@ -111,19 +93,14 @@ class Parts:
     access: Authenticator
     looks: Looks
     nodes: Nodes
-    gateways: Gateways
     fleet: Fleet
     questions: Questions
     leases: Leases
     keys: Keys
     tier: Tier
     certified: Certified
-    issuance: Issuance
-    obtainer: Obtainer
-    planner: Planner
-    fulfiller: Elsewhere
-    alarm: Callable[[Lease], Awaitable[None]]
-    tunnel_alarm: Callable[[Lease], Awaitable[None]]
+    certificates: CertificateParts
+    tunnels: TunnelParts
     file: WatchedFile | None
     cases: UseCases
     app: FastAPI
@@ -132,7 +109,6 @@ class Parts:
     telling: Telling
     serving: Serving
     openresty: OpenRestyParts
-    openstack: Loopback
     changed: asyncio.Event
     """Set after every change of what is declared."""
 
@@ -146,19 +122,8 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     access = Authenticator(database, clock)
     certified = Certified(database, seal, settings.state_dir, tls, clock)
     await certified.load()
-    issuance = Issuance(database, seal, certified.authority, state.policy, clock, random.random)
-    permission = Permission(database, state.budgets)
-    obtainer = Obtainer(issuance, permission=permission)
-    fulfiller = Elsewhere(database, seal, clock)
-    preflight = Preflight(
-        PublicDns(settings.dns_servers),
-        lambda: state.listen().public,
-        fulfiller.identities,
-        lambda name: permission.confirm(name, state.policy().covering(name)),
-    )
-    webhook = Webhook(seal)
-    planner = Planner(issuance, fulfiller, preflight.check)
-    database.on(queue.TOPIC, lambda _: issuance.ordered.set())
+    certificates = CertificateParts(database, seal, state, certified.authority, settings.dns_servers, clock)
+    obtainer = certificates.obtainer
     declarations = Declarations(database, state, seal, clock)
     looks = Looks(database, state, seal)
     me = Controller(str(uuid.uuid4()), socket.gethostname()[:100], "", __version__, clock(), clock())
@@ -167,9 +132,12 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     leases = Leases(database, me.id, clock)
     keys = Keys(database, seal, wrapping, me.id, fleet.shown, clock)
     tier = Tier(database, state, seal, settings.redis, clock)
-    gateways = Gateways(database, state, registry, seal, certified.roots)
+    tunnels = TunnelParts(
+        database, seal, state, declarations, registry, certified.roots, questions.ask,
+        certificates.webhook.post, clock,
+    )  # fmt: skip
     nodes = Nodes(database, looks, registry, access, certified.roots, clock, fleet.note)
-    nodes.streams.gateways = gateways
+    nodes.streams.gateways = tunnels.gateways
     file = None
     if settings.config is not None:
         file = WatchedFile(settings.config, settings.environment, declarations, clock)
@@ -179,14 +147,12 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
     )
     events = Events(database, access)
     seeing.selecting = state.selecting
-    tunnels = Tunnels(database, registry, clock)
-    gathering = Gathering(database, registry, questions.ask, tunnels, state, clock)
+    gathering = Gathering(database, registry, questions.ask, tunnels.states, state, clock)
     explainer = Explainer(database, state, questions.asked, gathering, clock)
-    explainer.refusal = permission.refusal
+    explainer.refusal = certificates.permission.refusal
     explainer.labels = lambda: {node.name: node.labels for node in registry}
-    tunnels.known.gateways = gateways.now
-    seeing.tunnels = tunnels.summary
-    seeing.tunnel_figures = lambda metrics: tunnel_figures.tell(metrics, tunnels)
+    seeing.tunnels = tunnels.states.summary
+    seeing.tunnel_figures = tunnels.figures
     nodes.streams.ready = seeing.ready
     nodes.tier_keys = tier.keys
     seeing.redis = tier.shown
@@ -201,7 +167,7 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         nodes=nodes,
         seeing=seeing,
         certificates=listing,
-        bringing=Bringing(issuance, fulfiller.revoke, changed.set),
+        bringing=Bringing(certificates.issuance, certificates.fulfiller.revoke, changed.set),
         explain=explainer,
         history=History(database, state, file, clock),
         orders=Orders(database, state.policy, clock),
@@ -209,15 +175,14 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         actions=Actions(database, registry, questions.ask, clock),
         challenges=Challenges(database, clock),
         keys=keys,
-        accounts=Accounts(database, fulfiller, state.policy, clock),
-        tunnels=tunnels,
-        holding=Holding(database, gateways, tunnels, registry, clock),
-        steering=Steering(database, tunnels, questions.ask, clock),
-        sites=Sites(declarations, gateways, tunnels),
+        accounts=Accounts(database, certificates.fulfiller, state.policy, clock),
+        tunnels=tunnels.states,
+        holding=tunnels.holding,
+        steering=tunnels.steering,
+        sites=tunnels.sites,
     )
     app = create_app(cases, KINDS, metrics.observe, _ROUTES)
-    facade = Facade(OpenStack(database, state, declarations, seal))
-    openstack_routes.add(app, OpenStackApp(facade, access.authenticate))
+    openstack_routes.add(app, OpenStackApp(tunnels.facade, access.authenticate))
     serving = Serving(app, tls)
     seeing.serving = lambda: serving.addresses
     openresty = OpenRestyParts(database, seal, state, obtainer, clock, metrics.observe)
@@ -230,21 +195,14 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         access=access,
         looks=looks,
         nodes=nodes,
-        gateways=gateways,
         fleet=fleet,
         questions=questions,
         leases=leases,
         keys=keys,
         tier=tier,
         certified=certified,
-        issuance=issuance,
-        obtainer=obtainer,
-        planner=planner,
-        fulfiller=fulfiller,
-        alarm=lambda lease: alarms.run(issuance, state.alarms, webhook.tell, lease),
-        tunnel_alarm=lambda lease: tunnel_alarms.run(
-            database, tunnels, state.alarms, webhook.post, clock, lease
-        ),
+        certificates=certificates,
+        tunnels=tunnels,
         file=file,
         cases=cases,
         app=app,
@@ -253,6 +211,5 @@ async def put_together(settings: Settings, database: Database, seal: Seal, wrapp
         telling=Telling(database, registry, state, clock, me.id),
         serving=serving,
         openresty=openresty,
-        openstack=Loopback(facade, state),
         changed=changed,
     )

@@ -87,26 +87,26 @@ async def _serve(parts: Parts) -> None:
     loop.add_signal_handler(signal.SIGHUP, again.set)
     async with asyncio.TaskGroup() as group:
         works = [
-            parts.obtainer.run(),
-            parts.leases.work("renewal", lambda lease: renew.run(parts.issuance, lease)),
-            parts.leases.work(queue.LEASE, parts.planner.run),
-            parts.leases.work("alarms", parts.alarm),
-            parts.leases.work("tunnel alarms", parts.tunnel_alarm),
+            parts.certificates.obtainer.run(),
+            parts.leases.work("renewal", lambda lease: renew.run(parts.certificates.issuance, lease)),
+            parts.leases.work(queue.LEASE, parts.certificates.planner.run),
+            parts.leases.work("alarms", parts.certificates.alarm),
+            parts.leases.work("tunnel alarms", parts.tunnels.alarm),
             parts.leases.work("sweeping", lambda lease: sweeping.run(parts.database, parts.leases, lease)),
             parts.keys.run(),
             parts.leases.work("keys", parts.keys.work),
             *([] if parts.settings.redis is None else [parts.leases.work("redis", parts.tier.work)]),
-            tickets.run(parts.issuance),
+            tickets.run(parts.certificates.issuance),
             parts.database.listen(),
             parts.fleet.run(),
             parts.questions.run(),
             parts.state.follow(parts.database),
             parts.events.tail.run(),
             parts.telling.run(),
-            parts.gateways.run(),
+            parts.tunnels.gateways.run(),
             parts.certified.run(lambda: _reopen(parts)),
             parts.openresty.run(parts.leases),
-            parts.openstack.run(),
+            parts.tunnels.openstack.run(),
             _keep_open(parts),
             _reload(parts, again),
             notify.stay_alive(),
@@ -126,7 +126,7 @@ async def _serve(parts: Parts) -> None:
         await parts.tier.close()
         for task in tasks:
             task.cancel()
-    parts.fulfiller.close()
+    parts.certificates.fulfiller.close()
     _log.info("controller ended")
 
 
@@ -134,13 +134,15 @@ async def _keep_open(parts: Parts) -> None:
     """Make eager certificates, and move the API, as what is declared changes."""
     wake = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(parts.leases.work("eager", lambda lease: eager.run(parts.issuance, wake, lease)))
+        group.create_task(
+            parts.leases.work("eager", lambda lease: eager.run(parts.certificates.issuance, wake, lease))
+        )
         while True:
             await parts.changed.wait()
             parts.changed.clear()
             wake.set()
             parts.openresty.changed()
-            parts.openstack.changed()
+            parts.tunnels.openstack.changed()
             if _addresses_texts(_addresses(parts)) != set(parts.serving.addresses):
                 await _reopen(parts)
 

@@ -70,7 +70,7 @@ async def controller(state_dir: Path, url: str | None = None) -> AsyncIterator[C
             await parts.state.catch_up(connection)
         transport = httpx.ASGITransport(parts.app, raise_app_exceptions=False)
         parts.seeing.started = True
-        working = asyncio.create_task(parts.obtainer.run())
+        working = asyncio.create_task(parts.certificates.obtainer.run())
         async with httpx.AsyncClient(transport=transport, base_url="https://controller") as http:
             yield Controller(parts, http)
         working.cancel()

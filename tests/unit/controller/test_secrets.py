@@ -14,7 +14,8 @@ OLD, NEW = "old-s3cret-one", "new-s3cret-two"
 
 
 def secret_of(here) -> str:
-    return here.parts.state.stored[LE].value.acme.eab.hmac_key.reveal(here.parts.issuance.seal).reveal()
+    seal = here.parts.certificates.issuance.seal
+    return here.parts.state.stored[LE].value.acme.eab.hmac_key.reveal(seal).reveal()
 
 
 async def answers(here, admin) -> list[str]:

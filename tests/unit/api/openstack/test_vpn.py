@@ -472,11 +472,11 @@ async def test_what_a_flavors_daemon_cannot_do_is_refused_beforehand(tmp_path):
 async def test_a_connection_becomes_a_gateway_for_nodes(tmp_path):
     async with neutron(tmp_path) as here:
         await here.site()
-        assert [g.connections for g in here.here.parts.gateways.now()] == [()]
+        assert [g.connections for g in here.here.parts.tunnels.gateways.now()] == [()]
         made = await here.connected(psk="hush")
-        gateway = here.here.parts.gateways.now()[0]
+        gateway = here.here.parts.tunnels.gateways.now()[0]
         await here.ask("DELETE", f"{CONNECTIONS}/{made['id']}")
-        after = here.here.parts.gateways.now()[0]
+        after = here.here.parts.tunnels.gateways.now()[0]
 
     assert gateway.id == gateway_id("default", "routers", here.ids["router"])
     assert [c.id for c in gateway.connections] == [made["id"]]

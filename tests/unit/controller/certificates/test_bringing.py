@@ -44,7 +44,7 @@ async def declared(here, admin):
 
 async def make_missing(here) -> int:
     policy = here.parts.state.policy()
-    return await eager.make_missing(here.parts.issuance, list(policy.eager()))
+    return await eager.make_missing(here.parts.certificates.issuance, list(policy.eager()))
 
 
 async def upload(here, headers, name: str, made: Made):
@@ -77,7 +77,7 @@ async def test_an_uploaded_certificate_serves_every_name_of_its_domain_and_is_le
         assert found["chain"] == made.pem
         assert await outcomes(declared, admin, name) == ["uploaded", "issued"]
     assert await make_missing(declared) == 0
-    assert await renew_due(declared.parts.issuance, 4e9) == 0
+    assert await renew_due(declared.parts.certificates.issuance, 4e9) == 0
 
     again = await upload(declared, admin, "a.example", made)
     assert again.status_code == 200 and not again.json()["changed"]
@@ -311,7 +311,7 @@ async def test_an_imported_account_is_kept_sealed_and_never_replaces_one(here, a
     async with here.parts.database.reading() as connection:
         row = (await connection.execute(select(schema.accounts))).one()
     assert row.url == where["url"] and b"PRIVATE" not in row.sealed_key
-    seal = here.parts.issuance.seal
+    seal = here.parts.certificates.issuance.seal
     context = "\0".join(("account", "default", "le", where["directory"]))
     assert seal.open(row.sealed_key, context).decode() == made.key_pem
     assert sealed(seal, ("default", "le", where["directory"]), made.key_pem)

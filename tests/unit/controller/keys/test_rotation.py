@@ -27,7 +27,7 @@ ALONE = Lease("keys", "me", 1, 0.0)
 
 
 def seal_of(here) -> Seal:
-    return here.parts.issuance.seal
+    return here.parts.certificates.issuance.seal
 
 
 async def issued(here, admin, count: int = 3) -> list[str]:
@@ -37,8 +37,8 @@ async def issued(here, admin, count: int = 3) -> list[str]:
     for secret in (OLD, "another-s3cret"):
         await here.apply(admin, domains=domains, issuers=[issuer(secret)])
     for name in names:
-        await asyncio.wait_for(here.parts.obtainer.obtain(name), 10)
-    await tickets.rotate(here.parts.issuance, here.parts.issuance.clock())
+        await asyncio.wait_for(here.parts.certificates.obtainer.obtain(name), 10)
+    await tickets.rotate(here.parts.certificates.issuance, here.parts.certificates.issuance.clock())
     return names
 
 
@@ -47,7 +47,7 @@ async def everything(here) -> dict[str, str]:
     seal = seal_of(here)
     async with here.parts.database.reading() as connection:
         names = (await connection.execute(select(schema.certificates.c.name))).scalars().all()
-        kept = await certificates.find_all(connection, seal, names, here.parts.issuance.clock())
+        kept = await certificates.find_all(connection, seal, names, here.parts.certificates.issuance.clock())
         masters = await tickets.masters(connection, seal)
     found = {name: one.certificate.key.reveal() for name, one in kept.items()}
     found |= {

@@ -364,7 +364,7 @@ async def test_reports_outlive_the_controller_and_show_each_project_its_own(here
 async def test_hot_names_come_with_an_rsa_certificate_and_the_keys_of_sessions(here):
     boss = await here.token("boss", "admin")
     await here.apply(boss, domains=[{"name": "hot.example", "hot": True}, {"name": "cold.example"}])
-    issuance = here.parts.issuance
+    issuance = here.parts.certificates.issuance
     await eager.make_missing(issuance, list(issuance.policy().eager()))
     following, seen = Feed(here.parts.looks, {"name": "n1"}, 0), []
     for hours in (0, 13, 14):

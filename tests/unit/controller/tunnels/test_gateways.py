@@ -82,7 +82,7 @@ class Following:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Following:
-        self._tasks.append(asyncio.create_task(self._here.parts.gateways.run()))
+        self._tasks.append(asyncio.create_task(self._here.parts.tunnels.gateways.run()))
         return self
 
     async def node(self, name: str) -> Node:
@@ -211,7 +211,7 @@ async def test_a_site_with_a_certificate_gets_it_as_soon_as_it_is_there_and_when
         assert first.local_id == "@vpn.example.com"
         assert "BEGIN CERTIFICATE" in first.auth.authority
         assert "PRIVATE KEY" in first.auth.key.reveal()
-        assert await renew_due(here.parts.issuance, time.time() + 80 * 86400) == 1
+        assert await renew_due(here.parts.certificates.issuance, time.time() + 80 * 86400) == 1
         await until(lambda: next(iter(node.held.values())).connections[0].auth != first.auth)
 
 
@@ -222,7 +222,7 @@ async def test_a_site_with_a_certificate_is_known_where_no_node_follows(here):
     await here.apply(boss, domains=[{"name": "vpn.example.com", "on_demand": True}], vpn=[site])
     await here.http.post("/v1/certificates/vpn.example.com/obtain", headers=asking)
     async with Following(here):
-        await until(lambda: here.parts.gateways.now())
+        await until(lambda: here.parts.tunnels.gateways.now())
     text = (await here.http.get("/v1/vpn/berlin/peer-config?for=sheet", headers=boss)).json()["text"]
     assert "certificates" in text
 
