@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 
+from edgeward import notify
 from edgeward.launcher import config, files
 from edgeward.launcher.lines import say
-from edgeward.launcher.run import Launcher, keep_running
+from edgeward.launcher.run import Launcher
 
 
 def main() -> int:
@@ -40,7 +42,15 @@ def _enter(settings: config.Config) -> int:
 async def _run(settings: config.Config) -> None:
     launcher = Launcher(settings, lambda: config.read(sys.argv[1:], os.environ))
     await launcher.prepare()
-    await keep_running(launcher)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
+        loop.add_signal_handler(number, launcher.end)
+    loop.add_signal_handler(signal.SIGHUP, launcher.restart, "SIGHUP")
+    alive = asyncio.create_task(notify.stay_alive())
+    try:
+        await launcher.run()
+    finally:
+        alive.cancel()
 
 
 if __name__ == "__main__":

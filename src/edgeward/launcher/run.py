@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -281,16 +280,3 @@ class Launcher:
             if self._book.state == "serving" and await self._node_answers():
                 self._tried = found
                 self.restart(f"{self._config.envoy} has changed")
-
-
-async def keep_running(launcher: Launcher) -> None:
-    """Run the launcher with the signals and the watchdog of a program."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
-        loop.add_signal_handler(number, launcher.end)
-    loop.add_signal_handler(signal.SIGHUP, launcher.restart, "SIGHUP")
-    alive = asyncio.create_task(notify.stay_alive())
-    try:
-        await launcher.run()
-    finally:
-        alive.cancel()
