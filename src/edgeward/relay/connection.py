@@ -53,15 +53,7 @@ class Connection:
 
     def cut(self) -> None:
         """End it here and now; both sides learn that this was no proper end."""
-        if self._ended is None:
-            return
-        ended, self._ended = self._ended, None
-        for flow in (self.up, self.down):
-            flow.let_go()
-        for socket in (self._client, self._backend):
-            set_to_reset(socket)
-            self._loop.close(socket)
-        ended(self)
+        self._close(reset=True)
 
     def _client_told(self, events: int) -> None:
         up, down = self.up, self.down
@@ -123,7 +115,7 @@ class Connection:
         elif down.broken and down.finished:
             self._reset_after(self._client)
         elif up.finished and down.finished:
-            self._close()
+            self._close(reset=False)
         elif up.refused and down.finished:
             self._reset_after(self._client)
         elif down.refused and up.finished:
@@ -149,12 +141,14 @@ class Connection:
         else:
             self.cut()
 
-    def _close(self) -> None:
+    def _close(self, *, reset: bool) -> None:
         if self._ended is None:
             return
         ended, self._ended = self._ended, None
         for flow in (self.up, self.down):
             flow.let_go()
-        self._loop.close(self._client)
-        self._loop.close(self._backend)
+        for socket in (self._client, self._backend):
+            if reset:
+                set_to_reset(socket)
+            self._loop.close(socket)
         ended(self)
