@@ -224,13 +224,15 @@ async def _answered(world: World, name: str, body: str, status: int, timeout: fl
 
 
 async def _posted(world: World, path: str) -> dict[str, Any]:
+    """Ask the API; what is not available now, as until a node is connected anew, is asked for again."""
     token = (world.state / "admin.token").read_text().strip()
+    url, headers = f"https://127.0.0.1:{world.ports.api}{path}", {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(verify=_trust(world), trust_env=False, timeout=20.0) as client:
-        answer = await client.post(
-            f"https://127.0.0.1:{world.ports.api}{path}",
-            json={},
-            headers={"Authorization": f"Bearer {token}"},
-        )
+        end = time.monotonic() + 20.0
+        while (answer := await client.post(url, json={}, headers=headers)).status_code == 503:
+            if time.monotonic() > end:
+                break
+            await asyncio.sleep(0.1)
     _expect(answer.is_success, f"POST {path} gave {answer.status_code}: {answer.text[:200]}")
     said = answer.json() if answer.content else {}
     return said if isinstance(said, dict) else {}
