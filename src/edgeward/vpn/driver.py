@@ -65,6 +65,10 @@ class State(Desired):
     children: tuple[Keyed, ...] = ()
     handover: Handover | None = None
     """The last one since its node's program began."""
+    local_address: str = ""
+    """Which its node speaks to the peer from; blank: nobody knows, or it is a node of the version before."""
+    driver: str = ""
+    """Whose daemon has it, as its node says; blank as above."""
 
 
 class Driver(Protocol):

@@ -57,6 +57,10 @@ class Status:
     children: tuple[Keyed, ...] = ()
     daemon: Daemon | None = None
     handover: Handover | None = None
+    local_address: str = ""
+    """Which its node speaks to the peer from; blank where that is not known."""
+    driver: str = ""
+    """Whose daemon has it: not the declared one where that could not take over; blank: nobody knows."""
 
     @property
     def up(self) -> bool:
@@ -81,12 +85,13 @@ def status(
     daemon = next((one for one in daemons if one.node == held.node), None)
     if daemon is not None and daemon.phase == "down" and said.phase == "active":
         said = said.model_copy(update={"phase": "down", "since": daemon.since})  # nobody can tell any more
+    driver = said.driver or ("" if daemon is None else carrying(site.gateway, daemon))
     reason, remedy = said.reason, said.remedy
     if not fresh:
         reason = f"node {held.node} is not connected; the tunnel was {said.phase} when it was heard of last"
         remedy = f"see that node {held.node} runs and reaches this controller: edgeward status"
     elif daemon is not None and (daemon.phase == "down" or daemon.reason):
-        reason, remedy = _troubled(site, daemon)
+        reason, remedy = _troubled(site, daemon, driver)
     else:
         reason, remedy = _explained(site, said)
     return Status(
@@ -103,14 +108,17 @@ def status(
         said.children,
         daemon,
         said.handover,
+        said.local_address,
+        driver,
     )
 
 
 def seen(site: Site, how: Status, state: State, now: float) -> Status:
     """Give how a connection does that its node looked at this moment."""
     reason, remedy = _explained(site, state)
+    driver = state.driver or how.driver
     if not reason and how.daemon is not None and how.daemon.reason:
-        reason, remedy = _troubled(site, how.daemon)
+        reason, remedy = _troubled(site, how.daemon, driver)
     return replace(
         how,
         phase=state.phase,
@@ -122,11 +130,14 @@ def seen(site: Site, how: Status, state: State, now: float) -> Status:
         algorithms=state.algorithms,
         reauthenticates_at=state.reauthenticates_at,
         children=state.children,
+        local_address=state.local_address or how.local_address,
+        driver=driver,
     )
 
 
 def carrying(gateway: Gateway, daemon: Daemon) -> DriverName:
-    """Give which daemon it is that runs: not the declared one where that could not take over."""
+    """Give which daemon it is that runs where its node, of the version before, does not say so: not the
+    declared one where that could not take over."""
     if not daemon.reason.startswith(f"{gateway.driver} cannot take over"):
         return gateway.driver
     return "strongswan" if gateway.driver == "libreswan" else "libreswan"
@@ -148,22 +159,22 @@ def _unheard(site: Site, daemons: Sequence[Daemon], connected: Callable[[str], b
         return Status(WAITING, reason=reason, remedy=remedy)
     daemon = there[0]
     if daemon.phase == "down" or daemon.reason:
-        reason, remedy = _troubled(site, daemon)
+        reason, remedy = _troubled(site, daemon, carrying(site.gateway, daemon))
         return Status("down", daemon.since, reason, remedy, daemon.node, daemon.at, True, daemon=daemon)
     reason = f"the daemon of its gateway is {daemon.phase} on node {daemon.node}"
     remedy = "wait some seconds and ask again"
     return Status(WAITING, daemon.since, reason, remedy, daemon.node, daemon.at, True, daemon=daemon)
 
 
-def _troubled(site: Site, daemon: Daemon) -> tuple[str, str]:
+def _troubled(site: Site, daemon: Daemon, driver: str) -> tuple[str, str]:
     why = f": {daemon.reason}" if daemon.reason else ""
     reason = f"the daemon of its gateway is {daemon.phase} on node {daemon.node}{why}"
     if daemon.phase == "running":
         reason = f"its gateway is not as it should be on node {daemon.node}{why}"
-    if (carried := carrying(site.gateway, daemon)) != site.gateway.driver:
+    if daemon.phase == "running" and driver != site.gateway.driver:
         return reason, (
             "see to what it says, or stay with the daemon that carries it:"
-            f" edgeward vpn migrate {site.name} --driver {carried}"
+            f" edgeward vpn migrate {site.name} --driver {driver}"
         )
     if _HANGS in daemon.reason:
         namespace = site.gateway.namespace or f"vpn-{site.gateway.id}"

@@ -154,6 +154,7 @@ def _fallen(held: Held, heard: Heard) -> State:
         since=heard.since,
         reason=heard.reason or "the daemon of its gateway has ended",
         remedy="its node starts the daemon again by itself",
+        local_address=held.state.local_address,
     )
 
 

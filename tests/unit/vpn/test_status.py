@@ -142,3 +142,24 @@ def test_one_that_is_up_by_another_daemon_than_declared_says_so(what):
     assert seen(site, found, state(), NOW + 9).reason == found.reason
     assert carrying(site.gateway, daemon) == "strongswan"
     assert carrying(site.gateway, RUNNING) == "libreswan"
+
+
+def test_whose_daemon_has_it_is_what_its_node_says_or_where_that_is_of_the_version_before_what_follows():
+    site = Site(gateway(driver="libreswan"), connection())
+    declined = replace(RUNNING, reason="libreswan cannot take over, all goes back to strongswan: late")
+
+    assert status(site, held(), [RUNNING], there).driver == "libreswan"
+    assert status(site, held(), [declined], there).driver == "strongswan"
+    assert status(site, held(), [], there).driver == ""
+    said = status(site, held(driver="strongswan"), [replace(RUNNING, reason="other words")], there)
+    assert said.driver == "strongswan" and "--driver strongswan" in said.remedy
+    assert status(site, held(driver="libreswan"), [declined], there).driver == "libreswan"
+
+
+def test_which_address_its_node_uses_is_known_until_it_says_another():
+    found = status(SITE, held(local_address="192.0.2.7"), [RUNNING], there)
+
+    assert found.local_address == "192.0.2.7"
+    assert seen(SITE, found, state(), NOW + 9).local_address == "192.0.2.7"
+    assert seen(SITE, found, state(local_address="192.0.2.8"), NOW + 9).local_address == "192.0.2.8"
+    assert status(SITE, held(), [RUNNING], there).local_address == ""

@@ -134,12 +134,12 @@ def _facts(found: Data, now: float) -> Iterator[tuple[str, str]]:
     gateway, networks = found["gateway"], found["networks"]
     yield "networks", f"{show.shown(networks['local'])} to {show.shown(networks['peer'])}"
     yield "peer", f"{found['peer']['address']} as {found['peer']['id']}"
-    yield "here", f"{_own(found['local']['address'])} as {found['local']['id']}"
+    yield "here", f"{_own(found['local']['address'])} as {_own(found['local']['id'])}"
     if found["node"]:
         away = "" if found["node_connected"] else ", which is not connected"
         yield "node", f"{found['node']}{away}, heard of {show.moment(found['heard'], now)}"
     daemon = f", {gateway['phase']} since {show.moment(gateway['since'], now)}" if gateway["phase"] else ""
-    yield "gateway", f"{gateway['name']} ({gateway['id']}), {gateway['driver']}{daemon}"
+    yield "gateway", f"{gateway['name']} ({gateway['id']}), {_carrier(gateway)}{daemon}"
     if gateway["reason"] and gateway["reason"] not in found["reason"]:
         yield "but", show.shown(gateway["reason"])
     yield "algorithms", found["algorithms"]
@@ -149,8 +149,14 @@ def _facts(found: Data, now: float) -> Iterator[tuple[str, str]]:
 
 
 def _own(address: str) -> str:
-    """Name a gateway's own address; where it shares the host's, its node chooses that for each peer."""
+    """Name a gateway's own address; where it shares the host's, its node chooses that and did not say."""
     return "the node's own address" if address in ("0.0.0.0", "::") else address  # noqa: S104 - nothing is bound
+
+
+def _carrier(gateway: Data) -> str:
+    """Name the driver whose daemon has it; a controller of the version before does not say."""
+    carrier, declared = gateway.get("carried_by") or gateway["driver"], gateway["driver"]
+    return str(declared) if carrier == declared else f"{carrier} instead of {declared}"
 
 
 def _keys(children: Sequence[Data], now: float) -> Iterator[list[object]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgeward.controller.explain.steps import Step, broken
 from edgeward.vpn.heard import STANDBY, Daemon
-from edgeward.vpn.status import ENDED, WAITING, Site, Status, carrying
+from edgeward.vpn.status import ENDED, WAITING, Site, Status
 
 
 def way(site: Site, how: Status, daemons: Sequence[Daemon], declared: float | None) -> Iterator[Step]:
@@ -43,7 +43,7 @@ def _daemon(site: Site, how: Status, daemons: Sequence[Daemon]) -> Iterator[Step
         return
     others = [one.node for one in daemons if one.phase == STANDBY]
     waiting = f", {', '.join(others)} stands by" if others else ""
-    runs = carrying(gateway, daemon)
+    runs = how.driver or gateway.driver
     why = f", but {daemon.reason}" if daemon.reason else ""
     detail = f"{runs} of {gateway.name} is {daemon.phase}{waiting}{why}"
     yield Step("daemon", subject, detail=detail, since=daemon.since)

@@ -20,8 +20,10 @@ from edgeward.declaration.events import Happened
 from edgeward.errors import Invalid, NotFound, Problem
 from edgeward.log import logger
 from edgeward.vpn import store
+from edgeward.vpn.desired import Connection
 from edgeward.vpn.driver import State
 from edgeward.vpn.heard import Daemon, Heard, Held, Moved
+from edgeward.vpn.other_side.seen import is_unspecified
 from edgeward.vpn.status import WAITING, Site, Status, status
 
 _log = logger("edgeward.controller.tunnels.states")
@@ -142,12 +144,13 @@ def shown(site: Site, how: Status) -> dict[str, Any]:
             "id": site.gateway.id,
             "name": site.gateway.name,
             "driver": site.gateway.driver,
+            "carried_by": how.driver or None,
             "phase": how.daemon.phase if how.daemon else None,
             "since": how.daemon.since if how.daemon else None,
             "reason": how.daemon.reason if how.daemon else "",
         },
         "peer": {"address": how.peer_address or connection.peer_address, "id": connection.peer_id},
-        "local": {"address": connection.local_address, "id": connection.local_id},
+        "local": {"address": how.local_address or connection.local_address, "id": _id(connection, how)},
         "networks": {"local": list(connection.local_networks), "peer": list(connection.peer_networks)},
         "algorithms": how.algorithms,
         "reauthenticates_at": how.reauthenticates_at,
@@ -155,6 +158,15 @@ def shown(site: Site, how: Status) -> dict[str, Any]:
         **{key: sum(getattr(child, key) for child in how.children) for key in _COUNTS},
         "children": [child.model_dump(mode="json") for child in how.children],
     }
+
+
+def _id(connection: Connection, how: Status) -> str:
+    """Give what this side calls itself: its address, where it says nothing else and shares the host's."""
+    return (
+        how.local_address or connection.local_id
+        if is_unspecified(connection.local_id)
+        else connection.local_id
+    )
 
 
 _COUNTS = ("bytes_in", "bytes_out", "packets_in", "packets_out")

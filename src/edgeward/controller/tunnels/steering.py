@@ -101,9 +101,8 @@ class Steering:
             lines = _LINES.validate_python(answer.run["lines"])
         except (KeyError, ValidationError):
             return (), f"node {how.node} is of another version and does not give them"
-        return [
-            {"at": at, "what": "daemon", "driver": site.gateway.driver, "line": line} for at, line in lines
-        ], ""
+        driver = how.driver or site.gateway.driver
+        return [{"at": at, "what": "daemon", "driver": driver, "line": line} for at, line in lines], ""
 
     async def _past(self, site: Site, last: int) -> Sequence[Mapping[str, Any]]:
         key = _key(site)

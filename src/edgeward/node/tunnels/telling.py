@@ -4,6 +4,7 @@ when a feed begins."""
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any, Final
 from edgeward.declaration.feed import GatewayState, Tunnels
 from edgeward.errors import EdgewardError, NotFound
 from edgeward.log import logger
+from edgeward.vpn.desired import Gateway
 from edgeward.vpn.driver import State
 
 log = logger(__name__)
@@ -41,6 +43,20 @@ class Doing:
 
 Doings = Mapping[str, Doing]
 """By the gateway's id."""
+
+
+def as_here(states: Mapping[str, State], gateway: Gateway | None, driver: str) -> dict[str, State]:
+    """Give what a daemon says of connections with what this node knows: from where, and by whose daemon."""
+    own = {one.id: one.local_address for one in gateway.connections} if gateway is not None else {}
+    return {
+        id_: state.model_copy(update={"driver": driver, "local_address": _known(own.get(id_, ""))})
+        for id_, state in states.items()
+    }
+
+
+def _known(address: str) -> str:
+    """Give it unless it stands for whichever there is, as in namespaces of others."""
+    return "" if not address or ipaddress.ip_address(address).is_unspecified else address
 
 
 class Telling:

@@ -18,7 +18,7 @@ from edgeward.node.tunnels.kept import Kept
 from edgeward.node.tunnels.loading import Loading
 from edgeward.node.tunnels.root import Made, Root
 from edgeward.node.tunnels.taking_over import TakingOver
-from edgeward.node.tunnels.telling import Doing
+from edgeward.node.tunnels.telling import Doing, as_here
 from edgeward.vpn import plan as steps
 from edgeward.vpn import wiring
 from edgeward.vpn.desired import DriverName, Gateway
@@ -303,7 +303,8 @@ class Tending:
                     self.look()
                 continue
             if self.driver is asked:
-                self._states, self._heard = states, True
+                self._states = as_here(states, self.wanted.gateway, self._drives[1] if self._drives else "")
+                self._heard = True
                 self._changed()
                 if self._taking_over.is_over(self.wanted.gateway, states, self._loading.problems):
                     self._due.set()

@@ -50,12 +50,38 @@ async def test_every_declared_connection_is_listed_with_what_its_node_said(here,
         "id": GATEWAY,
         "name": "default/office",
         "driver": "strongswan",
+        "carried_by": "strongswan",
         "phase": "running",
         "since": None,
         "reason": "",
     }
     assert (branch["project"], branch["phase"]) == ("red", "waiting") and branch["remedy"]
     assert "not for anybody" not in str((office, branch))
+
+
+@on_both
+async def test_what_shares_its_hosts_address_has_the_one_that_its_node_says(here, admin, node):
+    anywhere = {"local_address": "0.0.0.0", "local_id": "0.0.0.0"}
+    named = connection(2, name="red/office-1", **{**anywhere, "local_id": "@edge.example"})
+    here.parts.cases.tunnels.known.gateways = lambda: [gateway(connection(1, **anywhere), named)]
+
+    async def local():
+        listed = (await here.http.get("/v1/tunnels", headers=admin)).json()["items"]
+        return [(one["local"]["address"], one["local"]["id"], one["gateway"]["carried_by"]) for one in listed]
+
+    assert await local() == [("0.0.0.0", "0.0.0.0", None), ("0.0.0.0", "@edge.example", None)]
+    of_the_version_before = [one.model_dump(mode="json", exclude={"local_address", "driver"})
+                             for one in (state(1), state(2))]  # fmt: skip
+    await tell(here, node, of_gateway() | {"connections": of_the_version_before})
+    assert await local() == [("0.0.0.0", "0.0.0.0", "strongswan"), ("0.0.0.0", "@edge.example", "strongswan")]
+    said = {"local_address": "192.0.2.7", "driver": "libreswan", "of_the_next_version": 1}
+    await tell(here, node, of_gateway() | {"connections": [one | said for one in of_the_version_before]})
+    assert await local() == [
+        ("192.0.2.7", "192.0.2.7", "libreswan"),
+        ("192.0.2.7", "@edge.example", "libreswan"),
+    ]
+    await tell(here, node, of_gateway(phase="down", reason="it was killed"))
+    assert [address for address, _, _ in await local()] == ["192.0.2.7", "192.0.2.7"]
 
 
 async def test_many_are_listed_page_by_page_each_once(here, admin, node):

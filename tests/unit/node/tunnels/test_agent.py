@@ -467,6 +467,8 @@ async def test_who_shares_an_address_is_told_apart_by_peers_or_refused(host: Hos
         found = one.doings()["ba9876543210"].states[theirs.id]
         assert (found.phase, "another gateway that shares" in found.reason) == ("error", True)
         assert host.daemons[WHERE].connections[mine.id].local_address == "127.0.0.1"
+        told = one.doings()[gateway().id].states[mine.id]
+        assert (told.local_address, told.driver) == ("127.0.0.1", "memory")
 
 
 async def test_the_hosts_own_address_is_followed_and_kept_while_it_has_none(
@@ -491,6 +493,7 @@ async def test_the_hosts_own_address_is_followed_and_kept_while_it_has_none(
         assert "no way" not in one.doings()["0123456789ab"].states[mine.id].reason
         host.address = "203.0.113.6"
         await until(lambda: here() == "203.0.113.6")
+        await until(lambda: one.doings()[gateway().id].states[mine.id].local_address == "203.0.113.6")
 
 
 async def test_a_peer_with_a_name_is_followed_and_kept_while_dns_is_dead(host: Host, tmp_path: Path) -> None:

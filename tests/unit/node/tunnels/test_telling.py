@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from edgeward.declaration.feed import Tunnels
 from edgeward.errors import Unavailable
-from edgeward.node.tunnels.telling import Doing, Telling, news
+from edgeward.node.tunnels.telling import Doing, Telling, as_here, news
 from edgeward.vpn.driver import State
-from tests.unit.vpn.tunnels import NOW, connection
+from tests.unit.vpn.tunnels import NOW, connection, gateway
 
 A, B = "a" * 12, "b" * 12
 
@@ -139,3 +139,17 @@ async def test_what_is_not_taken_is_told_again_and_a_new_feed_is_told_all():
     finally:
         running.cancel()
         await asyncio.wait({running})
+
+
+def test_what_only_the_node_knows_is_told_with_what_its_daemon_says():
+    known, unspecified, gone = state(1), state(2), state(3)
+    there = gateway(connection(1, local_address="192.0.2.7"), connection(2, local_address="::"))
+    states = {one.connection: one for one in (known, unspecified, gone)}
+    found = as_here(states, there, "libreswan")
+
+    assert [one.local_address for one in found.values()] == ["192.0.2.7", "", ""]
+    assert {one.driver for one in found.values()} == {"libreswan"}
+    assert {
+        name: one.model_copy(update={"driver": "", "local_address": ""}) for name, one in found.items()
+    } == states
+    assert [one.local_address for one in as_here(states, None, "").values()] == ["", "", ""]
