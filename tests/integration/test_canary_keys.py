@@ -25,7 +25,9 @@ from tests.redis_server import RedisServer
 NAME = "canary.people.example"
 SECRET = "c2VjcmV0LW9mLXRoZS1leHRlcm5hbC1hY2NvdW50"
 PSK = "pre-shared-key-of-the-office"
+HOOK = "https://ops.example/hooks/path-that-only-we-know"
 DECLARED = """version: 1
+alarms: {{webhook: {{env: CANARY_HOOK}}}}
 domains: [{{name: "*.people.example", on_demand: true}}]
 issuers:
   - name: le
@@ -90,6 +92,7 @@ def test_keys_and_secrets_that_are_known_are_found_nowhere(
         "EDGEWARD_REDIS": redis.url,
         "CANARY_EAB": SECRET,
         "CANARY_PSK": PSK,
+        "CANARY_HOOK": HOOK,
     }
     here = Controller(state_dir / "state", ("--local-node", "n1"), env)
     here.declare(DECLARED.format())
@@ -103,7 +106,7 @@ def test_keys_and_secrets_that_are_known_are_found_nowhere(
             until(lambda: any(name.endswith(NAME) for name in redis.names()), what="the entry in Redis")
             until(lambda: kept(here, admin), what="the node's copy")
             until(lambda: gateways(here) == 1, what="the node's copy of its gateway")
-            for path in ("export", "issuers/le", "vpn", "vpn/office", "vpn/office/status", "vpn/office/peer-config", "tunnels",
+            for path in ("export", "alarms", "history?kind=alarms&name=alarms", "issuers/le", "vpn", "vpn/office", "vpn/office/status", "vpn/office/peer-config", "tunnels",
                           "certificates", f"certificates/{NAME}", "audit", "history",
                          f"explain/{NAME}", "status", "nodes", "keys"):  # fmt: skip
                 answers[path] = admin.get(f"/v1/{path}").raise_for_status().content
@@ -127,7 +130,14 @@ def test_keys_and_secrets_that_are_known_are_found_nowhere(
     ]
     found = {str(path): path.read_bytes() for path in places} | dict(fresh_files(began)) | answers
     psks = [PSK.encode(), base64.b64encode(PSK.encode()), PSK.encode().hex().encode()]
-    canaries = [*spelled(key), SECRET.encode(), *psks, wrapping, b"the canary of all wrapping keys!"]
+    canaries = [
+        *spelled(key),
+        SECRET.encode(),
+        HOOK[20:].encode(),
+        *psks,
+        wrapping,
+        b"the canary of all wrapping keys!",
+    ]
     assert {"edgeward.db", "last-good.db", "tunnels.db", "copy.key", "dump.rdb"} <= {
         Path(p).name for p in found
     }

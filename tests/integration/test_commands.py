@@ -308,8 +308,10 @@ def test_history_is_listed_shown_and_gone_back_to(edge: Edge) -> None:
 
     assert "file:history.yaml" in edge.run("history").out
     assert "on_demand" in edge.run("history", "domains", "history.example").out
+    assert edge.run("history", "domains/default/history.example", "-o", "json").data() == [newest, first]
     assert "+     on_demand: true" in edge.run("show", str(newest["revision"])).out
     assert "on_demand" not in edge.run("show", *one).out
+    assert edge.run("show", one[0], "domains/default/history.example").out == edge.run("show", *one).out
     assert "on_demand" in edge.run("export", "--revision", str(newest["revision"])).out
     dry = edge.run("rollback", *one, "--dry-run")
     assert (dry.code, "-     on_demand: true" in dry.out) == (3, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,15 +53,15 @@ def token(here: Controller) -> str:
 
 def client(*argv: object, fails: bool = False) -> str:
     """Give what a program of OpenStack's environment says, which must end well."""
-    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
-    done = subprocess.run(
-        [str(CLIENT / str(argv[0])), *map(str, argv[1:])],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as home:  # it writes there, and as root it makes what is not
+        done = subprocess.run(
+            [str(CLIENT / str(argv[0])), *map(str, argv[1:])],
+            env={"PATH": os.environ["PATH"], "HOME": home},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert (done.returncode != 0) is fails, done.stdout + done.stderr
     return done.stdout + (done.stderr if fails else "")
 
