@@ -151,10 +151,8 @@ async def test_nobody_comes_by_a_wildcards_key_that_is_for_others_while_a_name_b
     domains = [{"name": "*.x.example", "nodes": {"region": "eu"}}, below]
     assert (await here.apply(admin, domains=domains)).status_code == 200
     await make_missing(here)
-    parts = here.parts
-    gateways = Facade(
-        parts.database, parts.issuance.seal, parts.obtainer, parts.state.policy, lambda: None, time.time
-    )
+    database, made, policy = here.parts.database, here.parts.certificates, here.parts.state.policy
+    gateways = Facade(database, made.issuance.seal, made.obtainer, policy, lambda: None, time.time)
     on_us, on_eu = await here.node("us"), await here.node("eu")
     await here.http.put("/v1/nodes/eu/labels", json={"labels": {"region": "eu"}}, headers=admin)
 
