@@ -139,9 +139,11 @@ def _own(within: int) -> None:
     os.fchdir(own)
     os.close(os.open("pluto.log", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o660))
     if not Path("nss/cert9.db").exists():
-        Path("nss").mkdir(mode=0o2770, exist_ok=True)
-        argv = [_CERTUTIL, "-N", "-d", "sql:nss", "--empty-password"]
+        shutil.rmtree("nss.new", ignore_errors=True)
+        Path("nss.new").mkdir(mode=0o2770)
+        argv = [_CERTUTIL, "-N", "-d", "sql:nss.new", "--empty-password"]
         subprocess.run(argv, env={}, check=True, capture_output=True, timeout=_SECONDS)  # noqa: S603 - fixed
+        Path("nss.new").rename("nss")  # pluto does not start with half of it
     for each in Path("nss").iterdir():
         each.chmod(0o660)
 
