@@ -17,7 +17,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 from edgeward.cli.demo import declared
-from edgeward.cli.demo.steps import AS_ROOT, STEPS, Row, Step, Wrong
+from edgeward.cli.demo.step import Row, Step, Wrong
+from edgeward.cli.demo.steps import STEPS
+from edgeward.cli.demo.steps_as_root import AS_ROOT
 from edgeward.cli.demo.visit import Failed
 from edgeward.cli.demo.world import World, opened
 
