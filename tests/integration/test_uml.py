@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def kernel() -> None:
 def passed(*words: str, seconds: float) -> str:
     """Run some tests there; gives what pytest says, raises AssertionError where one fails or is left out."""
     pytest_ = f"{sys.executable} -m pytest -p no:cacheprovider -q -rs --basetemp=/tmp/t"
-    command = f"{pytest_} {' '.join(words)}"
+    command = f"{pytest_} {shlex.join(words)}"
     done = subprocess.run([_RUN, command], capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " skipped" not in done.stdout, done.stdout[-2000:]
