@@ -139,7 +139,8 @@ async def test_what_does_not_come_up_by_the_other_driver_goes_back_to_the_former
         print(f"there and back: {pings.lost} of {pings.sent} pings were lost")
         assert pings.lost <= 100, f"{pings.lost} of {pings.sent} were lost"
         assert (edge.run / "vpn" / NAME / "charon.vici").exists()
-        assert "libreswan cannot take over" in agent.doings()[ID].reason
+        # a key that the kernel is about to give up may need a second try, and is told of meanwhile
+        await until(lambda: "libreswan cannot take over" in agent.doings()[ID].reason, 60)
 
 
 @needs_esp
