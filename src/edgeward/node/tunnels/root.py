@@ -12,6 +12,8 @@ from edgeward.actions import Unanswered
 from edgeward.errors import Unavailable
 
 _AT_ONCE: Final = 16
+MOST_BYTES: Final = 65_536
+"""Of a request, as rootd reads it."""
 Ask = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Asks rootd; raises Unanswered."""
 
@@ -38,8 +40,14 @@ class Root:
 
     async def do(self, action: str, **values: str | int) -> str:
         """Have it done; gives what was said. Raises Unavailable with the reason where it was not."""
+        request = {"action": action, "values": values}
+        if (size := len(json.dumps(request))) > MOST_BYTES:  # it would hang up and not say why
+            raise Unavailable(
+                f"{action} takes {size} bytes, and rootd at most {MOST_BYTES}; "
+                "declare fewer or larger networks, or spread the connections over several gateways"
+            )
         try:
-            said = await self._ask({"action": action, "values": values})
+            said = await self._ask(request)
         except Unanswered as error:
             raise Unavailable(str(error)) from error
         text = str(said.get("output") or said.get("reason") or said.get("outcome")).strip()
