@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgeward import durable
 from edgeward.errors import Invalid, Unavailable
 
 FORMAT: Final = 1
@@ -64,6 +65,7 @@ def written(path: Path, head: Head) -> Iterator[Writer]:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
+            durable.sync(path.parent)
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:

@@ -136,6 +136,7 @@ def _put_in_place(draft: Path, own: Path) -> None:
         os.fsync(file.fileno())
     _give(draft, own.parent)
     draft.replace(own)
+    durable.sync(own.parent)
     _remove(draft)
 
 

@@ -105,7 +105,7 @@ async def _ran(action: Action, argv: tuple[str, ...]) -> dict[str, Any]:
     return {
         "outcome": "timed-out" if late else "done",
         "exit": code if code >= 0 else None,
-        "signal": signal.Signals(-code).name if code < 0 else None,
+        "signal": next((s.name for s in signal.Signals if s == -code), str(-code)) if code < 0 else None,
         "output": output[: action.output].decode(errors="replace"),
         "truncated": len(output) > action.output,
         "seconds": round(time.monotonic() - began, 4),

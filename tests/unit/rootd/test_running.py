@@ -39,3 +39,9 @@ async def test_long_values_of_what_is_over_are_not_kept() -> None:
         tracemalloc.stop()
 
     assert held < 600_000
+
+
+async def test_a_signal_without_a_name_is_told_by_its_number() -> None:
+    came = await Running().outcome(Action("a", "", ()), ("/usr/bin/dash", "-c", "kill -40 $$"))
+
+    assert (came["outcome"], came["exit"], came["signal"]) == ("done", None, "40")
