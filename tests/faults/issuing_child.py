@@ -25,8 +25,6 @@ from edgeward.controller import starting
 from edgeward.database.engine import open_database
 from edgeward.wrapping import Sources
 
-SUFFIX = "cut.example"
-
 
 async def issue(directory: Path, synchronous: str) -> None:
     database = open_database(f"sqlite:///{directory}/edgeward.db")
@@ -39,19 +37,20 @@ async def issue(directory: Path, synchronous: str) -> None:
     await starting.open_when_there(database)
     seal, _ = await starting.seal_of(database, Sources(directory / "seal.key"), time.time())
     own = await authority.ensure(database, seal, time.time())
-    declared = policy.Policy([Domain(name=f"*.{SUFFIX}", on_demand=True)], [])
+    suffix = f"{uuid.uuid4().hex}.cut.example"  # below one wildcard there may be 10,000 new names an hour
+    declared = policy.Policy([Domain(name=f"*.{suffix}", on_demand=True)], [])
     obtainer = obtain.Obtainer(
         Issuance(database, seal, lambda: own, lambda: declared, time.time, random.random)
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(obtainer.run())
         for _ in range(3):
-            group.create_task(_visitor(obtainer))
+            group.create_task(_visitor(obtainer, suffix))
 
 
-async def _visitor(obtainer: obtain.Obtainer) -> None:
+async def _visitor(obtainer: obtain.Obtainer, suffix: str) -> None:
     while True:
-        kept = await obtainer.obtain(f"{uuid.uuid4().hex}.{SUFFIX}")
+        kept = await obtainer.obtain(f"{uuid.uuid4().hex}.{suffix}")
         os.write(1, f"have {kept.certificate.name}\n".encode())
 
 

@@ -48,8 +48,10 @@ class Machine:
         self._process.stdin.write(f"{self.synchronous}\n".encode())
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline().split()[1])
-        while seed % 2 == 0 and not self._note():
-            pass
+        said = ""
+        while seed % 2 == 0 and not said:
+            said = self._note()
+        assert said != "ended", "it ended by itself"
         time.sleep(seconds)
         with suppress(FileExistsError):
             (self.disk / ".cut").mkdir()
