@@ -8,7 +8,7 @@ LOCK   := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-un
           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 # One worker more than processors: tests wait for programs as much as they compute. Unit tests come last, as
 # they are collected: their modules are short, and no worker is left alone with a long one.
-PYTEST := $(BIN)/pytest -rs --numprocesses=$(shell expr $$(nproc) + 1) --maxprocesses=5 --dist=loadscope --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -rsfE --numprocesses=$(shell expr $$(nproc) + 1) --maxprocesses=5 --dist=loadscope --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where nothing compiled is kept, each of the hundreds of programs that tests start compiles Edgeward anew.
 unexport PYTHONDONTWRITEBYTECODE

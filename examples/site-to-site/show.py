@@ -16,6 +16,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -302,13 +303,15 @@ def check() -> None:
     missing = [program for program in (CHARON, SWANCTL, "ping") if shutil.which(program) is None]
     if missing:
         raise SystemExit(f"install what has {' and '.join(missing)}")
-    if Path("/sys/class/net", CUSTOMERS).exists():
+    there = [name for _, name in socket.if_nameindex()]
+    if CUSTOMERS in there:
         raise SystemExit(
             f"examples/everything, or a demo, runs on this host (it has {CUSTOMERS}) and has a gateway "
-            "default/berlin too: each would take the other's cables; end it first"
+            "default/berlin too: each would take the other's cables; end it first, or where a killed one left "
+            f"the link, run: ip link del {CUSTOMERS}"
         )
     for link in (INTERNET, OFFICE, f"{BERLIN}-0", "ew-pc-0"):
-        if Path("/sys/class/net", link).exists():
+        if link in there:
             raise SystemExit(
                 f"the link {link} is there already: another show runs here, or a killed one left it; "
                 f"wait for it, or run: ip link del {link}"

@@ -111,6 +111,29 @@ def test_without_its_tunnel_a_customer_gets_503_at_once_and_the_other_one_notice
     until(lambda: edge.serves("paris.example", "paris"), 10, "paris")
 
 
+def test_customers_that_were_killed_are_in_nobodys_way(tmp_path: Path) -> None:
+    argv = [sys.executable, EXAMPLES / "everything" / "customers.py"]
+    with wide_area(tmp_path) as wan, ExitStack() as stack:
+
+        def started() -> Process:
+            return stack.enter_context(running(wan.router.within(*argv)))
+
+        first = started()
+        until(lambda: "customers are there" in first.output(), 20, "the customers")
+        second = started()
+        assert second.wait() == 1
+        assert "other customers, or a demo, run on this host already; end them first" in second.output()
+        first.send(signal.SIGKILL)
+        first.wait()
+        third = started()
+        until(lambda: "customers are there" in third.output() or not third.alive(), 20, "the customers")
+        assert third.alive(), third.output()
+        assert wan.router.run("ping", "-c1", "-W5", "198.51.100.12")
+        third.send(signal.SIGTERM)
+        assert third.wait() == 0
+        assert "ew-" not in wan.router.ip("-brief link")
+
+
 @pytest.mark.slow
 def test_visitors_go_through_tunnels_while_the_node_is_killed_and_comes_back(edge: Edge) -> None:
     until(

@@ -49,6 +49,9 @@ CUSTOMERS = (Customer("berlin", "198.51.100.11"), Customer("paris", "198.51.100.
 def main() -> None:
     _check()
     with ExitStack() as stack:
+        stack.enter_context(_alone())
+        for link in (BRIDGE, *(_link(customer) for customer in CUSTOMERS)):
+            _unlink(link)  # a killed one left it
         signal.signal(signal.SIGTERM, _end)
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="customers-")))
         _internet(stack)
@@ -68,21 +71,27 @@ def _check() -> None:
         raise SystemExit("only root makes network namespaces; run it with sudo")
     if not Path(CHARON).exists():
         raise SystemExit(f"there is no {CHARON}; apt install charon-systemd")
-    if Path("/sys/class/net", _OTHERS).exists():
+    if _is_there(_OTHERS):
         raise SystemExit(
             f"examples/site-to-site runs on this host (it has {_OTHERS}) and has a gateway default/berlin"
-            " too: each would take the other's cables; end it first"
+            " too: each would take the other's cables; end it first, or where a killed one left the link,"
+            f" run: ip link del {_OTHERS}"
         )
-    for link in (BRIDGE, *(_link(customer) for customer in CUSTOMERS)):
-        if Path("/sys/class/net", link).exists():
-            raise SystemExit(
-                f"the link {link} is there already: other customers run here, or a killed one left it; "
-                f"end them, or run: ip link del {link}"
-            )
+
+
+def _alone() -> socket.socket:
+    """Hold the name that is given once in a network, until this process ends, however it does."""
+    held = socket.socket(socket.AF_UNIX)
+    try:
+        held.bind("\0edgeward-customers")
+    except OSError:
+        held.close()
+        raise SystemExit("other customers, or a demo, run on this host already; end them first") from None
+    return held
 
 
 def _link(customer: Customer) -> str:
-    return f"{customer.name}-wan"
+    return f"ew-{customer.name}-wan"
 
 
 def _internet(stack: ExitStack) -> None:
@@ -205,8 +214,13 @@ def _ip(words: str) -> None:
 def _unlink(link: str) -> None:
     """Take a link away; one whose other end went with its namespace is gone already, or goes meanwhile."""
     done = subprocess.run(["ip", "link", "del", link], capture_output=True, timeout=20, check=False)  # noqa: S603, S607
-    if done.returncode and Path("/sys/class/net", link).exists():
+    if done.returncode and _is_there(link):
         sys.stderr.buffer.write(done.stderr)
+
+
+def _is_there(link: str) -> bool:
+    """Tell of this process's network; what is mounted at /sys may be of another one."""
+    return link in (name for _, name in socket.if_nameindex())
 
 
 def _done(*argv: str) -> None:
@@ -214,6 +228,8 @@ def _done(*argv: str) -> None:
 
 
 def _started(stack: ExitStack, *argv: str, **environment: str) -> subprocess.Popen[bytes]:
+    """Start a program that is killed when this one dies."""
+    argv = ("setpriv", "--pdeathsig", "KILL", *argv)
     environment = {**os.environ, **environment}
     program = subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment)  # noqa: S603 - no shell
 
