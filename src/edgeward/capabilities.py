@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 NET_BIND_SERVICE: Final = 10
+_PR_SET_PDEATHSIG: Final = 1
+_PR_GET_PDEATHSIG: Final = 2
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_KEEPCAPS: Final = 8
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -65,8 +67,11 @@ def hand_on_nothing() -> None:
 def become(uid: int, gid: int, groups: list[int]) -> None:
     """Be this user for good, with CAP_NET_BIND_SERVICE alone, and never gain anything again.
 
-    To be called as root, from a single thread; raises OSError.
+    The signal that comes when the parent dies stays; the kernel would forget it with the user. To be called
+    as root, from a single thread; raises OSError.
     """
+    parent, orphaned = os.getppid(), ctypes.c_int()
+    _libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(orphaned), 0, 0, 0)
     for number in range(int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1):
         if number != NET_BIND_SERVICE and held().bounding >> number & 1:
             _call(_PR_CAPBSET_DROP, number)
@@ -79,6 +84,9 @@ def become(uid: int, gid: int, groups: list[int]) -> None:
     if mask:
         _call(_PR_CAP_AMBIENT, _AMBIENT_RAISE, NET_BIND_SERVICE)
     _call(_PR_SET_NO_NEW_PRIVS, 1)
+    _call(_PR_SET_PDEATHSIG, orphaned.value)
+    if orphaned.value and os.getppid() != parent:  # it died before the line above
+        os.kill(os.getpid(), orphaned.value)
 
 
 class _Header(ctypes.Structure):

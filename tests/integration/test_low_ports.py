@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,6 +153,28 @@ def test_nothing_but_rootd_is_root_and_envoy_has_one_capability(up):
     up.process.end()
     for pid in pids.values():
         until(lambda pid=pid: not is_alive(pid), what="all have ended")
+
+
+def test_who_has_become_another_user_still_dies_with_its_parent():
+    script = (
+        "import os, signal, sys, time\n"
+        "from edgeward import capabilities\n"
+        "from edgeward.launcher.child import Child\n"
+        "if sys.argv[1:]:\n"
+        "    capabilities.become(65534, 65534, [])\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(300)\n"
+        "Child.start([sys.executable, '-c', os.environ['SCRIPT'], 'child'], orphaned=signal.SIGTERM)\n"
+        "time.sleep(300)\n"
+    )
+    with running([sys.executable, "-c", script], env={"SCRIPT": script}) as parent:
+        until(lambda: parent.output().strip(), what="the child to be nobody")
+        child = int(parent.output())
+        assert "Uid:\t65534" in Path(f"/proc/{child}/status").read_text()
+
+        parent.send(signal.SIGKILL)
+
+        until(lambda: not is_alive(child), what="the child to go, too")
 
 
 def test_a_clone_that_the_user_cannot_read_is_told_in_one_sentence(state_dir):
