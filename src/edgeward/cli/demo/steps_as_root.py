@@ -28,7 +28,9 @@ async def low_ports(world: World) -> list[Row]:
     expect(capabilities == 1 << _NET_BIND_SERVICE, f"Envoy has the capabilities {capabilities:x}")
     expect(said["NoNewPrivs"].strip() == "1", "Envoy could get more")
     ports = f":{world.ports.http} and :{world.ports.https}"
-    return [Row(ports, f"Envoy is {pwd.getpwuid(uid).pw_name}, who is not root", "")]
+    taken = " and :".join(str(low) for low in (80, 443) if low not in (world.ports.http, world.ports.https))
+    instead = f"; another program has :{taken}" if taken else ""
+    return [Row(ports, f"Envoy is {pwd.getpwuid(uid).pw_name}, who is not root{instead}", "")]
 
 
 def _status(pid: int) -> dict[str, str]:

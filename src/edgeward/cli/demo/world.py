@@ -220,6 +220,8 @@ def free_port(wanted: int = 0) -> int:
     """
     for port in (*([wanted] if wanted else []), *random.sample(range(10_000, 30_000), 100)):
         with socket.socket() as trial, suppress(OSError):
+            # as servers bind: what the demo before this one served, and waits for its end, is not in the way
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((OLD_PLACE, port))
             return int(trial.getsockname()[1])
     raise OSError("no free port on 127.0.0.1")
