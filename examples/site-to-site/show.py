@@ -307,8 +307,8 @@ def check() -> None:
     if CUSTOMERS in there:
         raise SystemExit(
             f"examples/everything, or a demo, runs on this host (it has {CUSTOMERS}) and has a gateway "
-            "default/berlin too: each would take the other's cables; end it first, or where a killed one left "
-            f"the link, run: ip link del {CUSTOMERS}"
+            "default/berlin too: each would take the other's cables; end it first, or where a killed one "
+            f"left the link, run: ip link del {CUSTOMERS}"
         )
     for link in (INTERNET, OFFICE, f"{BERLIN}-0", "ew-pc-0"):
         if link in there:
