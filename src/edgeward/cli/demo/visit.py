@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_MOST_BYTES = 1 << 20
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -52,7 +54,7 @@ async def visit(
             )
             handshake = time.monotonic() - connected_at
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n".encode())
-            return _read(await reader.read(1 << 20), handshake)
+            return _read(await _whole(reader), handshake)
     except TimeoutError as error:
         raise Failed(f"no answer within {timeout} s", time.monotonic() - start) from error
     except (OSError, ssl.SSLError, ValueError, EOFError) as error:
@@ -61,6 +63,13 @@ async def visit(
         if writer is not None:
             with suppress(OSError, RuntimeError):
                 writer.transport.abort()
+
+
+async def _whole(reader: asyncio.StreamReader) -> bytes:
+    data = b""
+    while len(data) < _MOST_BYTES and (more := await reader.read(_MOST_BYTES)):
+        data += more
+    return data
 
 
 def _read(data: bytes, handshake: float) -> Visit:
