@@ -95,12 +95,16 @@ class AuditLog:
         """Begin another file. It is there before any is renamed: failing again and again loses none."""
         self.keep()
         following = os.open(f"{NAME}.next", _HOW | os.O_TRUNC, 0o600, dir_fd=self._within)
-        for index in range(MOST_FILES - 1, -1, -1):
-            old = NAME if index == 0 else f"{NAME}.{index}"
-            try:
-                os.rename(old, f"{NAME}.{index + 1}", src_dir_fd=self._within, dst_dir_fd=self._within)
-            except FileNotFoundError:
-                continue
-        os.rename(f"{NAME}.next", NAME, src_dir_fd=self._within, dst_dir_fd=self._within)
+        try:
+            for index in range(MOST_FILES - 1, -1, -1):
+                old = NAME if index == 0 else f"{NAME}.{index}"
+                try:
+                    os.rename(old, f"{NAME}.{index + 1}", src_dir_fd=self._within, dst_dir_fd=self._within)
+                except FileNotFoundError:
+                    continue
+            os.rename(f"{NAME}.next", NAME, src_dir_fd=self._within, dst_dir_fd=self._within)
+        except OSError:
+            os.close(following)
+            raise
         os.close(self._file)
         self._file, self._size = following, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,22 @@ def test_a_rotation_that_fails_over_and_over_loses_nothing(place):
 
     found = verified(place, {log.number: log.newest})
     assert (found.problems, found.first) == ([], 1)
+
+
+def test_a_file_that_cannot_make_room_costs_no_descriptors(place):
+    log = written(place, 8, most_bytes=1000)
+    (place / f"{NAME}.{MOST_FILES - 1}").touch()
+    (place / f"{NAME}.{MOST_FILES}").mkdir()
+    before = os.listdir("/proc/self/fd")
+    failed = 0
+    for _ in range(30):
+        try:
+            log.write({"outcome": "done"})
+        except IsADirectoryError:
+            failed += 1
+
+    assert failed >= 20
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_the_chain_goes_on_after_the_longest_line_there_can_be(place):
