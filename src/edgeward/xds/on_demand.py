@@ -82,10 +82,14 @@ class OnDemand:
         return True
 
     def settle(self, request: Request) -> list[Event]:
-        """Take in an ACK or NACK; a refused secret is taken away so that its handshakes do not hang."""
+        """Take in an ACK or NACK; a refused secret is taken away so that its handshakes do not hang.
+
+        Nothing is said of one in whose place another is on its way already.
+        """
         sent = self.waiting.pop(request.nonce, None)
-        if sent is None or request.error is None:
+        if not sent or request.error is None:
             return []
+        only, replaced = sent[0], self._replaced(sent[0])
         current = [r for r in sent if self.held.get(r.name) == r.version]
         for resource in current:
             self.held[resource.name] = _UNSURE
@@ -95,8 +99,13 @@ class OnDemand:
         for resource in current:
             if not _lasts(resource.name):
                 self.answers.setdefault(resource.name, None)
-        only = sent[0]
-        return [Refused(only.type_url, only.name, only.version, only.owner, sentence(request.error))]
+        refused = Refused(only.type_url, only.name, only.version, only.owner, sentence(request.error))
+        return [] if replaced else [refused]
+
+    def _replaced(self, one: Resource) -> bool:
+        coming = self.answers.get(one.name)
+        version = self.held.get(one.name, one.version) if coming is None else coming.version
+        return version != one.version
 
     def send(self, nonce: str) -> tuple[list[Resource], list[str]] | None:
         """Give secrets and removals for one response, or None where nothing is to be said now."""

@@ -460,6 +460,33 @@ def test_one_refused_secret_does_not_take_others_with_it() -> None:
     assert [e.name for e in envoy.events if isinstance(e, Refused)] == ["bad"]
 
 
+def refused_after(*, sent: bool) -> Envoy:
+    """Give an Envoy that refuses a secret when another one in its place is on its way, or about to be."""
+    envoy = connected({})
+    envoy.shake_hands("a.example")
+    while envoy.deliver_request():
+        pass
+    assert envoy.stream is not None
+    envoy.stream.answer("a.example", made(m.SECRET, "a.example", b"bad"))
+    envoy.collect()
+    while envoy.take_response():
+        pass
+    envoy.stream.answer("a.example", made(m.SECRET, "a.example", b"good"))
+    if sent:
+        envoy.collect()
+    envoy.settle()
+    return envoy
+
+
+def test_no_harm_is_done_by_the_refusal_of_a_secret_that_has_been_replaced_meanwhile() -> None:
+    for sent in (False, True):
+        envoy = refused_after(sent=sent)
+
+        assert envoy.refusals
+        assert held(envoy)[m.SECRET] == {"a.example": b"good"}
+        assert not [e for e in envoy.events if isinstance(e, Refused)]
+
+
 def test_who_subscribes_again_has_lost_its_copy_and_gets_another() -> None:
     envoy = connected(FULL)
     envoy.held[m.ENDPOINTS].clear()

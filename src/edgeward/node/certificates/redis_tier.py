@@ -25,7 +25,7 @@ TIMEOUT: Final = 0.1
 _FAILURES: Final = 3
 """After so many in a row Redis is not asked for a while."""
 _PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 8.0
+_DOUBLINGS: Final = 3
 _KEYS_AGAIN: Final = 5.0
 _LOOK_EVERY: Final = 0.25
 _MOST_AHEAD: Final = 10_000
@@ -244,5 +244,5 @@ class RedisTier:
     def _failed(self) -> None:
         self._failing += 1
         if self._failing >= _FAILURES:
-            pause = min(_PAUSE * 2 ** (self._failing - _FAILURES), _LONGEST_PAUSE)
+            pause = _PAUSE * 2 ** min(self._failing - _FAILURES, _DOUBLINGS)
             self._closed_until = time.monotonic() + pause
