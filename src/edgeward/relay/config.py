@@ -54,10 +54,11 @@ class Config(NamedTuple):
 def read(arguments: Sequence[str]) -> Config:
     """Raise Unusable for what cannot be; prints the help and exits where that is asked for."""
     given = _parser().parse_args(arguments)
+    most = _as_many_as_descriptors_allow()  # whatever is asked for: it raises their limit, too
     return Config(
         target=given.to,
         listen=tuple(given.listen),
-        connections_max=given.connections_max or _as_many_as_descriptors_allow(),
+        connections_max=given.connections_max or most,
         allowed=Allowed(frozenset(given.allow_user), frozenset(given.allow_group)),
         proxy_protocol=given.proxy_protocol,
         metrics=given.metrics or _metrics_of_unit(),

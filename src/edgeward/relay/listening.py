@@ -103,8 +103,11 @@ def _clear(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as trial:
+        trial.setblocking(False)
         try:
             trial.connect(path)
+        except BlockingIOError:
+            return  # somebody listens, and has a full backlog
         except ConnectionRefusedError:
             os.unlink(path)  # noqa: PTH108
 

@@ -27,6 +27,8 @@ BOTH: Final = READING | OUT
 """Also told when there is room to write; a Unix socket tells that for each message its peer takes."""
 
 _MOST_EVENTS = 512
+_LONGEST_WAIT: Final = 86_400.0
+"""In seconds; epoll_wait(2) takes less than 25 days, and who waits for longer waits again."""
 _SAY_SECONDS = 60
 
 
@@ -141,7 +143,7 @@ class Loop:
             return 0
         if not self._timers:
             return -1
-        return max(0.0, self._timers[0][0] - time.monotonic())
+        return min(_LONGEST_WAIT, max(0.0, self._timers[0][0] - time.monotonic()))
 
     def _ring(self) -> None:
         timers, now = self._timers, time.monotonic()

@@ -16,6 +16,7 @@ from edgeward.relay.sockets import Socket
 _MOST_BYTES: Final = 4096
 _MOST_ASKING: Final = 8
 _SECONDS: Final = 5.0
+_OUT_OF_DESCRIPTORS_SECONDS: Final = 1.0
 
 
 class Telling:
@@ -24,22 +25,31 @@ class Telling:
     def __init__(self, listener: Listener, loop: Loop, state: Callable[[], State]) -> None:
         self._listener, self._loop, self._state = listener, loop, state
         self._asking: dict[Socket, tuple[bytes, Timer]] = {}
+        self._later: Timer | None = None
         loop.watch(listener.socket.fileno(), self._accept, IN)
 
     def close(self) -> None:
         """Ask no more of the loop; the listener stays its owner's."""
+        if self._later is not None:
+            self._later.cancel()
         self._loop.forget(self._listener.socket.fileno())
 
     def _accept(self, _events: int) -> None:
         try:
             asking = sockets.accepted(self._listener.socket)
-        except OSError:
+        except OSError as error:
+            if sockets.is_out_of_descriptors(error):  # who asks still waits: not to be told of it always
+                self._loop.change(self._listener.socket.fileno(), 0)
+                self._later = self._loop.later(_OUT_OF_DESCRIPTORS_SECONDS, self._try_again)
             return
         if len(self._asking) >= _MOST_ASKING:
             asking.close()
             return
         self._asking[asking] = b"", self._loop.later(_SECONDS, lambda: self._close(asking))
         self._loop.watch(asking.fileno(), lambda _events: self._read(asking), IN)
+
+    def _try_again(self) -> None:
+        self._loop.change(self._listener.socket.fileno(), IN)
 
     def _read(self, asking: Socket) -> None:
         before, timer = self._asking[asking]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -61,3 +62,19 @@ def test_a_closed_sockets_number_is_nobody_elses_before_the_round_is_over() -> N
     assert number not in numbers
     assert plain.fileno() == -1
     far.close()
+
+
+def test_what_is_due_in_years_is_waited_for_as_well() -> None:
+    loop, rung = Loop(), []
+    loop.later(1e9, lambda: rung.append("never"))
+    ends = os.eventfd(0)
+
+    def end(_events: int) -> None:
+        loop.stop()
+
+    loop.watch(ends, end, IN)
+    threading.Timer(0.05, lambda: os.eventfd_write(ends, 1)).start()
+    loop.run()
+
+    assert rung == []
+    os.close(ends)
