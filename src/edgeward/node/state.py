@@ -127,8 +127,8 @@ class State:
         self.cache = Cache()
         self.domains: dict[str, str] = {}
         """Name or ``*.suffix`` → project."""
-        self.elsewhere: set[str] = set()
-        """Names that other nodes serve, below wildcards that this one serves."""
+        self.elsewhere: dict[str, str] = {}
+        """Names that other nodes serve, below wildcards that this one serves → project."""
         self.withheld: set[tuple[str, str]] = set()
         """Project and name, or ``*.suffix``, of what somebody deactivated."""
         self._also: dict[str, tuple[str, ...]] = {}
@@ -186,10 +186,10 @@ class State:
             for one in (name, *self._also.get(name, ())):
                 if isinstance(value, Plain) and value.elsewhere:
                     self._remove_domain(one, touched)
-                    self.elsewhere.add(one)
+                    self.elsewhere[one] = project
                 else:
                     self._domain(one, project, value if isinstance(value, Domain) else None, touched)
-                    self.elsewhere.discard(one)
+                    self.elsewhere.pop(one, None)
         elif value is WITHHELD:
             self._withhold(project, name, touched, withheld=True)
         elif isinstance(value, Service):
@@ -210,10 +210,7 @@ class State:
     def remove(self, kind: str, project: str, name: str, touched: Touched) -> None:
         self.problems.pop(f"{kind}/{project}/{name}", None)
         if kind == "domains":
-            self._others(name, (), touched)
-            if name not in self._said_by:
-                self.elsewhere.discard(name)
-                self._remove_domain(name, touched)
+            self._undeclare(project, name, touched)
         elif kind == "withheld":
             self._withhold(project, name, touched, withheld=False)
         elif kind == "services":
@@ -231,12 +228,22 @@ class State:
             self.cache = Cache()
             touched.cache = True
 
+    def _undeclare(self, project: str, name: str, touched: Touched) -> None:
+        """Take a domain away, but not one that is another project's by now: that comes in any order, too."""
+        by_itself = name not in self._said_by
+        if by_itself and (self.domains.get(name) or self.elsewhere.get(name)) not in (None, project):
+            return
+        self._others(name, (), touched)
+        if by_itself:
+            self.elsewhere.pop(name, None)
+            self._remove_domain(name, touched)
+
     def _others(self, name: str, also: tuple[str, ...], touched: Touched) -> None:
         """Take note of the other names of a domain; those that nobody says any more go."""
         for gone in self._also.pop(name, ()):
             if gone not in also and self._said_by.get(gone) == name:
                 del self._said_by[gone]
-                self.elsewhere.discard(gone)
+                self.elsewhere.pop(gone, None)
                 self._remove_domain(gone, touched)
         if also:
             self._also[name] = also

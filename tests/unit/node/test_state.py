@@ -37,6 +37,24 @@ def test_a_node_serves_every_name_of_a_domain_until_the_domain_drops_it():
     assert not state.covered("a.example") and not state.covered("b.example")
 
 
+def test_a_domain_stays_when_one_change_moves_it_to_another_project_in_whatever_order_that_comes():
+    for elsewhere in (False, True):
+        before, moved, apart = State(), State(), State()
+        said = {"also": ["b.example"], "elsewhere": elsewhere}
+        put(before, "a.example", project="new", **said)
+        put(moved, "a.example", project="old", **said)
+        put(moved, "a.example", project="new", **said)
+        remove(moved, "a.example", project="old")
+        put(apart, "a.example", project="old", **said)
+        remove(apart, "a.example", project="old")
+        put(apart, "a.example", project="new", **said)
+
+        for state in (moved, apart):
+            assert (state.domains, state.elsewhere) == (before.domains, before.elsewhere)
+        remove(moved, "a.example", project="new")
+        assert not moved.domains and not moved.elsewhere
+
+
 splits = st.lists(st.sets(st.sampled_from(NAMES[1:])), min_size=2, max_size=2)
 
 
