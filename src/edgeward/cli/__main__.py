@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False  # typing's takes milliseconds, for which a relay's first connection would wait
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
+    _have_standard_streams()
     if sys.argv[1:2] == ["relay"]:  # before anything is imported: somebody waits for its first connection
         from edgeward.relay.__main__ import main as relay
 
@@ -77,6 +80,7 @@ def main() -> None:
 
     try:
         came = build()(standalone_mode=False)
+        sys.stdout.flush()
     except TyperException as error:
         from edgeward.cli.usage import said
 
@@ -91,7 +95,37 @@ def main() -> None:
     except EdgewardError as error:
         _say([str(error)])
         sys.exit(1)
+    except OSError as error:
+        _drop_output()
+        if not isinstance(error, BrokenPipeError):  # who reads no further wants to hear no more
+            from edgeward.domain_name import printable
+
+            place = f"{printable(str(error.filename))}: " if error.filename is not None else ""
+            _say([f"{place}{error.strerror or error}"])
+        sys.exit(1)
     sys.exit(came if isinstance(came, int) else 0)
+
+
+def _have_standard_streams() -> None:
+    """Have those that were closed (``>&-``) lead nowhere: else files we open would take their place.
+
+    What the user's encoding has no character for is escaped.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, nowhere == number)
+            setattr(sys, name, open(nowhere, "w" if number else "r"))  # noqa: PTH123, SIM115 - stays open
+    if (encoding := getattr(sys.stdout, "encoding", "utf-8")) and encoding.lower() != "utf-8":
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _drop_output() -> None:
+    """Have Python's last flush not fail again with what was not taken."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError):  # it is no file at all
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _say(lines: list[str]) -> None:

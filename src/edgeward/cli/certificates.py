@@ -149,7 +149,7 @@ def _text(path: str, option: str) -> str:
         raise Invalid(f"{option}: give a file that holds it, or - and the text on stdin")
     try:
         if path == "-":
-            return sys.stdin.read(_MOST_BYTES + 1)
+            return sys.stdin.buffer.read(_MOST_BYTES + 1).decode("ascii", "replace")
         with Path(path).open(encoding="ascii", errors="replace") as file:
             return file.read(_MOST_BYTES + 1)
     except OSError as error:

@@ -145,6 +145,9 @@ class Client:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeEncodeError as error:
+            found = printable(error.object[error.start])  # and nothing around it, which may be secret
+            raise Invalid(f"what was given has {found} in it, which is no text; write it anew") from error
         except httpx.TimeoutException as error:
             raise Unavailable(
                 f"{self._server.url} does not answer in time; {self._server.elsewhere}"

@@ -57,6 +57,7 @@ def canonical(text: str) -> str:
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host, port = parts.hostname, parts.port or (443 if "://" in text else 2443)
+        (host or "").encode("idna")  # as it is when its address is asked for
     except ValueError as error:
         raise _no_address(text) from error
     fits = parts.path in ("", "/") and not parts.query and not parts.fragment and "@" not in parts.netloc
