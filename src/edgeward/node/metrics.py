@@ -25,6 +25,8 @@ _FEED = {
     "removals": "Removals taken in from feeds",
     "bytes": "Bytes of the feeds' messages",
 }
+_OF_ENVOY = "resident"
+"""The tier whose hits and misses Envoy counts."""
 _ENVOY_GAUGES = {
     "server.memory_allocated": ("envoy_memory_allocated_bytes", "Memory Envoy has in use"),
     "server.memory_heap_size": ("envoy_memory_heap_bytes", "Memory Envoy has from the system"),
@@ -67,7 +69,8 @@ class Metrics:
         yield from self._certificates(now)
         yield from _envoy(seen)
         yield from _troubled(seen)
-        yield _rate_limited(seen)
+        if seen.stats:
+            yield from _counted(seen.stats)
 
     def _own(self, now: float, seen: Seen) -> Iterator[Metric]:
         info = GaugeMetricFamily("edgeward_node_info", "The program's version", labels=["version"])
@@ -110,7 +113,8 @@ class Metrics:
         for what in ("hits", "misses", "evictions"):
             counter = CounterMetricFamily(f"edgeward_node_tier_{what}", f"The tier's {what}", labels=["tier"])
             for tier, figure in figures.items():
-                counter.add_metric([tier], getattr(figure, what))
+                if what == "evictions" or tier != _OF_ENVOY or seen.stats:
+                    counter.add_metric([tier], getattr(figure, what))
             yield counter
 
     def _redis(self) -> Iterator[Metric]:
@@ -160,7 +164,6 @@ def _envoy(seen: Seen) -> Iterator[Metric]:
         if stat in stats:
             yield _gauge(f"edgeward_node_{name}", text, stats[stat])
     active = GaugeMetricFamily("edgeward_node_envoy_connections", "Open connections", labels=["listener"])
-    made = CounterMetricFamily("edgeward_node_envoy_tls_handshakes", "TLS handshakes completed")
     requests = CounterMetricFamily("edgeward_node_envoy_requests", "Requests", labels=["listener", "status"])
     for listener in ("http", "https"):
         if f"listener.{listener}.downstream_cx_active" in stats:
@@ -169,16 +172,18 @@ def _envoy(seen: Seen) -> Iterator[Metric]:
             count = stats.get(f"http.{listener}.downstream_rq_{status}")
             if count is not None:
                 requests.add_metric([listener, status], count)
-    made.add_metric([], stats.get("listener.https.ssl.handshake", 0))
     yield active
-    yield made
     yield requests
 
 
-def _rate_limited(seen: Seen) -> Metric:
+def _counted(stats: Mapping[str, int]) -> Iterator[Metric]:
+    """Give what Envoy counts; not while it says nothing: at a zero, all of it would count once more after."""
+    made = CounterMetricFamily("edgeward_node_envoy_tls_handshakes", "TLS handshakes completed")
+    made.add_metric([], stats.get("listener.https.ssl.handshake", 0))
+    yield made
     limited = CounterMetricFamily("edgeward_node_rate_limited", "Requests refused by a route's rate limits")
-    limited.add_metric([], seen.stats.get("edge.http_local_rate_limit.rate_limited", 0))
-    return limited
+    limited.add_metric([], stats.get("edge.http_local_rate_limit.rate_limited", 0))
+    yield limited
 
 
 def _troubled(seen: Seen) -> Iterator[Metric]:
