@@ -55,7 +55,7 @@ class Backends:
             if task is not None:
                 task.cancel()
         for host in wanted - self._hosts.keys():
-            before = self._remembered.get(host)
+            before = self._remembered.pop(host, None)  # true only until it is asked for
             self._hosts[host] = _Host(tuple(before or ()), known=before is not None)
             self._start(host)
 

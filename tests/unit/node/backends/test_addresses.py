@@ -125,3 +125,20 @@ async def test_names_nobody_uses_are_asked_no_more() -> None:
 
         assert names.asked == ["db.internal"]
         assert backends.good() == {}
+
+
+async def test_a_name_that_comes_again_is_not_where_it_was_before_the_start() -> None:
+    shop = service("http://db.internal:80")
+    names = Names(db_internal=Resolved(("10.0.0.8",), 60))
+    backends = Backends(names, {"db.internal": ["10.0.0.7"]})
+    async with running(backends):
+        backends.want([shop])
+        assert backends.addresses(shop) == {"db.internal": ["10.0.0.7"]}
+        await soon()
+        backends.want([])
+        names.answers["db.internal"] = Unavailable("DNS is gone")
+        backends.want([shop])
+
+        assert backends.pending(shop)
+        await soon()
+        assert backends.addresses(shop) == {"db.internal": []}
