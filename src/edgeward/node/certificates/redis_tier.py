@@ -220,7 +220,9 @@ class RedisTier:
         except Invalid:
             self.ignored["head"] += 1
             return None
-        if not head.fresh(self._clock()) or (self._head is not None and head.at < self._head.at):
+        now, last = self._clock(), self._head
+        # one that is from the future by now was read before the clock was put back
+        if not head.fresh(now) or (last is not None and last.fresh(now) and head.at < last.at):
             self.ignored["stale"] += 1
             return None
         return head
