@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -145,6 +151,61 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_taken(tmp_path):
     for nothing in (tmp_path / "none", directory / "live"):
         with pytest.raises(Invalid, match="name the"):
             certbot.read(nothing)
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@contextmanager
+def without_rights(*closed: Path) -> Iterator[None]:
+    """Be a user to whom these directories are closed."""
+    for path in closed:
+        path.chmod(0)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(user)
+        for path in closed:
+            path.chmod(0o755)
+
+
+def test_who_may_not_read_certbots_keys_is_told_so(open_to_all):
+    directory = certbot_directory(open_to_all, {"a.example": (make(["a.example"], CA), CA)})
+    assert len(certbot.read(directory).lineages) == 1
+    with without_rights(directory / "live", directory / "archive", directory / "accounts"):
+        found = certbot.read(directory)
+
+    assert not found.lineages and not found.accounts
+    left, accounts, _hooks = found.notes
+    assert left.startswith(
+        f"left out a.example: {directory}/live/a.example/fullchain.pem: Permission denied; run"
+    )
+    assert accounts.startswith(f"left out the accounts: {directory}/accounts: Permission denied; run this as")
+    with without_rights(directory / "renewal"), pytest.raises(Invalid, match="renewal: Permission denied"):
+        certbot.read(directory)
+
+
+def test_who_may_not_read_caddys_storage_is_told_so_and_not_that_nothing_is_there(open_to_all):
+    (open_to_all / "certificates").mkdir()
+    (open_to_all / "acme").mkdir()
+    assert caddy.read(open_to_all) == Found()
+    with (
+        without_rights(open_to_all / "certificates"),
+        pytest.raises(Invalid, match="certificates: Permission"),
+    ):
+        caddy.read(open_to_all)
+    with without_rights(open_to_all), pytest.raises(Invalid, match="Permission denied; run this as"):
+        caddy.read(open_to_all)
+    with without_rights(open_to_all / "acme"):
+        assert "acme: Permission denied" in caddy.read(open_to_all).notes[0]
 
 
 def test_of_caddys_storage_what_is_not_json_or_not_from_acme_is_told(tmp_path):

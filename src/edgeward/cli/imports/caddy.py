@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, json_object, text
+from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, json_object, listable, text
 from edgeward.errors import Invalid
 from edgeward.secret import Secret
 
@@ -34,8 +34,11 @@ def read(directory: Path) -> Found:
         found.notes.append(
             "names of Caddy's own authority get certificates of Edgeward's: have visitors trust its root"
         )
-    for described in sorted((directory / "acme").glob("*/users/*/*.json")):
-        found.accounts += _account(described, authorities, found)
+    try:
+        for described in sorted(listable(directory / "acme").glob("*/users/*/*.json")):
+            found.accounts += _account(described, authorities, found)
+    except Invalid as error:
+        found.notes.append(f"left out the accounts: {error}")
     return found
 
 

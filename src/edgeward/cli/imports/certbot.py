@@ -12,7 +12,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgeward.cli.imports import jwk
-from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, json_object, text
+from edgeward.cli.imports.found import (
+    Account,
+    Found,
+    Lineage,
+    directory_of,
+    is_file,
+    json_object,
+    listable,
+    text,
+)
 from edgeward.errors import Invalid
 from edgeward.secret import Secret
 
@@ -30,8 +39,12 @@ def read(directory: Path) -> Found:
             continue
         found.lineages.append(lineage)
         servers.add(str(lineage.directory))
-    for server in sorted(servers):
-        found.accounts += _accounts(directory, server, found)
+    try:
+        listable(directory / "accounts")
+        for server in sorted(servers):
+            found.accounts += _accounts(directory, server, found)
+    except Invalid as error:
+        found.notes.append(f"left out the accounts: {error}")
     hooks = [p for p in (directory / "renewal-hooks").glob("*/*") if p.is_file()]
     if hooks:
         found.notes.append(
@@ -63,7 +76,7 @@ def _lineage(directory: Path, conf: Path, found: Found) -> Lineage:
 def _newest(directory: Path, name: str, what: str) -> Path:
     """Give the file that ``live`` points to; of a copy without its links, the newest of ``archive``."""
     live = directory / "live" / name / f"{what}.pem"
-    if live.is_file():
+    if is_file(live):
         return live
     numbered = re.compile(rf"{what}(\d+)\.pem")
     versions = [
@@ -94,7 +107,7 @@ def _accounts(directory: Path, server: str, found: Found) -> Iterator[Account]:
     """Certbot keeps them under the host, the port and the path of the authority's directory."""
     parts = urlsplit(server)
     place = directory / "accounts" / parts.netloc / parts.path.strip("/")
-    for account in sorted(p for p in place.glob("*") if (p / "private_key.json").is_file()):
+    for account in sorted(p for p in place.glob("*") if is_file(p / "private_key.json")):
         try:
             regr = json_object(account / "regr.json")
             key = jwk.pem(json_object(account / "private_key.json"))

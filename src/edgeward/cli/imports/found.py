@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -80,6 +81,30 @@ def directory_of(path: Path, *expected: str) -> Path:
     """Give a directory that has one of the expected entries; raises Invalid."""
     if not path.is_dir():
         raise Invalid(f"{path} is not a directory; name the one that holds {' and '.join(expected)}")
-    if not any((path / name).is_dir() for name in expected):
+    if not os.access(path, os.X_OK, effective_ids=True):
+        raise _closed(path)
+    present = [path / name for name in expected if (path / name).is_dir()]
+    if not present:
         raise Invalid(f"{path} has no {' or '.join(expected)}; name the directory that holds it")
+    for one in present:
+        listable(one)
     return path
+
+
+def listable(path: Path) -> Path:
+    """Give a directory whose entries may be listed and read; raises Invalid, where a glob would find none."""
+    if path.is_dir() and not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
+        raise _closed(path)
+    return path
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; raises Invalid where that cannot be seen."""
+    try:
+        return path.is_file()
+    except PermissionError as error:
+        raise _closed(path) from error
+
+
+def _closed(path: Path) -> Invalid:
+    return Invalid(f"{path}: {os.strerror(errno.EACCES)}; run this as a user who may read it")
