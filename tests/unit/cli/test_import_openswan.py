@@ -137,6 +137,38 @@ def test_connections_become_sites_with_their_keys(place):
     assert "of # both" not in text + repr(found.keys)
 
 
+@pytest.mark.parametrize(
+    ("entry", "ids", "secret"),
+    [
+        ('a.example b.example :\tPSK\t"x: y"', {"a.example", "b.example"}, b"x: y"),
+        ('a.example:PSK "x:y"', {"a.example"}, b"x:y"),
+        ('2001:db8:: 2001:db8::2 : PSK "x"', {"2001:db8::", "2001:db8::2"}, b"x"),
+        ('include.example : psk "x" # of include', {"include.example"}, b"x"),
+        (": PSK 'x #1'", set(), b"x #1"),
+        (': PSK "it\'s #1"', set(), b"it's #1"),
+    ],
+)
+def test_keys_are_found_however_their_line_is_spelled(tmp_path, entry, ids, secret):
+    (tmp_path / "ipsec.secrets").write_text(f"{entry}\n: RSA {{\n  Modulus: 0x1\n  }}\n")
+    keys, notes = reading.keys(tmp_path / "ipsec.secrets")
+
+    assert [(set(key.ids), key.secret) for key in keys] == [(ids, secret)]
+    assert [note.rpartition(":")[2] for note in notes] == [" no pre-shared key; it was passed over"]
+
+
+def test_names_that_differ_only_by_what_no_name_has_here_stay_two_sites(tmp_path):
+    conn = "conn {}\n  left=203.0.113.5\n  right=198.51.100.{}\n"
+    (tmp_path / "c").write_text(conn.format("a/b", 1) + conn.format("a-b", 2) + conn.format("a:b", 3))
+    keys = [reading.Key(frozenset({f"198.51.100.{n}", "203.0.113.5"}), b"%d" % n) for n in (1, 2, 3)]
+    found = sites.carried(reading.read(tmp_path / "c"), keys, "edge", None)
+
+    assert [(s["name"], s["peer"][-1], found.keys[s["name"]].secret) for s in found.sites] == [
+        ("a-b", "1", b"1"),
+        ("a-b-2", "2", b"2"),
+        ("a-b-3", "3", b"3"),
+    ]
+
+
 def test_a_file_that_includes_itself_ends(tmp_path):
     (tmp_path / "ipsec.conf").write_text("include ipsec.conf\n")
     with pytest.raises(Invalid):

@@ -155,7 +155,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_taken(tmp_path):
 
 @pytest.fixture
 def open_to_all() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp())
+    path = Path(tempfile.mkdtemp(dir="/tmp"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from edgeward.errors import Invalid
 _DEPTH: Final = 10
 _MOST_FILES: Final = 1000
 _MOST_SECTIONS: Final = 10_000
+_PSK: Final = re.compile(r"(?P<ids>[^{}]*?):\s*PSK\b\s*(?P<secret>.*)", re.IGNORECASE | re.DOTALL)
+"""An id may have colons of its own, as 2001:db8:: has."""
 _ANYBODY: Final = frozenset({"%any", "%any6", "0.0.0.0", "::"})  # noqa: S104 - as it is written there
 
 
@@ -102,13 +105,16 @@ def _included(path: Path, pattern: str) -> list[Path]:
         return []
 
 
-def _without_comment(line: str) -> str:
+def _without_comment(line: str, quotes: str = '"') -> str:
     """Cut off a comment: a ``#`` at the beginning or after a blank, outside of quotation marks."""
-    quoted = False
+    quoted = ""
     for index, letter in enumerate(line):
-        if letter == '"':
-            quoted = not quoted
-        elif letter == "#" and not quoted and (index == 0 or line[index - 1].isspace()):
+        begins = index == 0 or line[index - 1].isspace()
+        if letter == quoted:
+            quoted = ""
+        elif not quoted and letter in quotes and (letter == '"' or begins):
+            quoted = letter
+        elif letter == "#" and not quoted and begins:
             return line[:index]
     return line
 
@@ -136,18 +142,17 @@ def _take_keys(path: Path, found: list[Key], notes: list[str], depth: int) -> No
     if depth > _DEPTH or len(found) > _MOST_SECTIONS:
         raise Invalid(f"{path}: it includes too many files, or itself")
     for number, entry in _entries(text(path)):
-        if entry.startswith("include"):
+        if entry.split()[0] == "include":
             for one in _included(path, entry.removeprefix("include").strip()):
                 _take_keys(one, found, notes, depth + 1)
             continue
-        ids, colon, rest = entry.rpartition(":") if ": " not in entry else entry.partition(": ")
-        kind, _, value = rest.strip().partition(" ")
-        if not colon or kind.upper() != "PSK":
+        key = _PSK.fullmatch(entry)
+        if key is None:
             notes.append(f"{path}:{number}: no pre-shared key; it was passed over")
             continue
         try:
-            words = frozenset(shlex.split(ids)) - _ANYBODY
-            found.append(Key(words, _secret(value)))
+            words = frozenset(shlex.split(key["ids"])) - _ANYBODY
+            found.append(Key(words, _secret(key["secret"])))
         except (ValueError, UnicodeEncodeError):
             notes.append(f"{path}:{number}: the key is not spelled as one; it was passed over")
 
@@ -156,7 +161,7 @@ def _entries(content: str) -> Iterator[tuple[int, str]]:
     """Give (line, entry): an entry goes on in lines that begin with a blank."""
     begun: tuple[int, str] | None = None
     for number, line in enumerate(content.splitlines(), 1):
-        bare = _without_comment(line).rstrip()
+        bare = _without_comment(line, "\"'").rstrip()
         if begun is not None and line[:1].isspace() and bare.strip():
             begun = begun[0], f"{begun[1]} {bare.strip()}"
         elif bare.strip():

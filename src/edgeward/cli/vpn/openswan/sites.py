@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Final, Literal
 
 from edgeward.cli.vpn.openswan import algorithms
@@ -50,6 +50,7 @@ class Carried:
     sites: list[dict[str, Any]] = field(default_factory=list)
     keys: dict[str, Key] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
 
 
 def carried(conf: Conf, keys: Sequence[Key], router: str, side: Side | None) -> Carried:
@@ -81,7 +82,7 @@ def _carry(
     here = fields.get("right") == "%defaultroute" != fields.get("left")
     ours: Side = side or ("right" if here else "left")
     theirs: Side = "left" if ours == "right" else "right"
-    site = {"name": _name(name), "router": router, **_peers(fields, ours, theirs)}
+    site = {"name": _name(name, found), "router": router, **_peers(fields, ours, theirs)}
     site |= {"profile": _profile(fields)} | _otherwise(fields)
     key = _key(keys, _ids(fields, ours), _ids(fields, theirs))
     if key is None:
@@ -97,8 +98,12 @@ def _carry(
     found.sites.append(site)
 
 
-def _name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "-", name).strip("-._")[:100] or "connection"
+def _name(name: str, found: Carried) -> str:
+    """Give a name that no other has: two that differ by what no name has here would be one site."""
+    first = re.sub(r"[^A-Za-z0-9._-]", "-", name).strip("-._")[:100] or "connection"
+    fresh = next(n for n in chain([first], (f"{first[:90]}-{i}" for i in count(2))) if n not in found.names)
+    found.names.add(fresh)
+    return fresh
 
 
 def _peers(fields: Fields, ours: Side, theirs: Side) -> dict[str, Any]:
