@@ -6,6 +6,7 @@ import ast
 import inspect
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,23 @@ version: 1
 def reference() -> str:
     """Give the whole page."""
     parts = [HEAD]
+    titles = Counter[str]()
     for name, kind in KINDS.items():
+        nested = _nested(kind.model, {kind.model})
+        anchors = {_title(model): _anchor(_title(model), titles) for model in nested}
         parts.append(f"## {name}\n\n{_prose(kind.model)}\n")
-        parts.append(_table(kind.model))
-        for nested in _nested(kind.model, {kind.model}):
-            parts.append(f"### {_title(nested)}\n\n{_prose(nested)}\n")
-            parts.append(_table(nested))
+        parts.append(_table(kind.model, anchors))
+        for model in nested:
+            parts.append(f"### {_title(model)}\n\n{_prose(model)}\n")
+            parts.append(_table(model, anchors))
     return "\n".join(parts)
+
+
+def _anchor(title: str, titles: Counter[str]) -> str:
+    """Give where a heading is found, numbered where others of the page are called the same."""
+    slug = title.lower()
+    titles[slug] += 1
+    return slug if titles[slug] == 1 else f"{slug}-{titles[slug] - 1}"
 
 
 def _prose(model: type[Value]) -> str:
@@ -64,7 +75,7 @@ def _title(model: type[Value]) -> str:
     return model.__name__
 
 
-def _table(model: type[Value]) -> str:
+def _table(model: type[Value], anchors: Mapping[str, str]) -> str:
     schema = model.model_json_schema(ref_template="{model}")
     meanings = _meanings(model)
     required = set(schema.get("required", ()))
@@ -72,7 +83,7 @@ def _table(model: type[Value]) -> str:
     for name, field in schema["properties"].items():
         default = "required" if name in required else _default(field.get("default"))
         meaning = _one_line(meanings.get(name) or COMMON.get(name, ""))
-        rows.append(f"| `{name}` | {_takes(field)} | {default} | {meaning} |")
+        rows.append(f"| `{name}` | {_takes(field, anchors)} | {default} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 
@@ -106,20 +117,20 @@ def _default(value: Any) -> str:
     return f"`{value}`" if not isinstance(value, list) else ", ".join(f"`{v}`" for v in value)
 
 
-def _takes(field: dict[str, Any]) -> str:
+def _takes(field: dict[str, Any], anchors: Mapping[str, str]) -> str:
     if field.get("title") == "Secret":
         return "secret"
     if some := field.get("anyOf", field.get("oneOf")):
-        kinds = [_takes(f) for f in some if f.get("type") != "null"]
+        kinds = [_takes(f, anchors) for f in some if f.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if field.get("$ref") == "Sealed":
         return "secret"
     if "$ref" in field:
-        return f"[{field['$ref']}](#{field['$ref'].lower()})"
+        return f"[{field['$ref']}](#{anchors[field['$ref']]})"
     if "enum" in field or "const" in field:
         return ", ".join(f"`{v}`" for v in field.get("enum", [field.get("const")]))
     if field.get("type") == "array":
-        return f"list of {_takes(field.get('items', {}))}"
+        return f"list of {_takes(field.get('items', {}), anchors)}"
     if field.get("type") == "object" and "properties" not in field:
         return "map of names to texts"
     return _plain(field)

@@ -120,7 +120,7 @@ def _own_help(words: tuple[str, ...]) -> str:
         said = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True).stdout  # noqa: S603
     else:
         said = _said(_MODULES.get(words[0], f"edgeward.{words[0]}"), [f"edgeward {words[0]}", "--help"])
-    return _OF_THIS_HOST.sub("", said.strip())
+    return _OF_THIS_HOST.sub("", said.strip()) if words == ("envoy",) else said.strip()
 
 
 def _said(module: str, argv: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from docs.generate_reference import PAGES, REFERENCE
@@ -15,3 +17,21 @@ def test_a_page_is_up_to_date(name: str) -> None:
 def test_every_field_every_operation_and_every_figure_is_explained() -> None:
     for name in ("configuration.md", "api.md", "metrics.md", "errors.md"):
         assert "|  |\n" not in (REFERENCE / name).read_text(), name
+
+
+def test_a_field_leads_to_what_it_takes_in_its_own_kind() -> None:
+    """Several kinds have limits, timeouts, watching of a peer: of another kind they say something else."""
+    count: dict[str, int] = {}
+    for section in (REFERENCE / "configuration.md").read_text().split("\n## ")[1:]:
+        there = set()
+        for title in re.findall(r"^### (\w+)$", section, re.M):
+            slug = title.lower()
+            there.add(f"{slug}-{count[slug]}" if slug in count else slug)
+            count[slug] = count.get(slug, 0) + 1
+        assert set(re.findall(r"\(#([\w-]+)\)", section)) <= there, section.partition("\n")[0]
+
+
+def test_what_a_relay_does_untold_stands_in_the_reference() -> None:
+    page = " ".join((REFERENCE / "cli.md").read_text().split())
+
+    assert "for each address of the backend (default: 5)" in page
