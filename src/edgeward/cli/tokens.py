@@ -11,7 +11,7 @@ from edgeward.cli import nodes
 from edgeward.cli.connect import Api, connect
 from edgeward.cli.options import StateDir, group
 from edgeward.cli.printing import show
-from edgeward.errors import Invalid
+from edgeward.errors import Invalid, Unavailable
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +37,7 @@ def create(
     if label:
         body["labels"] = nodes.labels(label, name=True)
     with connect(api, state_dir) as client:
+        fits = pin(client.text("/v1/ca/root")) if role == "node" else ""
         made = client.post("/v1/tokens", body)
     if output is not show.Format.table:
         show.data(made, output)
@@ -44,6 +45,20 @@ def create(
     typer.echo(made["token"])
     where = "every project" if made["project"] == "*" else f"project {made['project']}"
     typer.echo(f"{made['role']} of {where}, id {made['id']}; keep it, it is not shown again", err=True)
+    if fits:
+        typer.echo(f"the pin of the controller's authority, for --ca-sha256: {fits}", err=True)
+
+
+def pin(roots: str) -> str:
+    """Give what ``edgeward node`` knows the authority by: the SHA-256 of its first root, which signs now."""
+    import hashlib
+    import ssl
+
+    head, end, _ = roots.strip().partition(ssl.PEM_FOOTER)
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(head + end)).hexdigest()
+    except ValueError as error:
+        raise Unavailable("the server gives no root of its authority that could be pinned") from error
 
 
 def listed(output: show.Output = show.Format.table, api: Api = None, state_dir: StateDir = None) -> None:

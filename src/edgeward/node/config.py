@@ -96,8 +96,8 @@ def _joining(value: object, controllers: tuple[str, ...]) -> Joining | None:
     pin, name = value("ca_sha256"), value("name") or os.uname().nodename
     if not controllers or not pin:
         raise Invalid(
-            "joining needs --controller URL and --ca-sha256 HEX too; `edgeward token create --role node`"
-            " on the controller prints all three"
+            "joining needs --controller URL and --ca-sha256 HEX too; `edgeward token create NAME"
+            " --role node` prints the token and the HEX"
         )
     return Joining(controllers, Secret(token), pin, name)
 
