@@ -196,6 +196,58 @@ def test_whatever_a_file_says_it_is_translated_or_refused(services, routes, upst
     assert check(from_data(made.document, "f", KINDS).objects) is not None
 
 
+EXPORTED = """
+_format_version: "3.0"
+services:
+- {id: 11111111-0000-4000-8000-000000000001, name: shop, host: pool}
+- {id: 11111111-0000-4000-8000-000000000002, name: other, host: other.internal}
+routes:
+- {id: 22222222-0000-4000-8000-000000000001, name: a, hosts: [a.example], service: 11111111-0000-4000-8000-000000000001}
+- {id: 22222222-0000-4000-8000-000000000002, name: b, hosts: [b.example], service: {id: 11111111-0000-4000-8000-000000000001}}
+- {id: 22222222-0000-4000-8000-000000000003, name: c, hosts: [c.example], service: other}
+- {id: 22222222-0000-4000-8000-000000000003, name: d, hosts: [d.example], service: {name: other}}
+upstreams:
+- {id: 33333333-0000-4000-8000-000000000001, name: pool}
+targets:
+- {target: "10.0.0.1:80", upstream: 33333333-0000-4000-8000-000000000001}
+plugins:
+- {name: rate-limiting, config: {minute: 9, limit_by: ip}}
+- {name: rate-limiting, config: {minute: 3, limit_by: ip}, service: 11111111-0000-4000-8000-000000000001}
+- {name: rate-limiting, config: {minute: 7, limit_by: ip}, service: shop, enabled: false}
+- {name: rate-limiting, config: {minute: 1, limit_by: ip}, route: 22222222-0000-4000-8000-000000000002}
+- {name: rate-limiting, config: {minute: 2, limit_by: ip}, consumer: ann}
+"""
+
+
+def test_what_kong_writes_by_ids_leads_where_it_did_and_each_plugin_is_of_what_it_was():
+    made = translate(notation.read(EXPORTED.encode(), "kong.yaml"), NOW)
+
+    assert [(r["name"], r["service"], r["rate_limits"][0]["requests"]) for r in made.routes] == [
+        ("a", "shop", 3),
+        ("b", "shop", 1),
+        ("c", "other", 9),
+        ("d", "other", 9),
+    ]
+    assert all(len(route["rate_limits"]) == 1 for route in made.routes)
+    assert made.services[0]["backends"] == ["http://10.0.0.1:80"]
+    assert "the plugin rate-limiting of a consumer is not taken over" in made.notes
+
+
+def test_routes_of_one_long_name_get_names_that_hold():
+    routes = [{"name": "r" * 100, "hosts": [f"{n}.a.example"]} for n in "abc"]
+    made = translate({"_format_version": "3.0", "services": [{"host": "b.example", "routes": routes}]}, NOW)
+
+    assert check(from_data(made.document, "f", KINDS).objects) == []
+    assert len({route["name"] for route in made.routes}) == 3
+
+
+def test_a_number_without_end_is_refused():
+    targets = [{"target": "10.0.0.1:80", "weight": float("inf")}]
+    data = {"services": [{"host": "u"}], "upstreams": [{"name": "u", "targets": targets}]}
+    with pytest.raises(Invalid, match="no declarative configuration that Kong would take"):
+        translate({"_format_version": "3.0", **data}, NOW)
+
+
 def test_what_tools_say_of_the_file_itself_is_passed_over_and_the_rest_is_named():
     data = {
         "_format_version": "3.0",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any, Final
 
 from edgeward.certificates.brought.pair import Pair
 from edgeward.certificates.brought.pair import read as read_pair
 from edgeward.cli.imports import kong_routes, kong_services
-from edgeward.cli.imports.kong_parts import Notes, called, items, named, pattern
+from edgeward.cli.imports.kong_parts import Notes, Plugins, called, items, pattern, references
 from edgeward.domain_name import patterns_of
 from edgeward.errors import Invalid
 
@@ -44,7 +45,7 @@ def translate(data: object, now: float) -> Translated:
         raise Invalid("this is no declarative configuration of Kong: it has no _format_version")
     try:
         return _translated(data, now)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise Invalid(f"this is no declarative configuration that Kong would take: {error}") from error
 
 
@@ -54,23 +55,24 @@ def _translated(data: Mapping[str, Any], now: float) -> Translated:
         number = f" ({len(data[section])} of them)" if isinstance(data[section], list) else ""
         made.notes.add(f"{section} are not taken over{number}")
     upstreams = _upstreams(data)
-    general = list(items(data, "plugins"))
+    apart = Plugins(items(data, "plugins"), made.notes)
+    known: dict[str, tuple[str, Sequence[Any]]] = {}
     for service in items(data, "services"):
         found = kong_services.service(service, upstreams, made.notes)
         if found is not None and any(other["name"] == found["name"] for other in made.services):
             made.notes.add(f"the service {found['name']} is there twice: the second is left out")
         elif found is not None:
             made.services.append(found)
+            plugins = [*items(service, "plugins"), *apart.of("service", service), *apart.general]
+            known |= dict.fromkeys(references(service), (found["name"], plugins))
             for route in items(service, "routes"):
-                _route(made, route, found["name"], [*items(service, "plugins"), *general])
-    known = {found["name"] for found in made.services}
+                _route(made, route, found["name"], [*apart.of("route", route), *plugins])
     for route in items(data, "routes"):
-        of = route.get("service")
-        name = named(of.get("name") if isinstance(of, Mapping) else of)
-        if name not in known:
+        of = next((known[one] for one in references(route.get("service")) if one in known), None)
+        if of is None:
             made.notes.add(f"the route {called(route)} leads to no service that was taken over")
             continue
-        _route(made, route, name, general)
+        _route(made, route, of[0], [*apart.of("route", route), *of[1]])
     _certificates(made, data, now)
     _domains(made)
     return made
@@ -79,20 +81,20 @@ def _translated(data: Mapping[str, Any], now: float) -> Translated:
 def _route(made: Translated, route: Mapping[str, Any], service: str, plugins: Sequence[Any]) -> None:
     found = kong_routes.route(route, service, plugins, made.notes)
     if found is not None:
-        taken = {other["name"] for other in made.routes}
-        while found["name"] in taken:
-            found["name"] += "-2"
+        first, taken = found["name"], {other["name"] for other in made.routes}
+        others = (f"{first[:90]}-{number}" for number in count(2))
+        found["name"] = next(name for name in chain([first], others) if name not in taken)
         made.routes.append(found)
 
 
 def _upstreams(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Give upstreams by name, with the targets that stand apart from them."""
     found = {str(one.get("name")): dict(one) for one in items(data, "upstreams")}
+    known = {reference: one for one in found.values() for reference in references(one)}
     for target in items(data, "targets"):
-        of = target.get("upstream")
-        name = str(of.get("name") if isinstance(of, Mapping) else of)
-        if name in found:
-            found[name]["targets"] = [*items(found[name], "targets"), target]
+        of = next((known[one] for one in references(target.get("upstream")) if one in known), None)
+        if of is not None:
+            of["targets"] = [*items(of, "targets"), target]
     return {**found}
 
 

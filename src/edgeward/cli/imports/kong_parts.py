@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from edgeward.domain_name import normalise_pattern, printable
 from edgeward.errors import Invalid
+
+_SCOPES: Final = ("consumer", "consumer_group", "route", "service")
 
 
 class Notes(list[str]):
@@ -28,6 +30,32 @@ def items(data: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
 
 def called(one: Mapping[str, Any]) -> str:
     return printable(str(one.get("name") or one.get("id") or "without a name"))
+
+
+def references(value: object) -> list[str]:
+    """Give what something of Kong's is referred to by: its name, its id, or a map that has them."""
+    found = [value.get("name"), value.get("id")] if isinstance(value, Mapping) else [value]
+    return [str(one) for one in found if one is not None]
+
+
+class Plugins:
+    """The plugins that stand apart from what they are of: a route, a service, or everything."""
+
+    def __init__(self, plugins: Iterable[Mapping[str, Any]], notes: Notes) -> None:
+        self.general: list[Mapping[str, Any]] = []
+        self._of: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for plugin in plugins:
+            kind = next((kind for kind in _SCOPES if plugin.get(kind) is not None), None)
+            if kind is None:
+                self.general.append(plugin)
+            elif kind in ("route", "service"):
+                for reference in references(plugin[kind]):
+                    self._of.setdefault((kind, reference), []).append(plugin)
+            else:
+                notes.add(f"the plugin {called(plugin)} of a {kind} is not taken over")
+
+    def of(self, kind: str, one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        return [plugin for reference in references(one) for plugin in self._of.get((kind, reference), ())]
 
 
 def named(text: object) -> str:

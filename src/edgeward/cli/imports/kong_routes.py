@@ -107,10 +107,12 @@ def _forwarded(data: Mapping[str, Any], protocols: set[str], where: str, notes: 
 
 
 def _limits(plugins: Iterable[Mapping[str, Any]], where: str, notes: Notes) -> Iterable[dict[str, Any]]:
+    done: set[str] = set()
     for plugin in plugins:
         name, config = str(plugin.get("name")), plugin.get("config") or {}
-        if plugin.get("enabled") is False:
+        if plugin.get("enabled") is False or name in done:
             continue
+        done.add(name)  # of several of a name Kong runs that of the route, or else of the service
         if name != "rate-limiting":
             notes.add(f"{where}: the plugin {name} is not taken over")
             continue
