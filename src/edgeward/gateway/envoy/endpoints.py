@@ -66,6 +66,7 @@ def _endpoint(backend: Backend, place: _Place, weight: int) -> Any:
     else:
         address = m.Address(pipe=m.Pipe(path=where))
     host = server_name(backend) or "localhost"
+    host = f"[{host}]" if ":" in host else host  # RFC 9110 7.2: as in a URL
     endpoint = m.LbEndpoint(
         endpoint=m.Endpoint(
             address=address,
