@@ -6,6 +6,7 @@ that they never enter our memory. What the sink does not take waits here, and th
 
 from __future__ import annotations
 
+import errno
 import os
 from socket import AF_UNIX
 from typing import Final
@@ -22,6 +23,11 @@ _FEW: Final = 4 * 1024
 _ROUNDS: Final = 4
 """A read and a write, twice; then it is another's turn, while what was read is still in the cache."""
 _HOW: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+_NO_SPLICING: Final = frozenset(
+    (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP, errno.ENOMEM, errno.ENOBUFS)
+)
+"""Says splice(2) of itself. All else is the socket's own end, EHOSTUNREACH where ETIMEDOUT would be (tcp(7)),
+told once: whoever asks again reads an end of file."""
 
 
 class Flow:
@@ -157,15 +163,15 @@ class Flow:
         self._in_pipe -= size
 
     def _cannot_splice_or_break(self, error: OSError) -> None:
-        if isinstance(error, ConnectionError | TimeoutError):
-            self._break()
+        if error.errno in _NO_SPLICING:
+            self._splices = None  # never again on this pair
         else:
-            self._splices = None  # never again on this pair; _copy() meets the error if it was another
+            self._break()
 
     def _read_pipe_or_refuse(self, error: OSError) -> None:
         """Bring what is in the pipe to a sink that cannot be spliced to."""
         assert self._pipe is not None
-        if isinstance(error, ConnectionError | TimeoutError):
+        if error.errno not in _NO_SPLICING:
             self._refuse(error)
             return
         self._splices = None

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import random
+import select
 import socket
 import struct
+import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -12,8 +15,11 @@ import pytest
 from edgeward.relay.flow import Flow
 from edgeward.relay.pipes import Pipes
 from edgeward.relay.sockets import Socket
+from tests.patience import PATIENCE
 
 Pair = tuple[Socket, socket.socket]
+_MUCH = 60_000
+_IP_RECVERR, _TCP_REPAIR, _TCP_REPAIR_QUEUE, _TCP_QUEUE_SEQ = 11, 19, 20, 21  # linux/in.h, linux/tcp.h
 
 
 def _pair() -> Pair:
@@ -119,6 +125,81 @@ def test_an_end_after_a_reset_that_sending_heard_of_is_no_proper_end(pairs: tupl
     down.carry()
     assert down.ended
     assert down.broken
+
+
+def _unreachable(stream: Socket) -> None:
+    """Have the kernel hear by ICMP that the peer is unreachable, and make it this socket's error."""
+    (here, port), (there, far_port) = stream.getsockname(), stream.getpeername()
+    stream.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+    try:
+        stream.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+        stream.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR_QUEUE, 2)
+        (sequence,) = struct.unpack("I", stream.getsockopt(socket.IPPROTO_TCP, _TCP_QUEUE_SEQ, 4))
+        stream.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 0)
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    except PermissionError:
+        pytest.skip("needs CAP_NET_ADMIN and CAP_NET_RAW")
+    addresses = socket.inet_aton(here) + socket.inet_aton(there)
+    about = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0, 64, socket.IPPROTO_TCP, 0) + addresses
+    about += struct.pack("!HHI", port, far_port, sequence)
+    with raw:
+        raw.sendto(struct.pack("!BBHI", 3, 1, _checksum(b"\x03\x01" + about), 0) + about, (here, 0))
+    heard = select.poll()
+    heard.register(stream.fileno(), 0)
+    assert heard.poll(10_000 * PATIENCE)
+
+
+def _checksum(data: bytes) -> int:
+    """RFC 1071."""
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+
+
+def _moving_much(pairs: tuple[Pair, Pair]) -> Flow:
+    (client, visitor), (backend, server) = pairs
+    flow = Flow(client, backend, Pipes(4))
+    _sent(visitor, client)
+    got = 0
+    while got < _MUCH:
+        flow.readable = flow.writable = True
+        flow.carry()
+        got += len(server.recv(_MUCH))
+    return flow
+
+
+def _sent(visitor: socket.socket, client: Socket) -> None:
+    """Send much, and see that it has arrived."""
+    visitor.sendall(b"x" * _MUCH)
+    _until(
+        lambda: int.from_bytes(fcntl.ioctl(client.fileno(), termios.FIONREAD, b"\0" * 4), "little") == _MUCH
+    )
+
+
+def _until(happens: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10 * PATIENCE
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_source_that_is_lost_while_much_moves_is_no_proper_end(pairs: tuple[Pair, Pair]) -> None:
+    flow = _moving_much(pairs)
+    _unreachable(pairs[0][0])
+    flow.readable = True
+    flow.carry()
+
+    assert flow.ended and flow.broken
+
+
+def test_a_sink_that_is_lost_while_much_moves_is_no_proper_end(pairs: tuple[Pair, Pair]) -> None:
+    flow = _moving_much(pairs)
+    _sent(pairs[0][1], pairs[0][0])
+    _unreachable(pairs[1][0])
+    flow.readable = flow.writable = True
+    flow.carry()
+
+    assert flow.refused and flow.reset
 
 
 def test_a_proper_end_is_one(pairs: tuple[Pair, Pair]) -> None:
