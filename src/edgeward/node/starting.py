@@ -6,10 +6,10 @@ import asyncio
 import time
 from pathlib import Path
 
-from edgeward.errors import Conflict, Invalid, Unavailable
+from edgeward.errors import Conflict, EdgewardError, Invalid, Unavailable
 from edgeward.launcher.files import take_lock
 from edgeward.log import logger
-from edgeward.node.config import Config
+from edgeward.node.config import Config, Joining
 from edgeward.node.controllers import identity as identities
 
 log = logger(__name__)
@@ -31,15 +31,21 @@ def lock(directory: Path) -> int:
 async def become(config: Config) -> None:
     """See to it that this node has an identity: join with a token, or wait for the controller to write it.
 
-    A node that has joined before does not wait for anything: it serves what it knows.
+    A node that has joined before does not wait for anything: it serves what it knows. One whose identity was
+    taken away joins again where it can.
     """
-    if (config.node_dir / "last-good.db").exists() or identities.load(config.identity_file) is not None:
+    serves = (config.node_dir / "last-good.db").exists()
+    if (serves and config.identity_file.exists()) or identities.load(config.identity_file) is not None:
         return
     if config.joining is not None:
-        how = config.joining
-        identity = await identities.join(how.controllers, how.token.reveal(), how.ca_sha256, how.name)
-        identities.save(config.identity_file, identity)
-        log.info("joined", controller=identity.controller, name=identity.name)
+        try:
+            await _join(config, config.joining)
+        except EdgewardError as error:
+            if not serves:
+                raise
+            log.error("this node cannot join; it serves what it knows", problem=str(error))
+        return
+    if serves:
         return
     until = time.monotonic() + _IDENTITY_SECONDS
     while identities.load(config.identity_file) is None:
@@ -49,6 +55,12 @@ async def become(config: Config) -> None:
                 " --ca-sha256 HEX, or start the controller of this host with --local-node"
             )
         await asyncio.sleep(0.1)
+
+
+async def _join(config: Config, how: Joining) -> None:
+    identity = await identities.join(how.controllers, how.token.reveal(), how.ca_sha256, how.name)
+    identities.save(config.identity_file, identity)
+    log.info("joined", controller=identity.controller, name=identity.name)
 
 
 def own_name(file: Path) -> str:
