@@ -15,6 +15,17 @@ _SHAPES: Final = {
     "^https://": "write a URL as https://HOST/PATH",
     "^https?://": "write a URL as http://HOST:PORT/PATH or https://HOST/PATH",
     "^[^@": "write an address as name@example.com",
+    "[A-Za-z0-9_-]{0,99}": "write a namespace in 1 to 100 letters, digits, hyphens and underscores",
+    "[A-Za-z0-9_.-]{0,14}": "write a bridge in 1 to 15 letters, digits, dots, hyphens and underscores",
+    "[A-Za-z0-9.-]{1,253}": "write a host's name as shop.example",
+    "^[^:": "write a user's name, which has no colon",
+    "[1-5][0-9]{2}": "write a status as 200, or a range as 200-399",
+    "^/[!-~]": "write a path as /health, without blanks",
+    "^/[^": "write a whole path as /var/log/access.log",
+    "^[!#$%&": "write a cookie's name as side: 1 to 128 letters, digits, hyphens and the like",
+    "[a-z0-9_]{0,63}": "write it as dns-lexicon does: 1 to 64 small letters, digits and underscores",
+    "[a-z0-9]{0,39}": "write it as dns-lexicon does: 1 to 40 small letters and digits",
+    "^[^/~": "write a text of one line that is no path: it does not begin with / or ~",
 }
 """What is in a pattern, and how to write what it matches."""
 _TYPES: Final = {

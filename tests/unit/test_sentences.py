@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import pytest
@@ -12,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value, parse
-from edgeward.sentences import fields_at, no_such_field
+from edgeward.sentences import fields_at, no_such_field, sentence
 from edgeward.vpn.site import Site
 
 
@@ -98,3 +99,49 @@ def test_no_word_of_the_parser_is_in_it(data):
         for problem in error.problems:
             for words in ("Value error", "Input should", "should be", "valid tuple", "Literal", "pydantic"):
                 assert words not in problem.message, problem
+
+
+def _patterns(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(found := schema.get("pattern"), str):
+            yield found
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from _patterns(inner)
+
+
+def test_no_pattern_of_what_is_declared_is_said_to_anybody() -> None:
+    patterns = {pattern for kind in KINDS.values() for pattern in _patterns(kind.model.model_json_schema())}
+    assert len(patterns) > 10
+    for pattern in patterns:
+        said = sentence({"type": "string_pattern_mismatch", "ctx": {"pattern": pattern}, "msg": pattern})
+        assert pattern not in said, pattern
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        (
+            "routers",
+            {"namespace": "qrouter.1"},
+            "write a namespace in 1 to 100 letters, digits, hyphens and underscores",
+        ),
+        (
+            "networks",
+            {"bridge": "br-ex-of-the-whole-house"},
+            "write a bridge in 1 to 15 letters, digits, dots, hyphens",
+        ),
+        (
+            "services",
+            {"health": {"active": {"statuses": "good"}}},
+            "write a status as 200, or a range as 200-399",
+        ),
+        ("services", {"health": {"active": {"path": "health"}}}, "write a path as /health, without blanks"),
+        ("listen", {"access_log": "access.log"}, "/var/log/access.log"),
+    ],
+)
+def test_what_has_a_shape_is_told_by_an_example(kind: str, data: dict[str, object], said: str) -> None:
+    with pytest.raises(Invalid) as raised:
+        parse(KINDS[kind].model, {"name": "x", **data} if kind != "listen" else data)
+    assert said in str(raised.value)

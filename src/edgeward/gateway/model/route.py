@@ -41,7 +41,7 @@ class Redirect(Value):
     host: ExactName | None = None
     """The new host; unset keeps it."""
     path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2048)] | None = None
-    """Replaces the whole path; None keeps it, query included."""
+    """Replaces the whole path; unset keeps it, query included."""
     scheme: Literal["http", "https"] | None = None
     """The new scheme; unset keeps it."""
     status: Literal[301, 302, 303, 307, 308] = 301

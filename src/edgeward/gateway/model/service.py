@@ -65,7 +65,7 @@ class Timeouts(Value):
     connect: Annotated[Seconds, Field(le=600)] = 2.0
     """Time to connect to a backend."""
     response: Seconds | None = None
-    """Whole time for one answer; None leaves streams unbound."""
+    """Whole time for one answer; unset: streams are not bound."""
     idle: Seconds = 300.0
     """Time without a byte in either direction."""
 
