@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
@@ -14,6 +14,10 @@ from rich.text import Text
 from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
+from edgeward.errors import Unavailable
+
+if TYPE_CHECKING:
+    from edgeward.cli.client import Client
 
 Data = Mapping[str, Any]
 Name = Annotated[str, typer.Argument(help="Its name, or its id.")]
@@ -90,15 +94,32 @@ def log(
             typer.echo(f"without what its daemon wrote: {show.shown(found['without'])}", err=True)
         if not items and not follow:
             show.line("nothing was heard of it yet")
-        try:
-            while follow:
-                time.sleep(_FOLLOW_SECONDS)
-                since = max([item["at"] for item in items], default=0.0) - _APART_SECONDS
-                now = client.get(path, {**where, "since": max(0.0, since)}, timeout=_LOOK_SECONDS)["items"]
-                _show_items([item for item in now if item not in items], output)
-                items = now or items
-        except KeyboardInterrupt:
-            raise typer.Exit from None
+        if follow:
+            _follow(client, path, where, items, output)
+
+
+def _follow(
+    client: Client, path: str, where: Mapping[str, Any], items: Sequence[Data], output: show.Format
+) -> None:
+    """Go on until interrupted, also where the server is away for a while."""
+    lost = False
+    try:
+        while True:
+            time.sleep(_FOLLOW_SECONDS)
+            since = max([item["at"] for item in items], default=0.0) - _APART_SECONDS
+            asked = {**where, "since": max(0.0, since)}
+            try:
+                now = client.get(path, asked, timeout=_LOOK_SECONDS)["items"]
+            except Unavailable as error:
+                if not lost:
+                    typer.echo(f"edgeward: {error}; trying again", err=True)
+                lost = True
+                continue
+            lost = False
+            _show_items([item for item in now if item not in items], output)
+            items = now or items
+    except KeyboardInterrupt:
+        raise typer.Exit from None
 
 
 def _show_items(items: Sequence[Data], output: show.Format) -> None:
