@@ -13,7 +13,7 @@ from edgeward.relay.place import Unusable
 from edgeward.relay.sockets import Socket
 
 _PEER_GROUPS: Final = 59  # SO_PEERGROUPS, asm-generic/socket.h, Linux 4.13
-_CREDENTIALS: Final = struct.Struct("3i")
+_CREDENTIALS: Final = struct.Struct("iII")
 _MOST_GROUP_BYTES: Final = 1024  # what Python's getsockopt() takes
 
 
@@ -54,7 +54,7 @@ def _other_groups(stream: Socket) -> list[int]:
         if error.errno == errno.ERANGE:
             return []
         raise
-    return [number for (number,) in struct.iter_unpack("i", told)]
+    return [number for (number,) in struct.iter_unpack("I", told)]
 
 
 def user_id(text: str) -> int:
