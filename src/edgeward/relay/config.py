@@ -139,7 +139,8 @@ def _resolver(text: str) -> str:
     address = place.listening(text)
     if address.family == place.UNIX:
         raise Unusable(f"{text!r} is no DNS server; write IP or IP:PORT")
-    return str(address)
+    scope = address.sockaddr[3:]
+    return f"{address}%{scope[0]}" if scope and scope[0] else str(address)
 
 
 def _metrics(text: str) -> Address:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import resource
 
+import pycares
+import pytest
+
 from edgeward.relay import config
 
 
@@ -18,3 +21,20 @@ def test_who_says_how_many_connections_gets_the_descriptors_for_them() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("192.0.2.1", "192.0.2.1:53"),
+        ("192.0.2.1:5353", "192.0.2.1:5353"),
+        ("[2001:db8::1]:5353", "[2001:db8::1]:5353"),
+        ("fe80::1%lo", "[fe80::1]:53%lo"),
+        ("[fe80::1%lo]:5353", "[fe80::1]:5353%lo"),
+        ("[fe80::1%1]:5353", "[fe80::1]:5353%lo"),
+    ],
+)
+def test_the_dns_server_that_is_written_is_the_one_that_is_asked(written: str, asked: str) -> None:
+    (server,) = config.read(["--to", "a.example:80", "--resolver", written]).resolvers
+
+    assert pycares.Channel(servers=[server]).servers == [asked]
