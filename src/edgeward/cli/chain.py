@@ -80,5 +80,5 @@ def _read(line: bytes) -> tuple[int | None, str]:
     try:
         data = json.loads(line)
         return int(data["n"]), str(data["before"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None, ""
