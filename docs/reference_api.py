@@ -63,12 +63,17 @@ _OUTCOMES = {
 
 def operations() -> str:
     """Give a table of every operation, by path."""
-    cases = cast(UseCases, SimpleNamespace(seeing=SimpleNamespace(stale_since=None)))
-    document = create_app(cases, KINDS, extra=_routers()).openapi()
+    document = openapi()
     rows = ["| operation | parameters | |", "|---|---|---|"]
     for path, methods in sorted(document["paths"].items()):
         rows += [_operation(method.upper(), path, said) for method, said in methods.items()]
     return "\n".join(rows) + "\n"
+
+
+def openapi() -> dict[str, Any]:
+    """Give what ``/openapi.json`` says."""
+    cases = cast(UseCases, SimpleNamespace(seeing=SimpleNamespace(stale_since=None)))
+    return create_app(cases, KINDS, extra=_routers()).openapi()
 
 
 def _routers() -> list[Routes]:

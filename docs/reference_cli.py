@@ -23,7 +23,7 @@ HEAD = """# Commands
 <!-- Written by docs/generate_reference.py (`make reference`); change the commands, not this file. -->
 
 `edgeward COMMAND --help` says the same. Exit codes: 0 done, 1 failed, 2 usage or invalid input, 3 would
-change (`diff`).
+change (`diff`, `rollback --dry-run`, `vpn plan`).
 
 Every command that asks a server takes `--api URL` and `--state-dir DIR`. Without `--api` it is `EDGEWARD_API`
 (with `EDGEWARD_TOKEN` and `EDGEWARD_CA`), else the one of the state directory (`EDGEWARD_STATE_DIR`; for root

@@ -11,6 +11,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 _SHAPES: Final = {
+    "[A-Za-z0-9._-]{0,63}": "a namespace has 1 to 64 letters, digits, dots, hyphens and underscores",
+    "[A-Za-z0-9._-]{1,253}": "a key's name has 1 to 253 letters, digits, dots, hyphens and underscores",
     "[A-Za-z0-9._-]": "a name has 1 to 100 letters, digits, dots, hyphens and underscores",
     "^https://": "write a URL as https://HOST/PATH",
     "^https?://": "write a URL as http://HOST:PORT/PATH or https://HOST/PATH",
@@ -25,7 +27,14 @@ _SHAPES: Final = {
     "^[!#$%&": "write a cookie's name as side: 1 to 128 letters, digits, hyphens and the like",
     "[a-z0-9_]{0,63}": "write it as dns-lexicon does: 1 to 64 small letters, digits and underscores",
     "[a-z0-9]{0,39}": "write it as dns-lexicon does: 1 to 40 small letters and digits",
+    "[a-z0-9-]{0,62}": "an action's name has 1 to 63 small letters, digits and hyphens",
+    "[0-9a-f]{16}": "write the id as it was given: 16 hexadecimal digits",
+    "[0-9a-f]{64}": "write a SHA-256 as 64 hexadecimal digits",
+    "^(api|": "write api, openstack or file:NAME",
+    r"\x7f/]": "write a name without slashes and control characters",
+    r"\x7f]": "write a text without control characters",
     "^[^/~": "write a text of one line that is no path: it does not begin with / or ~",
+    "^/": "write a path, which begins with /",
 }
 """What is in a pattern, and how to write what it matches."""
 _TYPES: Final = {

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BeforeValidator, Field
 
+from docs.reference_api import openapi
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS
 from edgeward.parsing import Value, parse
@@ -111,8 +112,9 @@ def _patterns(schema: object) -> Iterator[str]:
             yield from _patterns(inner)
 
 
-def test_no_pattern_of_what_is_declared_is_said_to_anybody() -> None:
+def test_no_pattern_of_what_is_declared_or_asked_is_said_to_anybody() -> None:
     patterns = {pattern for kind in KINDS.values() for pattern in _patterns(kind.model.model_json_schema())}
+    patterns |= set(_patterns(openapi()))
     assert len(patterns) > 10
     for pattern in patterns:
         said = sentence({"type": "string_pattern_mismatch", "ctx": {"pattern": pattern}, "msg": pattern})
@@ -127,6 +129,7 @@ def test_no_pattern_of_what_is_declared_is_said_to_anybody() -> None:
             {"namespace": "qrouter.1"},
             "write a namespace in 1 to 100 letters, digits, hyphens and underscores",
         ),
+        ("vpn", {"namespace": "n" * 65}, "a namespace has 1 to 64 letters, digits, dots, hyphens and"),
         (
             "networks",
             {"bridge": "br-ex-of-the-whole-house"},

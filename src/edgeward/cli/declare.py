@@ -173,7 +173,7 @@ def delete(
         str,
         typer.Argument(help="domains, services, routes, sites as vpn, …; or KIND/PROJECT/NAME in one word."),
     ],
-    name: Annotated[str, typer.Argument(help="Not needed for listen and cache.")] = "",
+    name: Annotated[str, typer.Argument(help="Not needed where there is one only, as of listen.")] = "",
     project: Project = None,
     take_over: TakeOver = False,
     api: Api = None,
