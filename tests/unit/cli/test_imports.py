@@ -153,6 +153,42 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_taken(tmp_path):
             certbot.read(nothing)
 
 
+def test_of_what_has_another_shape_only_that_is_left_out(tmp_path):
+    good = make(["b.example"], CA)
+    for name, about in (
+        ("a.example", {"sans": 1, "issuer_data": {"ca": LETSENCRYPT}}),
+        ("b.example", {"sans": ["b.example"], "issuer_data": {"ca": LETSENCRYPT}}),
+        ("c.example", {"sans": ["c.example"], "issuer_data": "x"}),
+    ):
+        place = tmp_path / "certificates" / "le" / name
+        place.mkdir(parents=True)
+        (place / f"{name}.json").write_text(json.dumps(about))
+        (place / f"{name}.crt").write_text(good.pem)
+        (place / f"{name}.key").write_text(good.key_pem)
+    (tmp_path / "certificates" / "le" / "a.example" / "d.json").write_text("[" * 100_000)
+    users = tmp_path / "acme" / "le" / "users" / "x"
+    users.mkdir(parents=True)
+    (users / "x.json").write_text(json.dumps({"location": "https://ca.example/1", "contact": 7}))
+    found = caddy.read(tmp_path)
+
+    assert [lineage.place for lineage in found.lineages] == ["b.example"]
+    assert sum("does not say what its program writes there" in note for note in found.notes) == 3
+    assert sum("is not JSON" in note for note in found.notes) == 1
+
+
+def test_of_certbot_too(tmp_path):
+    directory = certbot_directory(tmp_path, {n: (make([n], CA), CA) for n in ("a.example", "b.example")})
+    conf = directory / "renewal" / "a.example.conf"
+    conf.write_text(conf.read_text().replace(LETSENCRYPT, "https://[x"))
+    for account in directory.rglob("regr.json"):
+        account.write_text(json.dumps({"body": [1], "uri": "https://ca.example/1"}))
+    found = certbot.read(directory)
+
+    assert [lineage.place for lineage in found.lineages] == ["b.example"] and found.accounts == []
+    assert "names no server" in found.notes[0]
+    assert "does not say what its program writes there" in found.notes[1]
+
+
 @pytest.fixture
 def open_to_all() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(dir="/tmp"))

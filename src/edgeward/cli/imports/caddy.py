@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edgeward.cli.imports.found import Account, Found, Lineage, directory_of, json_object, listable, text
+from edgeward.cli.imports.found import (
+    Account,
+    Found,
+    Lineage,
+    as_described,
+    directory_of,
+    json_object,
+    listable,
+    text,
+)
 from edgeward.errors import Invalid
 from edgeward.secret import Secret
 
@@ -23,7 +32,8 @@ def read(directory: Path) -> Found:
     authorities: dict[str, str] = {}
     for described in sorted((directory / "certificates").glob("*/*/*.json")):
         try:
-            lineage = _lineage(described, found)
+            with as_described(described):
+                lineage = _lineage(described, found)
         except Invalid as error:
             found.notes.append(f"left out {described.stem}: {error}")
             continue
@@ -87,13 +97,14 @@ def _directory(folder: str, certificate: str) -> str | None:
 def _account(described: Path, authorities: Mapping[str, str], found: Found) -> Iterator[Account]:
     try:
         about = json_object(described)
-        url = str(about["location"])
+        with as_described(described):
+            url = str(about["location"])
+            contacts = [str(c).removeprefix("mailto:") for c in about.get("contact") or ()]
         directory = authorities.get(described.parent.parent.parent.name)
         if directory is None:
             found.notes.append(f"left out the account {url}: no certificate here is from it")
             return
-        contacts = [str(c).removeprefix("mailto:") for c in about.get("contact") or ()]
         key = Secret(text(described.with_suffix(".key")))
         yield Account(url, directory, url, key, contacts[0] if contacts else None)
-    except (Invalid, KeyError) as error:
+    except Invalid as error:
         found.notes.append(f"left out the account in {described.parent.name}: {error}")

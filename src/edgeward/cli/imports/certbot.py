@@ -16,6 +16,7 @@ from edgeward.cli.imports.found import (
     Account,
     Found,
     Lineage,
+    as_described,
     directory_of,
     is_file,
     json_object,
@@ -56,7 +57,7 @@ def read(directory: Path) -> Found:
 def _lineage(directory: Path, conf: Path, found: Found) -> Lineage:
     settings = _settings(text(conf))
     server = settings.get("server", "")
-    if not server.startswith("https://"):
+    if not server.startswith("https://") or not _splits(server):
         raise Invalid("its renewal configuration names no server; renew it with certbot once")
     if settings.get("authenticator", "").startswith("dns-"):
         found.notes.append(
@@ -103,6 +104,13 @@ def _settings(conf: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if value not in ("", "None")}
 
 
+def _splits(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).netloc)
+    except ValueError:
+        return False
+
+
 def _accounts(directory: Path, server: str, found: Found) -> Iterator[Account]:
     """Certbot keeps them under the host, the port and the path of the authority's directory."""
     parts = urlsplit(server)
@@ -111,8 +119,10 @@ def _accounts(directory: Path, server: str, found: Found) -> Iterator[Account]:
         try:
             regr = json_object(account / "regr.json")
             key = jwk.pem(json_object(account / "private_key.json"))
-            yield Account(account.name, server, str(regr["uri"]), key, _email(regr))
-        except (Invalid, KeyError) as error:
+            with as_described(account / "regr.json"):
+                url, email = str(regr["uri"]), _email(regr)
+            yield Account(account.name, server, url, key, email)
+        except Invalid as error:
             found.notes.append(f"left out the account {account.name}: {error}")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -70,11 +71,20 @@ def json_object(path: Path) -> Mapping[str, Any]:
     """Read a JSON file; raises Invalid naming it."""
     try:
         found = json.loads(text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"{path} is not JSON") from error
     if not isinstance(found, dict):
         raise Invalid(f"{path} is not a JSON object")
     return found
+
+
+@contextmanager
+def as_described(path: Path) -> Iterator[None]:
+    """Raise Invalid naming the file where what is in it has another shape than its program gives it."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Invalid(f"{path} does not say what its program writes there") from error
 
 
 def directory_of(path: Path, *expected: str) -> Path:
