@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from edgeward.access.decide import require
 from edgeward.access.model import Principal, Right
 from edgeward.controller.declared.rights import visible
@@ -44,7 +42,8 @@ class Tunnels:
     async def told(self, who: Principal, said: feed.Tunnels) -> None:
         """Take in what a node says of its gateways, and tell of each connection that is in another phase."""
         assert who.node is not None
-        heard, now = [_heard(one) for one in said.gateways], self._clock()
+        now = self._clock()
+        heard = [_heard(one, now) for one in said.gateways]
         async with self._database.writing() as writing:
             moved = await store.take(writing, who.node, heard, now, whole=said.whole)
             happened = list(self._happened(moved, now))
@@ -169,17 +168,30 @@ def _id(connection: Connection, how: Status) -> str:
     )
 
 
+_LATEST: Final = 253402300799.0  # the end of the year 9999
+_MOST_COUNTED: Final = 2**64
 _COUNTS = ("bytes_in", "bytes_out", "packets_in", "packets_out")
 
 
-def _heard(one: feed.GatewayState) -> Heard:
+def _heard(one: feed.GatewayState, now: float) -> Heard:
     states = []
     for data in one.connections:
         try:
-            states.append(State.model_validate(data))
-        except ValidationError as error:
+            states.append(_sound(State.model_validate(data), now))
+        except ValueError as error:
             _log.error("a node says of a tunnel what is not understood here", reason=str(error))
-    return Heard(one.id, one.phase, one.since, one.reason, states, one.whole)
+    return Heard(one.id, one.phase, _moment(one.since, now), one.reason, states, one.whole)
+
+
+def _sound(state: State, now: float) -> State:
+    """Give it with a moment that can be shown; raises ValueError where it counts more than daemons can."""
+    if any(abs(getattr(child, key)) > _MOST_COUNTED for child in state.children for key in _COUNTS):
+        raise ValueError(f"{state.connection}: there are no such figures")
+    return state.model_copy(update={"since": _moment(state.since, now)})
+
+
+def _moment(seconds: float, now: float) -> float:
+    return seconds if 0 <= seconds <= _LATEST else now
 
 
 def _news(site: Site, moved: Moved, now: float) -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
 
 from edgeward.cli.printing.overview import troubles
+from edgeward.controller.tunnels import alarms
 from edgeward.declaration.feed import EnvoyState, Report
+from edgeward.vpn import store
+from edgeward.vpn.status import sites
 from tests.unit.controller.assembled import on_both
 from tests.unit.vpn.tunnels import GATEWAY, NOW, connection, gateway, state
 
@@ -187,6 +191,33 @@ async def test_a_state_of_another_version_does_not_keep_the_others_out(here, adm
     assert found["phase"] == "active"
 
 
+def lost(**wrong):
+    """Give a state as a node says it whose clock or program is not well."""
+    return state(1, "down").model_dump(mode="json") | wrong
+
+
+@on_both
+async def test_nothing_that_a_node_says_of_its_tunnels_is_in_the_way_of_those_who_ask(here, admin, node):
+    many = [{"local": [], "peer": [], "bytes_in": 10**400}]
+    for said in (
+        lost(since=1e300),
+        lost(since=-1e18),
+        lost(reauthenticates_at=float("inf")),
+        lost(children=many),
+    ):
+        body = json.dumps({"gateways": [of_gateway() | {"connections": [said], "since": 1e300}]})
+        answer = await here.http.post("/v1/nodes/n1/tunnels", content=body, headers=node)
+        assert answer.status_code in (204, 422)
+
+        for path in ("/v1/tunnels", "/metrics", "/v1/explain/vpn/office-1?project=default"):
+            assert (await here.http.get(path, headers=admin)).status_code == 200, path
+        async with here.parts.database.reading() as reading:
+            found = await store.states(reading)
+        known = [(one, found[OFFICE.id]) for one in sites([gateway(OFFICE)]) if OFFICE.id in found]
+        assert all(datetime.fromisoformat(one["since"]) for one in alarms.body(known)["tunnels"])
+
+
+@on_both
 async def test_what_a_forgotten_node_said_is_forgotten_with_it(here, admin, node):
     await tell(here, node, of_gateway(state(1)))
     assert (await here.http.delete("/v1/nodes/n1", headers=admin)).status_code == 204
