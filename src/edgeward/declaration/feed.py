@@ -22,6 +22,10 @@ PROTOCOL: Final = 2
 """What this version speaks; 1 is what is meant where nobody says."""
 
 
+Revision = Annotated[int, Field(ge=0, lt=2**63)]
+"""As databases hold them, and as a node may say: it says what it likes."""
+
+
 class Said(Value):
     """What one program tells another: of another version it may have fields that are not known here."""
 
@@ -211,7 +215,7 @@ class EnvoyState(Said):
 class LogHead(Said):
     """The newest line of the audit log of a node's rootd: its number and its hash."""
 
-    n: int
+    n: Revision
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -256,9 +260,9 @@ class Report(Said):
 
     version: str
     protocol: int = 1
-    revision: int
+    revision: Revision
     """Everything up to here is in force in Envoy (acknowledged)."""
-    received: int
+    received: Revision
     rejections: tuple[Rejection, ...] = ()
     envoy: EnvoyState
     cache: dict[str, TierFigures] = {}

@@ -341,6 +341,14 @@ async def test_waiting_ends_when_every_node_serves_it_or_one_refuses(here):
     assert answer["nodes"][0]["rejections"][0]["message"] == "no such cipher"
 
 
+async def test_a_node_that_reports_an_endless_revision_is_not_believed(here):
+    node, boss = await here.node("n1"), await here.token("boss", "admin")
+    said = report(4) | {"revision": 10**400}
+
+    assert (await here.http.post("/v1/nodes/n1/report", json=said, headers=node)).status_code == 422
+    assert (await here.http.get("/metrics", headers=boss)).status_code == 200
+
+
 async def test_reports_outlive_the_controller_and_show_each_project_its_own(here, tmp_path, database_url):
     node, boss = await here.node("n1"), await here.token("boss", "admin")
     tenant = await here.token("tenant", "viewer", "t")
