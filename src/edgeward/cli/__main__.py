@@ -86,6 +86,8 @@ def main() -> None:
 
         _say([line for line in [said(error)] if line])
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # while the command is still loaded; later typer makes the same of it
+        sys.exit(130)
     except typer.Abort:
         _say(["nothing was done"])
         sys.exit(1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from edgeward.cli import __main__ as program
 from edgeward.cli import server
 from edgeward.cli.client import Client
 from edgeward.errors import Invalid
@@ -95,3 +97,13 @@ def test_a_key_on_standard_input_that_is_no_text_is_not_a_crash(tmp_path):
     words = f"certificates upload a.example --cert /dev/null --key - --state-dir {tmp_path}"
     code, _, err = run(words, "</bin/true", PYTHONIOENCODING="utf-8")
     assert code == 1 and err.startswith("edgeward: ") and err.count("\n") == 1
+
+
+def test_who_interrupts_it_while_it_begins_sees_nothing_of_its_insides(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["edgeward", "status"])
+    monkeypatch.setattr(program, "build", lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+        program.main()
+
+    assert ended.value.args == (130,)
+    assert capsys.readouterr().err == ""
