@@ -18,6 +18,7 @@ from rich.text import Text
 from edgeward.domain_name import printable
 
 _WIDTH_WITHOUT_TERMINAL: Final = 200
+_LEAST_WIDTH: Final = 10
 _SIGN_STYLES: Final = {"+": "green", "-": "red", "~": "yellow"}
 
 
@@ -51,14 +52,17 @@ def table(
 ) -> None:
     """Print a table without lines; a cell may be a Text of its own style."""
     made = Table(box=None, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    for index, column in enumerate(columns):
-        made.add_column(column.upper(), overflow="fold", no_wrap=index == 0, header_style="dim")
-    count = 0
+    out, longest = console(), 0
+    for column in columns:
+        made.add_column(column.upper(), overflow="fold", header_style="dim")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row))
-        count += 1
-    out = console()
-    if count:
+        cells = [cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row]
+        longest = max([longest, *(cell.cell_len for cell in cells[:1])])
+        made.add_row(*cells)
+    room = max(out.width // 2, out.width - _LEAST_WIDTH * (len(columns) - 1))
+    for first in made.columns[:1]:
+        first.no_wrap = longest <= room  # names in one piece, unless nothing else had room then
+    if made.row_count:
         out.print(made)
     else:
         out.print(Text(f"{title}: {empty}" if title else empty))

@@ -34,6 +34,16 @@ def test_no_cell_holds_a_control_character(value):
     assert show.shown(value).isprintable()
 
 
+@pytest.mark.parametrize("length", [8, 100, 180, 181, 199, 200, 240])
+def test_the_longest_name_there_is_costs_no_column(capsys, length):
+    show.table(["name", "project", "issuer"], [["x" * length, "default", "local"], ["short", "p", None]])
+
+    out = capsys.readouterr().out
+    assert out.count("x") == length
+    assert all(word in out for word in ("NAME", "PROJECT", "ISSUER", "default", "local", "short"))
+    assert length > 180 or "x" * length in out
+
+
 def test_kinds_are_found_in_the_singular_and_the_plural():
     for kind in KINDS:
         assert find(kind.name) is kind
