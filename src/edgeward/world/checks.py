@@ -25,6 +25,7 @@ BUILT_IN_ISSUERS: Final = frozenset({"local", UPLOADED})
 """Exist in every project without being declared."""
 SITES: Final = ("vpn", "ipsec_site_connections")
 """Kinds of what a backend may be behind."""
+DEFAULT_PORTS: Final = frozenset(passage.port_of(text) for _, text in passage.ports(Listen()))
 LISTEN: Final = Key("listen", DEFAULT_PROJECT, "listen")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from edgeward.certificates.model import Domain, Issuer
 from edgeward.declaration.model import Key
 from edgeward.domain_name import CATCH_ALL
-from edgeward.gateway.model import Route, Service
+from edgeward.gateway.model import Listen, Route, Service
 from edgeward.parsing import Value
 from edgeward.vpn.openstack import holding
 from edgeward.vpn.openstack import identity as openstack
 from edgeward.vpn.site import Site
-from edgeward.world.checks import LISTEN, SITES
+from edgeward.world.checks import DEFAULT_PORTS, LISTEN, SITES
 from edgeward.world.objects import World, over
 
 
@@ -26,6 +26,8 @@ def touched_by(world: World, key: Key, *values: Value | None) -> set[Key]:
             touched.add(LISTEN)  # it may pass through the default domain
         elif isinstance(value, Service):
             touched |= set(world.users[key.project, key.name])
+        elif isinstance(value, Listen):  # without it the default holds, whose ports others may have by now
+            touched.update(other for port in DEFAULT_PORTS for other in world.ports[port])
         elif isinstance(value, Issuer):
             touched |= set(world.issued[key.project, key.name])
         elif isinstance(value, Site):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edgeward.declaration.document import from_data
 from edgeward.errors import Invalid
 from edgeward.kinds import KINDS, privileged, reaching_host
-from edgeward.world.checks import check, conflicts, problems
+from edgeward.world.checks import LISTEN, check, conflicts, problems
 from edgeward.world.objects import World
 from edgeward.world.touch import touched_by
 from tests.client_certificates import Authority
@@ -260,6 +260,22 @@ def test_looking_at_what_a_change_touches_finds_what_looking_at_everything_finds
         known |= {(k, p) for k in touched for p in _all(world, k)}
 
         assert known == {(k, p) for k in objects for p in _all(world, k)}
+
+
+def test_a_port_that_listen_gave_away_is_missed_when_listen_goes():
+    own = {"version": 1, "listen": {"api": ["127.0.0.1:3443"]}}
+    raw = {"name": "raw", "backends": ["tcp://db.example:5432"]}
+    route = {"name": "db", "listen": ["127.0.0.1:2443"], "service": "raw"}
+    world = World()
+    for declared in from_data({**own, "services": [raw], "tcp_routes": [route]}, "f", KINDS).objects:
+        world.put(declared.key, declared.value)
+    (key,) = (key for key, _ in world.items("tcp_routes"))
+    before = world.get(LISTEN)
+    assert problems(world, key) == []
+    world.remove(LISTEN)
+
+    assert key in touched_by(world, LISTEN, before, None)
+    assert "listens on 127.0.0.1:2443 already" in problems(world, key)[0].message
 
 
 def _all(world, key):
