@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -407,10 +408,12 @@ def test_nodes_are_labelled_and_what_they_serve_follows(edge: Edge) -> None:
     assert edge.run("apply", "-f", edge.file("eu.yaml")).code == 0
 
 
-def test_a_join_token_says_its_labels(edge: Edge) -> None:
+def test_a_join_token_says_its_labels_and_the_pin_to_join_with(edge: Edge) -> None:
     made = edge.run(
         "token", "create", "berlin", "--role", "node", "--label", "region=eu", "--label", "name=b"
     )
     assert made.code == 0, made.err
+    root = ssl.PEM_cert_to_DER_cert((edge.state / "ca" / "root.pem").read_text())
+    assert f"for --ca-sha256: {hashlib.sha256(root).hexdigest()}" in made.err
     assert "name=b, region=eu" in edge.run("get", "tokens").out
     assert edge.run("token", "create", "x", "--label", "region=eu").code == 2
