@@ -112,6 +112,12 @@ def test_a_hosts_own_route_goes_before_a_wildcards_of_the_same_path_whatever_the
     assert names(virtual_hosts(wild, own, asking)["s.x.example"]) == ["z", "b", "a"]
 
 
+def does(route: Any) -> str:
+    if route.direct_response.status:
+        return str(route.direct_response.status)
+    return "redirect" if route.redirect.https_redirect else "serve"
+
+
 def over_plain_http(*routes: dict[str, object]) -> dict[str, str]:
     """Give what each host named in the configuration for plain HTTP gets there."""
     state = Gateway(
@@ -122,7 +128,7 @@ def over_plain_http(*routes: dict[str, object]) -> dict[str, str]:
     (found,) = (r for r in translate(state) if r.type_url == m.ROUTES and r.name == HTTP_ROUTES)
     configuration = m.RouteConfiguration.FromString(found.body)
     return {
-        host: ",".join("redirect" if r.redirect.https_redirect else "serve" for r in virtual.routes)
+        host: ",".join(does(route) for route in virtual.routes)
         for virtual in configuration.virtual_hosts
         for host in virtual.domains
     }
@@ -134,7 +140,20 @@ def test_over_plain_http_only_hosts_that_do_something_else_than_redirect_are_nam
     refused = {"hosts": ["r.example"], "service": "a", "http": "refuse"}
 
     assert over_plain_http(usual) == {"*": "redirect"}
-    assert over_plain_http(usual, served, refused) == {"*": "redirect", "s.example": "serve", "r.example": ""}
+    assert over_plain_http(usual, served, refused) == {
+        "*": "redirect",
+        "s.example": "serve",
+        "r.example": "404",
+    }
+
+
+def test_what_a_route_refuses_over_plain_http_no_other_route_of_its_host_or_wildcard_serves() -> None:
+    admin = {"name": "admin", "hosts": ["s.x.example"], "service": "a", "paths": ["/admin"], "http": "refuse"}
+    own = {"name": "own", "hosts": ["s.x.example"], "service": "a", "http": "serve"}
+    wild = {"name": "wild", "hosts": ["*.x.example"], "service": "a", "http": "serve"}
+
+    assert over_plain_http(admin, own)["s.x.example"] == "404,serve"
+    assert over_plain_http({**own, "http": "refuse"}, wild)["s.x.example"] == "404,serve"
 
 
 def test_a_wildcard_served_over_plain_http_takes_no_host_that_is_redirected() -> None:

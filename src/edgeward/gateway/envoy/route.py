@@ -44,10 +44,10 @@ def secure(route: Route, level: int, services: Services) -> list[Ranked]:
 
 def plain(route: Route, level: int, services: Services, port: int) -> list[Ranked]:
     """Give the messages of a route over plain HTTP; ``port``: where HTTPS is."""
-    if route.http == "refuse":
-        return []
     if route.http == "serve":
         return _ranked(route, level, services, over_tls=False)
+    if route.http == "refuse":  # said in words: else the next route that takes the path would have it
+        return [(_rank(route, path, level), _refused(route, path)) for path in route.paths]
     return [(_rank(route, path, level), upgrade(_match(route, path), port)) for path in route.paths]
 
 
@@ -59,6 +59,14 @@ def upgrade(match: Any, port: int) -> Any:
         response_code=m.RedirectAction.PERMANENT_REDIRECT,
     )
     return m.Route(match=match, redirect=action)
+
+
+def _refused(route: Route, path: str) -> Any:
+    return m.Route(
+        match=_match(route, path),
+        name=f"{route.project}/{route.name}",
+        direct_response=m.DirectResponse(status=404),
+    )
 
 
 def _ranked(route: Route, level: int, services: Services, *, over_tls: bool) -> list[Ranked]:
