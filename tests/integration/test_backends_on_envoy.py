@@ -273,6 +273,21 @@ def test_a_request_that_had_an_effect_is_not_sent_twice(rig: Rig) -> None:
     dropping.close(), shown.close()
 
 
+def test_a_post_finds_a_backend_that_is_there_also_where_answers_to_others_are_tried_again(rig: Rig) -> None:
+    shown = ShowingBackend()
+    backends = f"http://127.0.0.1:{shown.port}", f"http://127.0.0.1:{free_port()}"
+    show(rig, *backends, retries={"statuses": [503]})
+    until(lambda: visit()[0] == 200, what="the backend being there")
+    answers = []
+    for _ in range(10):
+        with connect(HTTPS, NAME) as connection:
+            body = f"POST / HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 2\r\n\r\nhi".encode()
+            answers.append(int(ask(connection, body).split(b" ", 2)[1]))
+
+    assert answers == [200] * 10
+    shown.close()
+
+
 def test_grpc_goes_through_end_to_end(rig: Rig) -> None:
     def count(request: bytes, _context: Any) -> Iterator[bytes]:
         for number in range(3):

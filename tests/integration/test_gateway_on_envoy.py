@@ -53,6 +53,7 @@ def routes() -> tuple[Route, ...]:
         {"hosts": ["api.example"], "service": "gone", "paths": ["/gone"]},
         {"hosts": ["strip.example"], "service": "shown", "paths": ["/api"], "strip_path": True, "http": "serve", "preserve_host": False,
          "request_headers": {"set": {"x-set": "100%"}, "add": {"x-add": "2"}, "remove": ["x-secret"]}},
+        {"hosts": ["strip.example"], "service": "shown", "paths": ["/api/private"], "http": "refuse"},
         {"hosts": ["moved.example"], "redirect": {"host": "shop.example", "status": 302}, "http": "refuse"},
     ]  # fmt: skip
     return tuple(parse(Route, one) for one in said)
@@ -234,6 +235,9 @@ def test_plain_http_redirects_serves_or_refuses_as_the_route_says() -> None:
     assert status == 308 and f"location: https://shop.example:{HTTPS}/q?x=1".encode() in answer
     assert visit_plain(request("/api/1", "strip.example"))[0] == 200
     assert visit_plain(request("/", "moved.example"))[0] == 404
+    status, answer = visit_plain(request("/api/private/1", "strip.example"))
+    assert status == 404 and b"404 not found" in answer
+    assert visit(request("/api/private/1", "strip.example"), "strip.example")[0] == 200
     status, answer = visit(request("/p", "moved.example"), "moved.example")
     assert status == 302 and b"location: https://shop.example/p" in answer
 

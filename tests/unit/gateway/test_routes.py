@@ -165,3 +165,25 @@ def test_a_wildcard_served_over_plain_http_takes_no_host_that_is_redirected() ->
         "*.w.example": "serve",
         "a.w.example": "redirect",
     }
+
+
+def tried_again(**route: Any) -> list[tuple[str, str]]:
+    """Give the methods of each message of a route that tries 503 again, and on what it tries again."""
+    declared = {"hosts": ["a.example"], "service": "a", "retries": {"statuses": [503]}, **route}
+    found = []
+    for one in virtual_hosts(declared)["a.example"].routes:
+        methods = [h.string_match.safe_regex.regex for h in one.match.headers if h.name == ":method"]
+        assert not one.route.retry_policy.retriable_request_headers, "Envoy would ask it of every retry"
+        retried = "all" if 503 in one.route.retry_policy.retriable_status_codes else "connections"
+        assert "connect-failure" in one.route.retry_policy.retry_on
+        found.append(("".join(methods), retried))
+    return found
+
+
+def test_statuses_are_tried_again_for_methods_without_effect_and_connections_for_all() -> None:
+    assert tried_again() == [("GET|HEAD|OPTIONS", "all"), ("", "connections")]
+    assert tried_again(methods=["GET", "POST"]) == [("GET", "all"), ("GET|POST", "connections")]
+    assert tried_again(methods=["GET", "HEAD"]) == [("GET|HEAD", "all")]
+    assert tried_again(methods=["PUT", "POST"]) == [("POST|PUT", "connections")]
+    canary = {"service": "b", "headers": {"x-canary": "1"}}
+    assert tried_again(canary=canary) == [("GET|HEAD|OPTIONS", "all"), ("", "connections")] * 2

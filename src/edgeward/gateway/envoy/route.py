@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import re2
@@ -22,6 +22,7 @@ _REDIRECTS = {
     308: m.RedirectAction.PERMANENT_REDIRECT,
 }
 _WHOLE = 1_000_000
+_REPEATABLE = ("GET", "HEAD", "OPTIONS")
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 
 
@@ -76,12 +77,11 @@ def _ranked(route: Route, level: int, services: Services, *, over_tls: bool) -> 
         rank = _rank(route, path, level)
         if route.canary is not None and route.canary.headers:
             action = _action(route, path, route.canary.service, services, over_tls=over_tls)
-            asked = _message(route, path, action, over_tls=over_tls)
-            asked.match.headers.extend(_header_match(route.canary.headers))
-            found.append(((*rank, 0), asked))
-        found.append(
-            ((*rank, 1), _message(route, path, _usual(route, path, services, over_tls), over_tls=over_tls))
-        )
+            for number, asked in enumerate(_messages(route, path, action, over_tls=over_tls)):
+                asked.match.headers.extend(_header_match(route.canary.headers))
+                found.append(((*rank, 0, number), asked))
+        usual = _messages(route, path, _usual(route, path, services, over_tls), over_tls=over_tls)
+        found += [((*rank, 1, number), message) for number, message in enumerate(usual)]
     return found
 
 
@@ -92,6 +92,22 @@ def _rank(route: Route, path: str, level: int) -> tuple[Any, ...]:
     kind = {"=": 0, "~": 1}.get(path[0], 2)
     length = -len(path) if kind == 2 else 0
     return (kind, length, level, -len(route.headers), not route.methods, route.name, path)
+
+
+def _messages(route: Route, path: str, action: Any, *, over_tls: bool) -> Iterator[Any]:
+    """Give the message; two, the narrower first, where answers are tried again for some methods only. Envoy's
+    ``retriable_request_headers`` would keep the others from being tried again where no backend is reached.
+    """
+    some = tuple(method for method in route.methods or _REPEATABLE if method in _REPEATABLE)
+    if action is not None and action.retry_policy.retriable_status_codes:
+        if some:
+            narrow = route.model_copy(update={"methods": some})
+            yield _message(narrow, path, action, over_tls=over_tls)
+        if some == route.methods:
+            return
+        action.retry_policy.ClearField("retriable_status_codes")
+        action.retry_policy.retry_on = _RETRY_ON
+    yield _message(route, path, action, over_tls=over_tls)
 
 
 def _message(route: Route, path: str, action: Any, *, over_tls: bool) -> Any:
@@ -216,7 +232,6 @@ def _retry(retries: Retries) -> Any:
     if retries.statuses:
         policy.retry_on += ",retriable-status-codes"
         policy.retriable_status_codes.extend(retries.statuses)
-        policy.retriable_request_headers.extend(_method_match(("GET", "HEAD", "OPTIONS")))
     return policy
 
 
