@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+import httpx
+
 from tests.patience import PATIENCE
 
 _TAIL_LINES = 60
@@ -99,11 +101,22 @@ def running(
 
 
 def until(condition: Callable[[], object], timeout: float = 15.0, what: str = "") -> None:
-    """Poll until the condition holds; raises AssertionError with ``what`` after PATIENCE times ``timeout`` seconds."""
+    """Poll until the condition holds; raises AssertionError with ``what`` after PATIENCE times ``timeout`` seconds.
+
+    It does not hold while somebody asked by it cannot be reached, or ends in the middle of an answer.
+    """
     deadline = time.monotonic() + timeout * PATIENCE
-    while not condition():
+    while True:
+        missed = None
+        try:
+            if condition():
+                return
+        except (OSError, httpx.TransportError) as error:
+            missed = error
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what or 'the condition'} did not come true within {timeout} s")
+            raise AssertionError(
+                f"{what or 'the condition'} did not come true within {timeout} s"
+            ) from missed
         time.sleep(0.02)
 
 
