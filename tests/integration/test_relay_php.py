@@ -129,9 +129,9 @@ def test_the_how_to_followed_to_the_letter_in_an_empty_directory_works(
     }
     with followed(state_dir / "new", programs | env) as printed:
         assert f"Hello from 127.0.0.1:{port}\n" in printed
-        assert re.search(
-            rf"0 of at most \d+ connections; 1 in all; localhost:{port} at .*127.0.0.1:{port}\n", printed
-        )
+        tried = r"(1 in all|\d+ in all(?=.* times not reached))"  # php-fpm may listen later than nginx asks
+        where = rf"localhost:{port} at .*127.0.0.1:{port}(; \d+ times not reached)?"
+        assert re.search(rf"0 of at most \d+ connections; {tried}; {where}\n", printed)
 
 
 def test_no_request_fails_while_the_name_moves_and_only_those_on_a_killed_backend_do_then(
