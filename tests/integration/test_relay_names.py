@@ -187,6 +187,23 @@ def test_services_are_tried_by_priority_and_share_by_weight(dns: NameServer, fro
     spare.close()
 
 
+def test_the_first_priority_is_tried_first_however_many_others_are_told_before_it(
+    dns: NameServer, front: int
+) -> None:
+    ports = [free_port() for _ in range(2)]
+    spares = [f"spare{number}.example" for number in range(26)]
+    records = [f"20 0 {ports[1]} {name}." for name in spares]
+    dns.put("_pg._tcp.example", "SRV", 60, *records, f"10 0 {ports[0]} one.example.")
+    dns.put("one.example", "A", 60, "127.0.0.11")
+    for name in spares:
+        dns.put(name, "A", 60, "127.0.0.13")
+    one, spare = Answering(("127.0.0.11", ports[0]), b"1"), Answering(("127.0.0.13", ports[1]), b"3")
+    with relay("--to", "srv:_pg._tcp.example", "--listen", front, "--resolver", dns.address):
+        assert {word_from(front, 1) for _ in range(5)} == {b"1"}
+    one.close()
+    spare.close()
+
+
 def test_an_address_that_is_a_black_hole_costs_one_connection_a_moment_and_the_next_ones_nothing(
     dns: NameServer, port: int, front: int, state_dir: Path
 ) -> None:

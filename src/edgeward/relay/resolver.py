@@ -68,7 +68,8 @@ class Resolver:
                 r for r in result.answer if r.type == pycares.QUERY_TYPE_SRV and r.data.target.strip(".")
             ]
             ttl = min((record.ttl for record in result.answer), default=0)
-            self._ask_hosts([record.data for record in found[:_MOST_SERVERS]], ttl, told)
+            first = sorted((record.data for record in found), key=lambda data: data.priority)
+            self._ask_hosts(first[:_MOST_SERVERS], ttl, told)
 
         self._channel.query(name, pycares.QUERY_TYPE_SRV, callback=answered)
         self._asked += 1
