@@ -9,14 +9,14 @@ import json
 import os
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from edgeward.rootd import trusted
 
 NAME = "audit.log"
-MOST_BYTES = 16 << 20
-MOST_FILES = 10
+MOST_BYTES, MOST_FILES = 16 << 20, 10
 _HOW = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _TAIL = 1 << 18
 """Longer than any line: what came in a frame of 64 KB is three times as long in JSON's escapes at most."""
@@ -26,8 +26,7 @@ class AuditLog:
     """Raises Untrusted or OSError where it cannot be written; then nothing is to be done either."""
 
     def __init__(self, directory: Path, most_bytes: int = MOST_BYTES) -> None:
-        self._most_bytes = most_bytes
-        self._within = trusted.made(directory)
+        self._most_bytes, self._within = most_bytes, trusted.made(directory)
         try:
             fcntl.flock(self._within, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -80,8 +79,7 @@ class AuditLog:
 
     def _learn(self, tail: bytes) -> None:
         """Go on behind the last line; one that was torn counts, so that it cannot be made to disappear."""
-        lines = tail.splitlines()
-        if not lines:
+        if not (lines := tail.splitlines()):
             return
         self.newest = hashlib.sha256(lines[-1]).hexdigest()
         for line in reversed(lines):
@@ -98,10 +96,8 @@ class AuditLog:
         try:
             for index in range(MOST_FILES - 1, -1, -1):
                 old = NAME if index == 0 else f"{NAME}.{index}"
-                try:
+                with suppress(FileNotFoundError):
                     os.rename(old, f"{NAME}.{index + 1}", src_dir_fd=self._within, dst_dir_fd=self._within)
-                except FileNotFoundError:
-                    continue
             os.rename(f"{NAME}.next", NAME, src_dir_fd=self._within, dst_dir_fd=self._within)
         except OSError:
             os.close(following)
