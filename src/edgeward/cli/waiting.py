@@ -116,17 +116,6 @@ def wait(client: Client, revision: int, about: Collection[str], timeout: float) 
         raise typer.Exit(1)
 
 
-def _asked(client: Client, revision: int, timeout: float, state: str) -> Mapping[str, Any]:
-    """Ask how far the nodes are as soon as that is other than ``state``."""
-    asked: dict[str, str | int | float] = {
-        "revision": revision,
-        "timeout": round(timeout, 3),
-        "unlike": state,
-    }
-    answer: Mapping[str, Any] = client.get("/v1/wait", asked, timeout=timeout + 10.0)
-    return answer
-
-
 @contextmanager
 def _shown(waiting: Waiting) -> Iterator[Callable[[list[str]], None]]:
     """Show a table that lives where there is a terminal, else a line for each node that gets there."""
