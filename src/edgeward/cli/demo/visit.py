@@ -54,10 +54,10 @@ async def visit(
             )
             handshake = time.monotonic() - connected_at
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n".encode())
-            return _read(await _whole(reader), handshake)
+            return await _read(reader, handshake)
     except TimeoutError as error:
         raise Failed(f"no answer within {timeout} s", time.monotonic() - start) from error
-    except (OSError, ssl.SSLError, ValueError, EOFError) as error:
+    except (OSError, ssl.SSLError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
         raise Failed(_reason(error), time.monotonic() - start) from error
     finally:
         if writer is not None:
@@ -65,21 +65,25 @@ async def visit(
                 writer.transport.abort()
 
 
-async def _whole(reader: asyncio.StreamReader) -> bytes:
+async def _read(reader: asyncio.StreamReader, handshake: float) -> Visit:
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").rstrip().split("\r\n")
+    if not first.startswith("HTTP/1.1 "):
+        raise ValueError("not an HTTP answer")
+    pairs = (line.partition(":") for line in lines)
+    headers = {key.lower(): value.strip() for key, _, value in pairs}
+    if "content-length" in headers:  # Envoy ends a connection up to a second after an answer of its own
+        body = await reader.readexactly(int(headers["content-length"]))
+    else:
+        body = await _rest(reader)
+    return Visit(int(first.split(" ")[1]), headers, body.decode(errors="replace"), handshake)
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
     data = b""
     while len(data) < _MOST_BYTES and (more := await reader.read(_MOST_BYTES)):
         data += more
     return data
-
-
-def _read(data: bytes, handshake: float) -> Visit:
-    head, separator, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    if not separator or not first.startswith("HTTP/1.1 "):
-        raise ValueError("not an HTTP answer")
-    pairs = (line.partition(":") for line in lines)
-    headers = {key.lower(): value.strip() for key, _, value in pairs}
-    return Visit(int(first.split(" ")[1]), headers, body.decode(errors="replace"), handshake)
 
 
 def _reason(error: Exception) -> str:
@@ -87,6 +91,8 @@ def _reason(error: Exception) -> str:
         return f"the certificate is not to be trusted: {error.verify_message}"
     if isinstance(error, ConnectionResetError):
         return "the handshake was refused"
+    if isinstance(error, EOFError):
+        return "the connection ended in the middle of the answer"
     if isinstance(error, ssl.SSLError):
         return f"the handshake was refused: {(error.reason or str(error)).lower().replace('_', ' ')}"
     return str(error) or type(error).__name__
