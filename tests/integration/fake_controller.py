@@ -296,9 +296,9 @@ class FakeController:
                 if synced != since:
                     yield _line({"type": "synced", "revision": since})
                     synced = since
-                for question in self._questions[asked:]:
-                    yield _line(question)
-                asked = len(self._questions)
+                while asked < len(self._questions):  # more may be asked meanwhile
+                    asked += 1
+                    yield _line(self._questions[asked - 1])
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), 1)
                     continue

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -101,7 +101,7 @@ def test_a_key_on_standard_input_that_is_no_text_is_not_a_crash(tmp_path):
 
 def test_who_interrupts_it_while_it_begins_sees_nothing_of_its_insides(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["edgeward", "status"])
-    monkeypatch.setattr(program, "build", lambda: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(program, "build", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
         program.main()
 
