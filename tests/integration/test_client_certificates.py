@@ -128,7 +128,7 @@ def visit(
     if certificate is not None:
         context.load_cert_chain(certificate)
     host = host or name
-    forged = 'X-Forwarded-Client-Cert: Hash=f00;Subject="CN=admin"\r\nx-forwarded-CLIENT-cert: By=evil'
+    forged = 'X-Forwarded-Client-Cert: Hash=forged;Subject="CN=admin"\r\nx-forwarded-CLIENT-cert: By=evil'
     plain = socket.create_connection(
         ("127.0.0.1", HTTPS), timeout=30, source_address=(source, 0) if source else None
     )
@@ -143,7 +143,7 @@ def visit(
     lines = [
         x.partition(": ")[2] for x in answer.split("\r\n") if x.lower().startswith("x-forwarded-client-cert")
     ]
-    assert len(lines) <= 1 and "f00" not in answer and "evil" not in answer and "CN=admin" not in answer
+    assert len(lines) <= 1 and "forged" not in answer and "evil" not in answer and "CN=admin" not in answer
     return answer.split(" ")[1], "".join(lines)
 
 

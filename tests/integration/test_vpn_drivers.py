@@ -245,6 +245,7 @@ async def test_one_that_is_disabled_is_known_and_neither_answers_nor_begins(ends
     await ends.here.load(changed(one, enabled=False), one, initiate=True)
     assert await ends.here.loaded() == {one.id}
     assert (await state(ends.here, one, "disabled")).children == ()
+    await state(ends.there, one, "down")
     with pytest.raises(Unavailable):
         await ends.there.initiate(one.id)
     await ends.here.load(one, changed(one, enabled=False), initiate=True)
