@@ -28,6 +28,17 @@ def written(place: Path, count: int, most_bytes: int = 1 << 20) -> AuditLog:
     return log
 
 
+def failures(log: AuditLog, error: type[OSError]) -> int:
+    """Write thirty lines and count those that end so."""
+    failed = 0
+    for _ in range(30):
+        try:
+            log.write({"outcome": "done"})
+        except error:
+            failed += 1
+    return failed
+
+
 def verified(place: Path, anchors: dict[int, str] | None = None) -> chain.Verified:
     return chain.verify(chain.lines(chain.files(place)), anchors)
 
@@ -127,13 +138,7 @@ def test_a_rotation_that_fails_over_and_over_loses_nothing(place):
     log = written(place, 8, most_bytes=1000)
     (place / f"{NAME}.next").mkdir()  # so that no other file can be begun
     before = sorted(path.name for path in place.iterdir())
-    failed = 0
-    for _ in range(30):
-        try:
-            log.write({"outcome": "done"})
-        except OSError:
-            failed += 1
-    assert failed >= 20
+    assert failures(log, OSError) >= 20
     assert sorted(path.name for path in place.iterdir()) == before
     (place / f"{NAME}.next").rmdir()
     log.write({"outcome": "done"})
@@ -147,14 +152,8 @@ def test_a_file_that_cannot_make_room_costs_no_descriptors(place):
     (place / f"{NAME}.{MOST_FILES - 1}").touch()
     (place / f"{NAME}.{MOST_FILES}").mkdir()
     before = os.listdir("/proc/self/fd")
-    failed = 0
-    for _ in range(30):
-        try:
-            log.write({"outcome": "done"})
-        except IsADirectoryError:
-            failed += 1
 
-    assert failed >= 20
+    assert failures(log, IsADirectoryError) >= 20
     assert os.listdir("/proc/self/fd") == before
 
 
