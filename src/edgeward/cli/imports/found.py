@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +77,12 @@ def json_object(path: Path) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise Invalid(f"{path} is not a JSON object")
     return found
+
+
+def fresh_name(first: str, taken: Container[str]) -> str:
+    """Give a name that no other has: this one, else with a number behind it, within 100 letters."""
+    others = (f"{first[:90]}-{number}" for number in count(2))
+    return next(name for name in chain([first], others) if name not in taken)
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count
 from typing import Any, Final
 
 from edgeward.certificates.brought.pair import Pair
 from edgeward.certificates.brought.pair import read as read_pair
 from edgeward.cli.imports import kong_routes, kong_services
+from edgeward.cli.imports.found import fresh_name
 from edgeward.cli.imports.kong_parts import Notes, Plugins, called, items, pattern, references
 from edgeward.domain_name import patterns_of
 from edgeward.errors import Invalid
@@ -81,9 +81,7 @@ def _translated(data: Mapping[str, Any], now: float) -> Translated:
 def _route(made: Translated, route: Mapping[str, Any], service: str, plugins: Sequence[Any]) -> None:
     found = kong_routes.route(route, service, plugins, made.notes)
     if found is not None:
-        first, taken = found["name"], {other["name"] for other in made.routes}
-        others = (f"{first[:90]}-{number}" for number in count(2))
-        found["name"] = next(name for name in chain([first], others) if name not in taken)
+        found["name"] = fresh_name(found["name"], {other["name"] for other in made.routes})
         made.routes.append(found)
 
 

@@ -6,9 +6,10 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import chain
 from typing import Any, Final, Literal
 
+from edgeward.cli.imports.found import fresh_name
 from edgeward.cli.vpn.openswan import algorithms
 from edgeward.cli.vpn.openswan.reading import Conf, Key
 from edgeward.errors import Invalid
@@ -101,7 +102,7 @@ def _carry(
 def _name(name: str, found: Carried) -> str:
     """Give a name that no other has: two that differ by what no name has here would be one site."""
     first = re.sub(r"[^A-Za-z0-9._-]", "-", name).strip("-._")[:100] or "connection"
-    fresh = next(n for n in chain([first], (f"{first[:90]}-{i}" for i in count(2))) if n not in found.names)
+    fresh = fresh_name(first, found.names)
     found.names.add(fresh)
     return fresh
 
