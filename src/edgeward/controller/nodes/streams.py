@@ -91,27 +91,26 @@ class Streams:
                     if not await self._goes_on(who, stream):
                         return
                     found = await feed.round()
+                    if found.relabelled:
+                        _log.info("the labels of a node changed; it begins anew", node=who.node)
+                        return
+                    for sent in found.lines:
+                        yield sent
+                    if found.complete and (found.messages or not synced):
+                        synced = True
+                        yield line(Synced(revision=found.revision))
+                    if found.complete and telling is not None:
+                        stream.gateways.clear()
+                        for told in await telling.news():
+                            yield line(told)
+                    while found.complete and (said := await _quiet(self._database, stream, feed.revision)):
+                        if isinstance(said, Ping):
+                            said = Ping(ready=await self._is_ready())
+                        yield line(said, stream.protocol)
                 except Unavailable as error:
                     _log.warning("the feed pauses", node=who.node, reason=str(error))
                     yield line(Ping(ready=False), stream.protocol)
                     await stream.pause(_PING)
-                    continue
-                if found.relabelled:
-                    _log.info("the labels of a node changed; it begins anew", node=who.node)
-                    return
-                for sent in found.lines:
-                    yield sent
-                if found.complete and (found.messages or not synced):
-                    synced = True
-                    yield line(Synced(revision=found.revision))
-                if found.complete and telling is not None:
-                    stream.gateways.clear()
-                    for told in await telling.news():
-                        yield line(told)
-                while found.complete and (said := await _quiet(self._database, stream, feed.revision)):
-                    if isinstance(said, Ping):
-                        said = Ping(ready=await self._is_ready())
-                    yield line(said, stream.protocol)
         finally:
             await asyncio.shield(self._registry.end(who.node, stream))
             _log.info("node left", node=who.node)

@@ -13,7 +13,8 @@ from edgeward.access.model import Principal
 from edgeward.certificates.renewal.renew import renew_due
 from edgeward.controller.tunnels import gateways
 from edgeward.declaration import feed
-from edgeward.declaration.feed import ChangeMessage, Gateways, Hello
+from edgeward.declaration.feed import ChangeMessage, Gateways, Hello, Ping
+from edgeward.errors import Unavailable
 from edgeward.vpn.desired import Certificate, Gateway, Psk
 from edgeward.vpn.naming import connection_id, gateway_id
 from tests.unit.controller.assembled import controller
@@ -119,6 +120,25 @@ async def test_a_node_is_given_a_gateway_with_its_secret_and_nothing_else_of_tun
     changes = [m for m in node.messages if isinstance(m, ChangeMessage)]
     assert isinstance(node.messages[0], Hello)
     assert "vpn" not in {one.kind for m in changes for one in (*m.put, *m.remove)}
+
+
+async def test_a_feed_goes_on_where_gateways_cannot_be_read_for_a_moment(here, monkeypatch):
+    boss = await here.token("boss", "admin")
+    await here.apply(boss, vpn=[BERLIN])
+    of, fails = gateways.Gateways.of, iter([True])
+
+    async def of_a_database_away(self: Any, labels: Any) -> Any:
+        if next(fails, False):
+            raise Unavailable("the database does not answer")
+        return await of(self, labels)
+
+    monkeypatch.setattr(gateways.Gateways, "of", of_a_database_away)
+    async with Following(here) as following:
+        node = await following.node("n1")
+        await until(lambda: node.held)
+
+    assert [m.ready for m in node.messages if isinstance(m, Ping)] == [False]
+    assert sum(isinstance(m, Hello) for m in node.messages) == 1
 
 
 async def test_a_change_is_told_at_once_and_a_deletion_too_and_others_are_not_told_again(here):
