@@ -18,6 +18,8 @@ from edgeward.secret import Secret
 DriverName = Literal["strongswan", "libreswan", "memory"]
 MOST_CONNECTIONS: Final = 2_000
 """Of one gateway."""
+MOST_INSIDE: Final = 64
+"""Networks of this side that rootd connects a gateway's own namespace to."""
 
 
 def network(text: str) -> str:

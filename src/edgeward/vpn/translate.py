@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from edgeward.vpn.proof import LOCAL, Held
 from edgeward.vpn.site import Outside, Site
 
 Reveal = Callable[[Sealed], Secret[str]]
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def drawn(router: Router, parts: Sequence[Site | Held], reveal: Reveal) -> Drawn
         driver=driver,
         namespace=next((site.namespace for site in sites if site.namespace is not None), None),
         outside=desired.Outside(addresses=said.address, next_hops=said.next_hop, bridge=said.bridge),
-        inside=_inside(sites),
+        inside=inside(sites),
         connections=tuple(connection(site, said, driver, auth(site, held, reveal)) for site in sites),
     )
     return Drawn(gateway, agreement.nodes_of(sites))
@@ -125,25 +127,37 @@ def local_address(site: Site, outside: Outside) -> str:
     return next(fitting, "::" if wanted == 6 else "0.0.0.0")  # noqa: S104 - nothing is bound here
 
 
-def _inside(sites: Sequence[Site]) -> tuple[desired.Inside, ...]:
+def inside(sites: Sequence[Site]) -> tuple[desired.Inside, ...]:
+    """Give this side's networks, with the gateway's address in each."""
     found: dict[str, desired.Inside] = {}
     for site in sites:
         for one in site.inside:
             at = one.address or _first(one.network)
             if at is not None:
                 found[one.network] = desired.Inside(network=one.network, address=at, bridge=one.bridge)
-    there = [network for site in sites for network in site.remote_networks]
-    taken = [ipaddress.ip_network(network) for network in (*found, *there)]
+    there = {network for site in sites for network in site.remote_networks}
+    taken = _meeting(ipaddress.ip_network(network) for network in (*found, *there))
     for network in dict.fromkeys(network for site in sites for network in site.local_networks):
         at = _first(network)
-        if at is not None and not any(_meets(one, network) for one in taken):
+        if at is not None and not taken(ipaddress.ip_network(network)):
             found[network] = desired.Inside(network=network, address=at)
     return tuple(found[network] for network in sorted(found))
 
 
-def _meets(one: ipaddress.IPv4Network | ipaddress.IPv6Network, network: str) -> bool:
-    other = ipaddress.ip_network(network)
-    return one.version == other.version and one.overlaps(other)
+def _meeting(networks: Iterable[_Network]) -> Callable[[_Network], bool]:
+    """Give what tells whether a network overlaps one of these, however many they are."""
+    all_of_them = list(networks)
+    apart = {
+        version: list(ipaddress.collapse_addresses(n for n in all_of_them if n.version == version))  # type: ignore[type-var] # of one family
+        for version in (4, 6)
+    }
+
+    def meets(one: _Network) -> bool:
+        known = apart[one.version]
+        before = bisect_right(known, int(one[-1]), key=lambda other: int(other[0]))
+        return before > 0 and int(known[before - 1][-1]) >= int(one[0])
+
+    return meets
 
 
 def _first(network: str) -> str | None:

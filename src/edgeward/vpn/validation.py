@@ -8,11 +8,11 @@ from typing import Final
 from edgeward.secret import Secret
 from edgeward.vpn import agreement
 from edgeward.vpn.agreement import Problem
-from edgeward.vpn.desired import Certificate, Connection, Psk
+from edgeward.vpn.desired import MOST_INSIDE, Certificate, Connection, Psk
 from edgeward.vpn.drivers.libreswan.refusals import refusals as libreswan
 from edgeward.vpn.drivers.strongswan.refusals import refusals as strongswan
 from edgeward.vpn.site import Site
-from edgeward.vpn.translate import connection, driver_of
+from edgeward.vpn.translate import connection, driver_of, inside
 
 Refusals = Callable[[Connection], Sequence[Problem]]
 REFUSALS: Final[Mapping[str, Refusals]] = {
@@ -32,10 +32,29 @@ def of_router(sites: Iterable[Site]) -> dict[str, list[Problem]]:
         if not found[site.name]:  # what is not sound in itself has no connection yet
             made = connection(site, outside, driver, _proof(site))
             found[site.name] = list(_in_words(site, REFUSALS[driver](made)))
+    for site in _beyond_inside(sites):
+        message = (
+            f"its router would have over {MOST_INSIDE} networks here; say larger ones, or another router"
+        )
+        found[site.name].append(("local_networks", message))
     if driver == "libreswan":
         for site, problem in _told_apart([site for site in sites if site.enabled]):
             found[site.name].append(problem)
     return found
+
+
+def _beyond_inside(sites: Sequence[Site]) -> Iterator[Site]:
+    """Give the sites by which a namespace of our own is to be in more networks than it can be."""
+    here = {site.name: {*site.local_networks, *(one.network for one in site.inside)} for site in sites}
+    if len(set().union(*here.values())) <= MOST_INSIDE or any(site.namespace for site in sites):
+        return
+    all_of_them = {one.network for one in inside(sites)}
+    seen: set[str] = set()
+    for site in sites:
+        fresh = (here[site.name] & all_of_them) - seen
+        seen |= fresh
+        if fresh and len(seen) > MOST_INSIDE:
+            yield site
 
 
 def _told_apart(sites: Sequence[Site]) -> Iterator[tuple[Site, Problem]]:

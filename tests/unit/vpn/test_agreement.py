@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from edgeward.declaration.model import Declared, Key
 from edgeward.errors import Invalid
 from edgeward.parsing import parse
+from edgeward.rootd.table import network as rootd
 from edgeward.sealing import Sealed
 from edgeward.vpn import agreement
+from edgeward.vpn.desired import MOST_INSIDE
 from edgeward.vpn.site import Site
 from edgeward.world.checks import check, problems
 from edgeward.world.objects import World
@@ -115,6 +117,32 @@ def test_a_router_has_so_many_sites_and_no_more(monkeypatch):
         for n in range(4)
     ]
     assert found(*some) == [("vpn/default/s3", "router")]
+
+
+def test_a_router_is_in_so_many_networks_and_no_more():
+    assert MOST_INSIDE == rootd.MOST_INSIDE
+
+    def sites(number: int, **said: object) -> list[Site]:
+        edge = {"router": "edge", "outside": OWN, **said}
+        some = [[f"10.{n}.{i}.0/24" for i in range(number // 2)] for n in range(2)]
+        return [
+            site(
+                name,
+                peer=f"198.51.100.{n}",
+                local_networks=local,
+                remote_networks=[f"172.16.{n}.0/24"],
+                **edge,
+            )
+            for n, (name, local) in enumerate(zip(("one", "two"), some, strict=True))
+        ]
+
+    assert found(*sites(64)) == []
+    assert found(*sites(66)) == [("vpn/default/two", "local_networks")]
+    assert found(*sites(66, namespace="qrouter-1")) == []
+    (problem,) = check([Declared(Key("vpn", "default", s.name), s) for s in sites(66)])
+    assert problem.message == (
+        "its router would have over 64 networks here; say larger ones, or another router"
+    )
 
 
 def test_sites_with_the_same_peer_and_ids_are_one_connection_or_refused():

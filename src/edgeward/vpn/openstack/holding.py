@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from edgeward.parsing import Value
+from edgeward.vpn.desired import MOST_INSIDE
 from edgeward.vpn.openstack import refused, rules
 from edgeward.vpn.openstack.identity import id_of
 from edgeward.vpn.openstack.networks import Fixed, Network, Router, Subnet
@@ -105,6 +106,8 @@ def _wrong(view: View, project: str, value: Value) -> Wrong | None:
 
 def _of_router(view: View, ref: Ref, router: Router) -> Iterator[tuple[str, str]]:
     project = ref[1]
+    if router.namespace is None and len(router.interfaces) > MOST_INSIDE:
+        yield "interfaces", f"a router has at most {MOST_INSIDE}; give some of the subnets another router"
     if router.gateway is not None:
         network = network_of(view, project, router.gateway.network)
         if network is None or not is_external(view, network):

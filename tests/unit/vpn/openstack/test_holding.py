@@ -207,6 +207,10 @@ def test_a_group_of_networks_holds_networks():
             {"interfaces": [{"subnet": "in", "address": "10.2.0.1"}]},
             "interfaces[0].address: 10.2.0.1 is not in",
         ),
+        (
+            {"interfaces": [{"subnet": "in", "address": f"10.1.0.{n}"} for n in range(1, 66)]},
+            "interfaces: a router has at most 64; give some of the subnets another router",
+        ),
     ],
 )
 def test_a_routers_addresses_are_of_its_networks(router, sentence):
