@@ -28,7 +28,40 @@ change (`diff`, `rollback --dry-run`, `vpn plan`).
 Every command that asks a server takes `--api URL` and `--state-dir DIR`. Without `--api` it is `EDGEWARD_API`
 (with `EDGEWARD_TOKEN` and `EDGEWARD_CA`), else the one of the state directory (`EDGEWARD_STATE_DIR`; for root
 /var/lib/edgeward, else ~/.local/state/edgeward), else port 2443 here.
+
+## Environment variables
+
+`edgeward up` hands its environment on to the programs it starts. Those of [`envoy`](#envoy) are
+told beside its options. In containers `EDGEWARD_X_FILE` is a file to read `EDGEWARD_X` from.
+
 """
+VARIABLES = {
+    "API": "The server that commands ask, as `https://HOST:PORT`.",
+    "TOKEN": "The token that commands show it.",
+    "CA": "PEM file of the authority that its certificate is trusted by.",
+    "STATE_DIR": "As `--state-dir`, of every program and command.",
+    "LOG_LEVEL": "Of controller, node and `up`: `debug`, `info`, `warning` or `error`; by default `info`.",
+    "CONFIG": "As `--config` of `controller`.",
+    "LISTEN__X": "Wins over `listen.X` of the controller's file, several values separated by commas; so do "
+    "`EDGEWARD_LISTEN__LIMITS__X`, `EDGEWARD_CACHE__X` and all others of a map of which there is one.",
+    "API_NAMES": "Further names and addresses, separated by commas, that the certificate of the API is for.",
+    "CLIENT_CA": "PEM file of the authorities whose certificates clients of the API may show.",
+    "DATABASE": "Where controllers keep everything: `postgresql://USER@HOST:PORT/NAME`; by default SQLite.",
+    "SEAL_KEY": "The key that seals what is kept, of controller and node; by default `STATE_DIR/seal.key`.",
+    "SEAL_KEY_FILE": "The file that it is read from.",
+    "REDIS": "The Redis between nodes and controllers: `rediss://USER:PASSWORD@HOST:PORT/DB`.",
+    "REDIS_CA": "PEM file of the authorities that its certificate is trusted by.",
+    "DNS_SERVERS": "`IP:PORT`, separated by commas: asked by controller and node in place of those in "
+    "/etc/resolv.conf.",
+    "CONTROLLER": "As `--controller` of `node`, separated by commas.",
+    "JOIN": "As `--join` of `node`.",
+    "CA_SHA256": "As `--ca-sha256` of `node`.",
+    "NAME": "As `--name` of `node`.",
+    "USER": "As `--user` of `up`.",
+    "ROOTD_SOCKET": "Where rootd listens on this host, for node, commands and `up`.",
+    "ROOTD_ACTIONS": "As `--actions` of the rootd that `up` starts.",
+    "ROOTD_LOG": "As `--log` of the rootd that `up` starts.",
+}
 _OF_THIS_HOST = re.compile(r"\s*\(default:\s+(?!5\.0|900\.0)[^()\s]+\)")
 _WIDTH = "100"
 _MODULES = {"envoy": "edgeward.launcher"}
@@ -37,10 +70,15 @@ _MODULES = {"envoy": "edgeward.launcher"}
 def commands() -> str:
     """Give the whole page."""
     root = typer.main.get_command(build())
-    parts = [HEAD]
+    parts = [HEAD + _variables()]
     for words, command in _leaves(root, ("edgeward",)):
         parts.append(_section(words, command))
     return "\n".join(parts)
+
+
+def _variables() -> str:
+    rows = [f"| `EDGEWARD_{name}` | {text} |" for name, text in VARIABLES.items()]
+    return "\n".join(["| | |", "|---|---|", *rows]) + "\n"
 
 
 def _leaves(group: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

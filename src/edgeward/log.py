@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
+from edgeward.errors import Invalid
+
 _LONGEST_TEXT = 8192
 _NOISY = {
     "aiosqlite": "info",
@@ -25,6 +27,14 @@ _NOISY = {
 """Libraries that say more than people need; what matters ours say themselves, with the right fields."""
 _FIELDS: Final = "edgeward_fields"
 """The attribute of a record that holds what was given by keyword."""
+
+
+def level_of(environment: Mapping[str, str]) -> str:
+    """Give how much is to be said; raises Invalid."""
+    level = environment.get("EDGEWARD_LOG_LEVEL", "").lower() or "info"
+    if level not in ("debug", "info", "warning", "error"):
+        raise Invalid("EDGEWARD_LOG_LEVEL is one of debug, info, warning and error")
+    return level
 
 
 def set_up(program: str, level: str = "info", stream: TextIO | None = None) -> None:

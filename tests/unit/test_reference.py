@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+import edgeward
 from docs.generate_reference import PAGES, REFERENCE
+from docs.reference_cli import VARIABLES
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -29,6 +32,18 @@ def test_a_field_leads_to_what_it_takes_in_its_own_kind() -> None:
             there.add(f"{slug}-{count[slug]}" if slug in count else slug)
             count[slug] = count.get(slug, 0) + 1
         assert set(re.findall(r"\(#([\w-]+)\)", section)) <= there, section.partition("\n")[0]
+
+
+def test_every_environment_variable_is_explained() -> None:
+    source = Path(edgeward.__file__).parent
+    text = "\n".join(path.read_text() for path in source.rglob("*.py"))
+    named = set(re.findall(r"\bEDGEWARD_([A-Z][A-Z0-9_]*[A-Z0-9])\b(?!_)", text)) - {
+        "UP_ROOTD",
+        "LISTEN__HTTPS",
+    }
+
+    assert named <= set(VARIABLES)
+    assert {"API", "DNS_SERVERS", "LOG_LEVEL"} <= named
 
 
 def test_what_a_relay_does_untold_stands_in_the_reference() -> None:

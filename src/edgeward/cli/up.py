@@ -66,6 +66,7 @@ def up(
 
     os.umask(0o077)
     labels = nodes.labels(label or ())
+    level = log.level_of(os.environ)
     state = resolve_state_dir(state_dir)
     name = name or default_node_name()
     declared = preflight.read_declaration(config, alone=not preflight.has_store(state, os.environ))
@@ -76,7 +77,7 @@ def up(
     preflight.check_state_dir(state)
     lock = preflight.take_lock(state)
     preflight.check_addresses(listen, with_node=node)
-    log.set_up("up", os.environ.get("EDGEWARD_LOG_LEVEL", "info").lower())
+    log.set_up("up", level)
     programs = _programs(config.absolute(), state, binary, name, drain_seconds, labels)
     code = asyncio.run(supervise(Supervisor(programs, state, rootd.taken(os.environ))))
     os.close(lock)

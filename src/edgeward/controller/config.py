@@ -8,13 +8,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model import Address
+from edgeward.log import level_of
 from edgeward.placement import changes
 from edgeward.redis_tier.place import Place, place
 from edgeward.wrapping import SEAL_KEY, Sources, sources
+
+_DNS: Final = "EDGEWARD_DNS_SERVERS"
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,6 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     )
     given = parser.parse_args(arguments)
     state_dir = Path(given.state_dir).absolute()
-    level = environment.get("EDGEWARD_LOG_LEVEL", "info").lower()
-    if level not in ("debug", "info", "warning", "error"):
-        raise Invalid("EDGEWARD_LOG_LEVEL is one of debug, info, warning and error")
     names = environment.get("EDGEWARD_API_NAMES", "").replace(",", " ").split()
     return Settings(
         state_dir=state_dir,
@@ -66,21 +67,14 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         api_names=_hosts(names),
         local_node=given.local_node,
         database=environment.get("EDGEWARD_DATABASE") or f"sqlite+aiosqlite:///{state_dir / 'edgeward.db'}",
-        log_level=level,
+        log_level=level_of(environment),
         environment={name: text for name, text in environment.items() if name != SEAL_KEY},
         seal_keys=sources(state_dir, environment),
         labels=_labels(given.label),
         client_ca=Path(authority) if (authority := environment.get("EDGEWARD_CLIENT_CA")) else None,
         redis=place(environment),
-        dns_servers=_servers(environment.get("EDGEWARD_DNS_SERVERS", "")),
+        dns_servers=Address.several(environment.get(_DNS, ""), _DNS),
     )
-
-
-def _servers(text: str) -> tuple[str, ...]:
-    servers = tuple(text.replace(",", " ").split())
-    for server in servers:
-        Address.parse(server)
-    return servers
 
 
 def _labels(words: Sequence[str]) -> Mapping[str, str]:

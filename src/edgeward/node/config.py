@@ -7,15 +7,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from edgeward.actions import SOCKET
 from edgeward.domain_name import printable
 from edgeward.errors import Invalid
 from edgeward.gateway.model import Address
+from edgeward.log import level_of
 from edgeward.redis_tier.place import Place, place
 from edgeward.secret import Secret
 from edgeward.url_secrets import holds_secret, masked
 from edgeward.wrapping import Sources, sources
+
+_DNS: Final = "EDGEWARD_DNS_SERVERS"
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,14 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     if not state_dir:
         raise Invalid("say where the state is kept: --state-dir DIR")
     controllers = _controllers(given.controller, environment)
-    servers = tuple(s.strip() for s in environment.get("EDGEWARD_DNS_SERVERS", "").split(",") if s.strip())
-    for server in servers:
-        Address.parse(server)
     return Config(
         state_dir=Path(state_dir),
         seal_keys=sources(Path(state_dir), environment),
         redis=place(environment),
         joining=_joining(value, controllers),
         controllers=controllers,
-        dns_servers=servers,
-        log_level=environment.get("EDGEWARD_LOG_LEVEL", "info"),
+        dns_servers=Address.several(environment.get(_DNS, ""), _DNS),
+        log_level=level_of(environment),
         rootd_socket=environment.get("EDGEWARD_ROOTD_SOCKET", SOCKET),
     )
 

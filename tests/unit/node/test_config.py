@@ -15,6 +15,15 @@ def test_options_go_before_the_environment() -> None:
     assert read([], {"EDGEWARD_STATE_DIR": "/b"}).identity_file == Path("/b/node/identity.json")
 
 
+def test_how_much_is_said_is_one_of_four_words_whatever_their_case() -> None:
+    def level(text: str) -> str:
+        return read(["--state-dir", "/a"], {"EDGEWARD_LOG_LEVEL": text}).log_level
+
+    assert (level("WARNING"), level("")) == ("warning", "info")
+    with pytest.raises(Invalid, match="EDGEWARD_LOG_LEVEL is one of debug, info, warning and error"):
+        level("loud")
+
+
 def test_joining_needs_to_know_whom_and_how_to_know_them() -> None:
     with pytest.raises(Invalid, match="--controller"):
         read(["--state-dir", "/a", "--join", "ew_x_y"], {})
@@ -35,12 +44,13 @@ def test_the_url_of_a_controller_holds_no_password_and_the_sentence_on_it_tells_
 
 def test_dns_servers_are_addresses_with_ports() -> None:
     assert read(
-        [], {"EDGEWARD_STATE_DIR": "/a", "EDGEWARD_DNS_SERVERS": "127.0.0.1:53, [::1]:5353"}
+        [], {"EDGEWARD_STATE_DIR": "/a", "EDGEWARD_DNS_SERVERS": "127.0.0.1:53, [::1]:5353 [0::2]:53"}
     ).dns_servers == (
         "127.0.0.1:53",
         "[::1]:5353",
+        "[::2]:53",
     )
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid, match="EDGEWARD_DNS_SERVERS: write an address as IP:PORT"):
         read([], {"EDGEWARD_STATE_DIR": "/a", "EDGEWARD_DNS_SERVERS": "ns.example"})
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edgeward.errors import Invalid
+from edgeward.errors import Invalid, Problem
 from edgeward.gateway.model.units import Bytes, ExactName, Network, Seconds
 from edgeward.parsing import Name, Value, checked
 
@@ -36,6 +36,14 @@ class Address(Value):
         if getattr(address, "scope_id", None) is not None or not 1 <= int(port) <= 65535:
             raise Invalid(_ADDRESS_HINT)
         return cls(host=str(address), port=int(port))
+
+    @classmethod
+    def several(cls, text: str, field: str) -> tuple[str, ...]:
+        """Read addresses separated by commas or blanks; raises Invalid, which names ``field``."""
+        try:
+            return tuple(str(cls.parse(word)) for word in text.replace(",", " ").split())
+        except Invalid as error:
+            raise Invalid(Problem(field, str(error))) from error
 
     def meets(self, other: Address) -> bool:
         """Tell whether two sockets would take each other's connections."""
