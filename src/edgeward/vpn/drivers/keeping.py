@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from edgeward.errors import EdgewardError
@@ -35,6 +35,17 @@ class Keeper:
     def leave(self, connection: str) -> None:
         self._wanted.discard(connection)
         self._due.pop(connection, None)
+
+    @contextmanager
+    def told(self, connection: str, *, keep: bool) -> Iterator[None]:
+        """Want one, or leave it, from now on; where its daemon is not told of it, it is as it was before."""
+        before = connection in self._wanted
+        (self.want if keep else self.leave)(connection)
+        try:
+            yield
+        except BaseException:
+            (self.want if before else self.leave)(connection)
+            raise
 
     def went(self, connections: Iterable[str]) -> None:
         """Look after some that went down; one that is waited for anyway is not hurried."""

@@ -65,11 +65,8 @@ class Libreswan:
                 self._listeners.tell([connection.id])
                 return
             keep = initiate and connection.initiator
-            if keep:
-                self._keeper.want(connection.id)
-            else:
-                self._keeper.leave(connection.id)
-            ended = await self._tell(connection)
+            with self._keeper.told(connection.id, keep=keep):
+                ended = await self._told(connection)
             self._known[connection.id] = connection
         if ended:
             self._findings.pop(connection.id, None)
@@ -163,6 +160,15 @@ class Libreswan:
         self._known.update((one.id, one) for one in known)
         await self._pluto.whack("--listen")
         self._tasks = [asyncio.create_task(self._keeper.run())]
+
+    async def _told(self, connection: Connection) -> bool:
+        """Tell pluto of it; what that does not take, and does not know, leaves no secret there."""
+        try:
+            return await self._tell(connection)
+        except Invalid:
+            if connection.id not in map(text.whose, await self._sections()):
+                await self._forget(connection.id)
+            raise
 
     async def _tell(self, connection: Connection) -> bool:
         """Have pluto know it; gives whether something that was up had to end."""
@@ -277,7 +283,7 @@ class Libreswan:
             return
         if reasons.is_up(line):
             self._findings.pop(connection, None)
-        elif found := reasons.read(line, time.time()):
+        elif connection in self._known and (found := reasons.read(line, time.time())):
             self._findings[connection] = reasons.kept(self._findings.get(connection), found)
         self._keeper.went([connection])
         self._listeners.tell([connection])

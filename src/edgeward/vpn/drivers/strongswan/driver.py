@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 from edgeward.errors import Invalid, NotFound, Problem, Unavailable
 from edgeward.vpn.desired import Connection
@@ -40,7 +41,8 @@ class StrongSwan:
         self._told = Told()
         self._additional: frozenset[str] = frozenset()
         """The additional key exchanges that this charon has."""
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Of peers by their names, as long as somebody holds one or waits for it."""
         self._watch = Watch(vici, self._told.ids, self._known)
         self._asking = Asking(vici, self._watch.log)
         self._keeper = Keeper(self._again)
@@ -68,8 +70,8 @@ class StrongSwan:
                 self._watch.tell([connection.id])
                 return
             keep = initiate and connection.initiator
-            (self._keeper.want if keep else self._keeper.leave)(connection.id)
-            name = await self._loading.load(connection)
+            with self._keeper.told(connection.id, keep=keep):
+                name = await self._loading.load(connection)
             self._known[connection.id] = connection
             cost = effect(old, connection)
             if cost != "none":
@@ -240,6 +242,7 @@ class StrongSwan:
         self._states.forget(connection)
         for name in names:
             await self._leave(name, connection)
+        self._watch.leave(connection)
 
     async def _leave(self, name: str, connection: str) -> None:
         """Take one away from its peers; nobody can begin it any more before its tunnels end."""
@@ -251,7 +254,7 @@ class StrongSwan:
             await self._asking.end({"ike": name, "child": one} for one in children)
             return
         await self._loading.unload(name)
-        self._watch.forget(name)
+        self._watch.sweep()
         await self._asking.end([{"ike": name, "force": "yes"}])
 
     def _named(self, connection: str) -> tuple[str, Connection]:

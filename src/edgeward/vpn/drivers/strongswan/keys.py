@@ -15,16 +15,23 @@ class Keys:
         self._ids: dict[str, str] = {}
         """As charon says them, by its name of the peers."""
 
-    async def load(self, talk: Talk, connection: Connection, name: str) -> None:
-        """Load what a connection proves itself with; raises NotDone where the key is none."""
+    async def load(self, talk: Talk, connection: Connection) -> str:
+        """Load what a connection proves itself with; gives its id, which is ``held`` once the connection is
+        taken, and blank where it has none. Raises NotDone where the key is none."""
         auth = connection.auth
         if not isinstance(auth, Certificate):
-            self.forget(name)
-            return
+            return ""
         for words in wording.certificates(auth):
             await talk.request("load-cert", words)
         said = await talk.request("load-key", {"type": "any", "data": auth.key.reveal().encode()})
-        self._ids[name] = str(said.get("id", ""))
+        return str(said.get("id", ""))
+
+    def held(self, name: str, key: str) -> None:
+        """Note which key is of some peers now: any other they had may go."""
+        if key:
+            self._ids[name] = key
+        else:
+            self.forget(name)
 
     def forget(self, name: str) -> None:
         self._ids.pop(name, None)

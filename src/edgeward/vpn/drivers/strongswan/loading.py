@@ -52,10 +52,11 @@ class Loading:
         siblings = [self._known[one] for one in others if one in self._known]
         try:
             async with self._vici.talk() as talk:
-                await self._keys.load(talk, connection, name)
+                key = await self._keys.load(talk, connection)
                 traps = None if not self.traps else () if self.left else self._wanted
                 said = wording.spoken([*siblings, connection], traps, unique=not self.left)
                 await talk.request("load-conn", said)
+                self._keys.held(name, key)
                 if isinstance(connection.auth, Psk):
                     await talk.request("load-shared", wording.shared(connection, connection.auth))
                 else:

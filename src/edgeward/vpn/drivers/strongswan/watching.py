@@ -79,6 +79,17 @@ class Watch:
     def forget(self, who: str) -> None:
         self._findings.pop(who, None)
 
+    def leave(self, connection: str) -> None:
+        """Forget when the state of one changed that is there no more, or disabled."""
+        self._marks.pop(connection, None)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Forget what was found of peers that nobody has any more."""
+        addresses = {one.peer_address for one in self._known.values()}
+        for who in [who for who in self._findings if who not in addresses and not any(self._members(who))]:
+            self.forget(who)
+
     def finding(self, name: str, connection: Connection) -> reasons.Finding | None:
         """Give why one is down, as far as is known."""
         found = [self._findings.get(who) for who in (name, connection.peer_address)]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.errors import Unavailable
+from edgeward.errors import Invalid, Unavailable
 from edgeward.secret import Secret
 from edgeward.vpn.desired import Connection, Psk
 from edgeward.vpn.drivers.libreswan.driver import Libreswan
-from edgeward.vpn.drivers.libreswan.text import secrets
+from edgeward.vpn.drivers.libreswan.text import secrets, sections
 from edgeward.vpn.drivers.libreswan.whack import Pluto
 from tests.unit.vpn.values import connection
 
@@ -37,6 +37,7 @@ class Fake(Pluto):
         self.asked: list[str] = []
         self.silent = ""
         self.late = False
+        self.refuses = False
 
     async def whack(self, *words: str) -> str:
         def done() -> None:
@@ -49,6 +50,8 @@ class Fake(Pluto):
         return "".join(f'000 "{name}": is known\n' for name in self.knows) if "--status" in words else ""
 
     async def add(self, section: str, text: str) -> None:
+        if self.refuses:
+            raise Invalid("Libreswan does not take it: see its log")
         self._come("add", lambda: self.knows.update({section: text}))
 
     def _come(self, what: str, done: Callable[[], None]) -> None:
@@ -147,3 +150,37 @@ async def test_the_secret_of_what_is_unloaded_is_forgotten_where_it_did_not_answ
     await driver.unload(ONE.id)
 
     assert (pluto.knows, pluto.secrets) == ({}, "")
+
+
+async def test_what_is_not_taken_is_not_kept_up_and_leaves_no_secret(pluto: Fake, driver: Libreswan) -> None:
+    pluto.refuses = True
+    with pytest.raises(Invalid):
+        await driver.load(ONE, None, initiate=True)
+
+    assert not driver._keeper.waits(ONE.id)
+    assert (pluto.secrets, list(pluto.own.glob(f"{ONE.id}*"))) == ("", [])
+
+
+async def test_what_was_kept_up_is_so_still_where_its_change_is_not_taken(
+    pluto: Fake, driver: Libreswan
+) -> None:
+    await driver.load(ONE, None, initiate=True)
+    pluto.refuses = True
+    with pytest.raises(Invalid):
+        await driver.load(ROTATED, ONE, initiate=False)
+
+    assert driver._keeper.wants(ONE.id)
+
+
+async def test_of_what_it_does_not_know_any_more_nothing_is_kept(pluto: Fake, driver: Libreswan) -> None:
+    section = next(iter(sections(ONE)))
+    refused = f'"{section}" #1: authentication failed: computed hash does not match that of the peer'
+    await load(driver, ONE)
+    driver._heard(refused)
+    assert (await driver.states())[ONE.id].phase == "error"
+
+    await driver.unload(ONE.id)
+    driver._heard(refused)  # its log is read after it
+    await load(driver, ONE)
+
+    assert (await driver.states())[ONE.id].phase == "down"

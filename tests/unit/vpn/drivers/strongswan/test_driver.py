@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from edgeward.errors import Invalid
+from edgeward.vpn.desired import Connection
 from edgeward.vpn.drivers.strongswan import wording
 from edgeward.vpn.drivers.strongswan.driver import StrongSwan, opened
 from edgeward.vpn.drivers.strongswan.loading import Loading
@@ -17,6 +20,7 @@ from tests.unit.vpn.values import connection
 
 ONE = connection()
 MOVED = connection(peer_address="198.51.100.10")
+OTHER = connection(id="00000000-0000-4000-8000-000000000002", peer_address="198.51.100.11")
 OFF = MOVED.model_copy(update={"enabled": False})
 
 
@@ -62,3 +66,62 @@ async def test_nothing_answers_for_what_is_disabled_after_a_kill(state_dir: Path
 
         assert await driver.loaded() == {ONE.id}
     assert (charon.connections, charon.secrets) == ({}, set())
+
+
+@asynccontextmanager
+async def opened_at(path: Path, charon: Charon) -> AsyncIterator[StrongSwan]:
+    async with charon.serving(path):
+        driver = await opened(path)
+        try:
+            yield driver
+        finally:
+            await driver.close()
+
+
+async def test_what_is_not_taken_is_not_kept_up_and_what_was_taken_before_is(state_dir: Path) -> None:
+    charon = Charon()
+    async with opened_at(state_dir / "vici", charon) as driver:
+        await driver.load(ONE, None, initiate=True)
+        charon.refuses = "invalid value for: proposals"
+        for one in (OTHER, MOVED):
+            with pytest.raises(Invalid):
+                await driver.load(one, None, initiate=one is OTHER)
+
+        assert driver._keeper.wants(ONE.id)
+        assert not driver._keeper.waits(OTHER.id)
+
+
+async def test_nothing_is_remembered_of_what_is_gone(state_dir: Path) -> None:
+    charon = Charon()
+    async with opened_at(state_dir / "vici", charon) as driver:
+        for one in (ONE, MOVED, OTHER):
+            await driver.load(one, None, initiate=False)
+            for who in (wording.peers(one), "(unnamed)"):
+                hear(driver, one, who)
+        assert len(driver._watch._findings) == 4
+        await driver.unload(ONE.id)
+        await driver.unload(OTHER.id)
+
+        assert (driver._watch._findings, driver._watch._marks, dict(driver._locks)) == ({}, {}, {})
+
+
+async def test_what_is_disabled_is_so_since_then(state_dir: Path) -> None:
+    charon = Charon()
+    async with opened_at(state_dir / "vici", charon) as driver:
+        await driver.load(MOVED, None, initiate=False)
+        hear(driver, MOVED, wording.peers(MOVED))
+        driver._watch._marks[MOVED.id] = 1.0  # when it came up
+        began = time.time()
+        await driver.load(OFF, MOVED, initiate=False)
+
+        found = (await driver.states())[OFF.id]
+    assert found.phase == "disabled"
+    assert found.since >= began
+
+
+def hear(driver: StrongSwan, one: Connection, who: str) -> None:
+    """Have charon say that a peer is not known, and that an IKE_SA of its went."""
+    said = {"ikesa-uniqueid": "1", "ikesa-name": who}
+    driver._watch.log(said | {"msg": f"{one.peer_address} is initiating an IKE_SA"})
+    driver._watch.log(said | {"msg": "no shared key found for us"})
+    driver._watch._heard("ike-updown", {wording.peers(one): {}})

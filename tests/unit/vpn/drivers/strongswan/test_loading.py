@@ -38,6 +38,7 @@ class Charon:
         self.connections: dict[str, Any] = {}
         self.secrets: set[str] = set()
         self.keys: set[str] = {"of another"}
+        self.key = "a key's id"
         self.plugins = ["kernel-netlink"]
         self.refuses = ""
 
@@ -80,8 +81,10 @@ class Charon:
             case "load-shared":
                 self.secrets.add(message["id"].decode())
             case "load-key":
-                self.keys.add("a key's id")
-                return answer(success="yes", id="a key's id")
+                self.keys.add(self.key)
+                return answer(success="yes", id=self.key)
+            case "get-algorithms" | "list-sas":
+                return answer()
             case "get-keys":
                 return answer(keys=sorted(self.keys))
             case "unload-key":
@@ -180,3 +183,23 @@ async def test_what_charon_does_not_take_is_told_in_its_words_or_by_the_field_an
         await loading.load(connection(ike=Ike(proposals=(newer,))))
     assert [problem.field for problem in refused.value.problems] == ["ike.groups"]
     assert told.name(ONE.id) is None
+
+
+async def test_a_key_is_kept_as_long_as_what_it_is_of_is_told_with_it_and_no_longer(
+    charon: Charon, vici: Vici
+) -> None:
+    before = PROVED.model_copy(update={"auth": Certificate(chain="", key=Secret("its key"), authority="")})
+    known = {one.id: one for one in (ONE, before)}
+    loading = Loading(vici, Told(), known, set())
+    charon.key = "its key's id"
+    await loading.load(before)
+    first = await loading.load(ONE)
+    charon.key, charon.refuses = "a newer key's id", "invalid value for: proposals"
+    with pytest.raises(Invalid):
+        await loading.load(PROVED)
+    charon.refuses = ""
+
+    del known[ONE.id]
+    await loading.unload(first)
+
+    assert charon.keys == {"its key's id"}
