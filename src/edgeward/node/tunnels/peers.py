@@ -51,6 +51,10 @@ class Peers:
         wanted = {one.peer_address for g in found for one in g.connections if _is_name(one.peer_address)}
         for name in self._followed.keys() - wanted:
             del self._followed[name]
+        there = {one.id for gateway in found for one in gateway.connections}
+        for of_each in (self._last, self._named):
+            for gone in of_each.keys() - there:
+                del of_each[gone]
         for name in wanted - self._followed.keys():
             self._followed[name] = _Name()
             self._due.set()

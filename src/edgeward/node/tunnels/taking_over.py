@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from edgeward.errors import Unavailable
@@ -17,15 +17,20 @@ MOST_SECONDS: Final = 30.0
 
 
 class TakingOver:
-    """``handover``: what the last one cost; ``left``: when a daemon ended whose keys are there yet, or 0.
+    """``handover``: what the last one cost; ``left``: when a daemon ended whose keys are there yet, in Unix
+    seconds as rootd notes it, or 0. How long is waited goes by ``clock``, which nobody sets.
 
     What does not come up in time goes back to the former one, as long as the declaration stays the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.handover: Handover | None = None
         self.left = 0.0
-        self._up_at = self._opened = 0.0
+        self._clock = clock
+        self._since = 0.0
+        """From when on what is to come up has its time: something was left, or the other daemon runs."""
+        self._up_at = 0.0
+        """Unix time, as what it is compared with."""
         self._before: frozenset[str] | None = None
         """What was up; None: nobody knows any more."""
         self._former: DriverName | None = None
@@ -34,13 +39,19 @@ class TakingOver:
 
     def begin(self, states: Mapping[str, State], former: DriverName | None) -> None:
         """Note what was up when the former one ended."""
-        self.left, self._before = time.time(), _up(states)
+        self.left, self._since, self._before = time.time(), self._clock(), _up(states)
         self._former = former if self._declined is None else None
         self.handover = None
 
+    def found(self, left: float) -> None:
+        """Take in what rootd says is left; after a restart that has its time once more."""
+        if left and not self.left:
+            self._since = self._clock()
+        self.left = left
+
     def opened(self) -> None:
         """Note that the other one runs now."""
-        self._opened = time.time()
+        self._since = self._clock()
 
     def judged(self, gateway: Gateway | None) -> tuple[Gateway | None, str]:
         """Give the gateway with the daemon that it is to have now, and why that is not the declared one."""
@@ -59,15 +70,11 @@ class TakingOver:
             wanted &= self._before
         self._up_at = time.time()
         missing = wanted - _up(states)
-        late = self._up_at > self._most
+        late = self._clock() > self._since + MOST_SECONDS
         if missing and late and self._former is not None:
             self._decline(gateway, states, missing)
             return False
         return late or not missing
-
-    @property
-    def _most(self) -> float:
-        return max(self.left, self._opened) + MOST_SECONDS
 
     def _decline(self, gateway: Gateway, states: Mapping[str, State], missing: Collection[str]) -> None:
         assert self._former is not None
@@ -83,7 +90,7 @@ class TakingOver:
         """Give how long to wait for what does not come; None: nothing is left."""
         if not self.left:
             return None
-        return max(0.05, self._most - time.time() + 0.05)
+        return max(0.05, self._since + MOST_SECONDS - self._clock() + 0.05)
 
     async def clear(self, root: Root, namespace: str) -> None:
         """End what was left; raises Unavailable."""

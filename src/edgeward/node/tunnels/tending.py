@@ -162,7 +162,7 @@ class Tending:
         if made is None:
             return Observed()
         seen = Observed(wanted.namespace, made.stale, made.network, made.guard, left=bool(made.left))
-        self._taking_over.left = made.left
+        self._taking_over.found(made.left)
         if self.driver is None or self._drives is None:
             # it may be the other's turn
             self._taking_over.is_over(wanted.gateway, {}, self._loading.problems)
