@@ -78,7 +78,7 @@ async def issue(
     fresh = [
         copy for order in ordered if order.name in signed for copy in signed[order.name].under(order.names)
     ]
-    revision = await store.put(writing, issuance.seal, fresh)
+    revision = await store.put(writing, issuance.seal, fresh, now)
     if note:
         lines = [
             Happened(c.name, c.project, c.issuer, now, "issued", fingerprint=c.fingerprint) for c in fresh

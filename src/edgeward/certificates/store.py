@@ -6,7 +6,7 @@ issued anew.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -100,20 +100,17 @@ async def beside(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
     return found
 
 
-async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate], asked: float | None = None) -> int:
+async def put(
+    writing: Writing, seal: Seal, fresh: Iterable[Certificate], now: float, asked: float | None = None
+) -> int:
     """Store or replace certificates, all under this transaction's revision; what somebody uploaded stays
     while it is valid, unless that is replaced by what somebody brings. ``asked``: when their authority is
     to be asked about them.
     """
     revision = await writing.next_revision()
     every = list(fresh)
-    stays = await _uploaded(writing.connection, [c for c in every if c.source not in _BROUGHT])
-    rows = [
-        row
-        for certificate in every
-        if certificate.name not in stays
-        for row in _rows(certificate, seal, revision, asked)
-    ]
+    stays = await _uploaded(writing.connection, [c.name for c in every if c.source not in _BROUGHT], now)
+    rows = [row for certificate in _led(every, stays) for row in _rows(certificate, seal, revision, asked)]
     if rows:
         names = {row["name"] for row in rows}
         await writing.connection.execute(_STORED, [{"stored": name} for name in names])
@@ -121,13 +118,27 @@ async def put(writing: Writing, seal: Seal, fresh: Iterable[Certificate], asked:
     return revision
 
 
-async def _uploaded(connection: AsyncConnection, fresh: Sequence[Certificate]) -> set[str]:
-    """Give the names of those that somebody uploaded a certificate for that is valid still."""
+def _led(fresh: Iterable[Certificate], stays: Collection[str]) -> Iterator[Certificate]:
+    """Give all but what stays. Where that leads the others, the first of these does: what is renewed is
+    who leads.
+    """
+    leaders: dict[str, str] = {}
+    for one in fresh:
+        if one.name in stays:
+            continue
+        if one.leader is None or one.leader not in stays:
+            yield one
+            continue
+        first = leaders.setdefault(one.leader, one.name)
+        yield replace(one, leader=None if first == one.name else first)
+
+
+async def _uploaded(connection: AsyncConnection, names: Sequence[str], now: float) -> set[str]:
+    """Give those that somebody uploaded a certificate for that is valid still."""
     found: set[str] = set()
-    for some in in_parts(fresh):
-        since = max(certificate.not_before for certificate in some).timestamp()
-        query = select(_columns.name).where(_columns.name.in_([c.name for c in some]))
-        query = query.where(_columns.source == UPLOADED, _columns.not_after > since)
+    for some in in_parts(names):
+        query = select(_columns.name).where(_columns.name.in_(some))
+        query = query.where(_columns.source == UPLOADED, _columns.not_after > now)
         found.update((await connection.execute(query)).scalars())
     return found
 

@@ -60,4 +60,4 @@ async def put(here: Installation, *names: str, life: float = 7 * DAY, project: s
     """Have our own authority issue for these names, and store it; give the revision."""
     fresh = [here.authority.issue(Order(n, project, "local", life), here.now, 0) for n in names]
     async with here.database.writing() as writing:
-        return await store.put(writing, here.seal, fresh)
+        return await store.put(writing, here.seal, fresh, here.now)

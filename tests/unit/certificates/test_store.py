@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import update
 
 from edgeward.certificates import changed_names, store, summaries
-from edgeward.certificates.model import Kept, Order, Wanted
+from edgeward.certificates.model import Certificate, Kept, Order, Wanted
 from edgeward.database.schema import certificates
 from edgeward.declaration import store as declared
 from edgeward.declaration.store import Position
-from tests.unit.certificates.issuing import DAY, START, installation, put
+from tests.unit.certificates.issuing import DAY, START, Installation, installation, put
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_an_expired_certificate_is_a_missing_one(here):
 async def test_what_is_read_is_what_was_written(here):
     made = here.authority.issue(Order("a.example", "p", "local", DAY), START, 0.5)
     async with here.database.writing() as writing:
-        revision = await store.put(writing, here.seal, [made])
+        revision = await store.put(writing, here.seal, [made], here.now)
     async with here.database.reading() as connection:
         kept = await store.find(connection, here.seal, "a.example", START)
 
@@ -110,7 +110,7 @@ async def test_an_rsa_certificate_comes_and_goes_with_the_other_one(here):
     assert made.beside is not None and made.beside.fingerprint != made.fingerprint
     plain = here.authority.issue(Order("b.example", "default", "local", 7 * DAY), START, 0)
     async with here.database.writing() as writing:
-        revision = await store.put(writing, here.seal, [made, plain])
+        revision = await store.put(writing, here.seal, [made, plain], here.now)
 
     async with here.database.reading() as connection:
         assert await store.find(connection, here.seal, "a.example", START) == Kept(made, revision, revision)
@@ -120,7 +120,7 @@ async def test_an_rsa_certificate_comes_and_goes_with_the_other_one(here):
         assert len(await summaries.listed(connection, Wanted(), 10)) == 2
         assert (await summaries.counts(connection, START))["total"] == 2
     async with here.database.writing() as writing:
-        await store.put(writing, here.seal, [replace(made, beside=None)])
+        await store.put(writing, here.seal, [replace(made, beside=None)], here.now)
     async with here.database.reading() as connection:
         found = await store.find(connection, here.seal, "a.example", START)
         assert found is not None and found.certificate.beside is None
@@ -130,7 +130,7 @@ async def test_an_rsa_certificate_comes_and_goes_with_the_other_one(here):
 async def test_neither_of_a_pair_opens_in_the_others_place(here):
     made = here.authority.issue(Order("a.example", "default", "local", 7 * DAY, beside=True), START, 0)
     async with here.database.writing() as writing:
-        await store.put(writing, here.seal, [made])
+        await store.put(writing, here.seal, [made], here.now)
         columns = certificates.c
         sealed = certificates.select().with_only_columns(columns.sealed_key)
         change = update(certificates).where(columns.algorithm == "rsa")
@@ -145,7 +145,7 @@ async def test_neither_of_a_pair_opens_in_the_others_place(here):
 async def test_what_is_shared_is_found_under_each_name_and_renewed_under_the_first(here):
     made = here.authority.issue(Order("a.example", "default", "local", DAY, also=("*.a.example",)), START, 0)
     async with here.database.writing() as writing:
-        await store.put(writing, here.seal, made.under(["a.example", "*.a.example"]))
+        await store.put(writing, here.seal, made.under(["a.example", "*.a.example"]), here.now)
     async with here.database.reading() as connection:
         found = await store.find_all(connection, here.seal, ["a.example", "b.a.example"], START)
         due = await summaries.renewals_due(connection, START + DAY, 10)
@@ -157,12 +157,16 @@ async def test_what_is_shared_is_found_under_each_name_and_renewed_under_the_fir
     assert standing["*.a.example"].leader == "a.example" and standing["a.example"].leader is None
 
 
-async def test_what_was_uploaded_stays_while_it_is_valid_and_is_never_renewed(here):
-    uploaded = replace(
-        here.authority.issue(Order("a.example", "default", "uploaded", DAY), START, 0), source="uploaded"
-    )
+async def upload(here: Installation, name: str) -> Certificate:
+    made = here.authority.issue(Order(name, "default", "uploaded", DAY), here.now, 0)
+    uploaded = replace(made, source="uploaded")
     async with here.database.writing() as writing:
-        await store.put(writing, here.seal, [uploaded])
+        await store.put(writing, here.seal, [uploaded], here.now)
+    return uploaded
+
+
+async def test_what_was_uploaded_stays_while_it_is_valid_and_is_never_renewed(here):
+    uploaded = await upload(here, "a.example")
     await put(here, "a.example")
     async with here.database.reading() as connection:
         kept = await store.find(connection, here.seal, "a.example", START)
@@ -173,6 +177,35 @@ async def test_what_was_uploaded_stays_while_it_is_valid_and_is_never_renewed(he
     async with here.database.reading() as connection:
         kept = await store.find(connection, here.seal, "a.example", here.now)
         assert kept is not None and kept.certificate.source == "issued"
+
+
+async def test_what_was_uploaded_gives_way_as_soon_as_it_has_expired(here):
+    await upload(here, "a.example")
+    here.now = START + DAY + 1
+    await put(here, "a.example")
+    async with here.database.reading() as connection:
+        kept = await store.find(connection, here.seal, "a.example", here.now)
+
+    assert kept is not None and kept.certificate.source == "issued"
+    assert kept.certificate.not_before.timestamp() < START + DAY, "authorities put the beginning back"
+
+
+async def test_names_beside_one_that_was_uploaded_are_led_by_one_of_their_own(here):
+    names = ["a.example", "b.example", "c.example"]
+    await upload(here, "a.example")
+    made = here.authority.issue(Order(names[0], "default", "local", DAY, also=(*names[1:],)), START, 0)
+    async with here.database.writing() as writing:
+        await store.put(writing, here.seal, made.under(names), here.now)
+    async with here.database.reading() as connection:
+        standing = await store.valid(connection, names, START)
+        due = await summaries.renewals_due(connection, START + DAY, 10)
+
+    assert {name: found.leader for name, found in standing.items()} == {
+        "a.example": None,
+        "b.example": None,
+        "c.example": "b.example",
+    }
+    assert [s.name for s in due] == ["b.example"]
 
 
 async def test_what_is_withdrawn_is_gone_and_followers_hear_of_it(here):

@@ -108,7 +108,7 @@ async def keep(writing: Writing, seal: Seal, brought: Sequence[Certificate], who
     standing = await store.valid(writing.connection, names, now)
     if all(one.name in standing and _is(one, standing[one.name]) for one in brought):
         return False
-    await store.put(writing, seal, brought)
+    await store.put(writing, seal, brought, now)
     await writing.connection.execute(delete(orders).where(orders.c.name.in_(names)))
     lines = [
         Happened(c.name, c.project, c.issuer, now, c.source, who, fingerprint=c.fingerprint) for c in brought

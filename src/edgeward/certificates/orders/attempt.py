@@ -143,7 +143,7 @@ class Attempt:
     async def _store(self, writing: Writing, some: Sequence[_Issued]) -> None:
         now = self.issuance.clock()
         certificates = [certificate for one in some for certificate in one.certificates]
-        await store.put(writing, self.issuance.seal, certificates, asked=now)
+        await store.put(writing, self.issuance.seal, certificates, now, asked=now)
         await queue.remove(writing, [one.order for one in some])
         await spending.settle(writing, {one.order: one.kept for one in some}, now)
         await history.record(writing, [line for one in some for line in one.lines])

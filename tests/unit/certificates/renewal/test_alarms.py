@@ -130,7 +130,7 @@ async def test_what_somebody_uploaded_is_late_too_and_waits_for_its_successor(he
     for name in ("x.c.example", "own.example", "gone.example"):
         made = here.authority.issue(Order(name, "default", "uploaded", 90 * DAY), here.now, 0)
         async with here.database.writing() as writing:
-            await store.put(writing, here.seal, [replace(made, source="uploaded")])
+            await store.put(writing, here.seal, [replace(made, source="uploaded")], here.now)
     here.now = START + 86 * DAY
 
     assert await look(here, hook) == ["own.example", "x.c.example"]
@@ -142,6 +142,6 @@ async def test_what_is_renewed_or_not_wanted_any_more_is_not_late(here, hook):
     here.declare([Domain(name="a.example")])
     async with here.database.writing() as writing:
         fresh = here.authority.issue(Order("a.example", "default", "local", 7 * DAY), here.now, 0)
-        await store.put(writing, here.seal, [fresh])
+        await store.put(writing, here.seal, [fresh], here.now)
 
     assert await look(here, hook) == []

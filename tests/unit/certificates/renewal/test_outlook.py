@@ -73,7 +73,7 @@ async def test_it_looks_at_what_other_authorities_issued_and_at_nothing_else(dat
             made.append(downloaded(one, (name,), "default", "ca", START, 0.0))
         local = here.authority.issue(Order("own.test", "default", "local", 7 * DAY), START, 0)
         async with here.database.writing() as writing:
-            await store.put(writing, here.seal, [*made, local])
+            await store.put(writing, here.seal, [*made, local], here.now)
         async with here.database.reading() as connection:
             found = await outlook(connection, here.policy.issuer, START)
 
