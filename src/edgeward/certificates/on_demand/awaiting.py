@@ -59,26 +59,25 @@ class Awaiting:
             visitors = await queue.of_visitors(connection)
         outcomes: dict[str, Outcome] = {}
         fresh: dict[str, Order] = {}
+        awaited: dict[str, _Awaited] = {}
         for name, order in wanted.items():
             queued = known.get(order.name)
             if queued is not None and queued.state == "failed" and queued.due > now:
                 outcomes[name] = _failed(queued)
-            elif len(self._names) >= MOST or (queued is None and visitors >= queue.MOST_OF_VISITORS):
+            elif len(self._names) + len(awaited) >= MOST or (
+                queued is None and visitors >= queue.MOST_OF_VISITORS
+            ):
                 outcomes[name] = Unavailable("too many names are being ordered already; try again later")
             else:
                 if queued is None or queued.state == "failed" or queued.reason != "visitor":
                     fresh[order.name] = order
                 until = asyncio.get_running_loop().time() + _SECONDS
-                self._names[name] = _Awaited(order.name, until)
+                awaited[name] = _Awaited(order.name, until)
         if fresh:
-            try:
-                async with self._issuance.database.writing() as writing:
-                    await queue.add(writing, [Wish(order, "visitor") for order in fresh.values()], now)
-            except BaseException:
-                for name in wanted:
-                    self._names.pop(name, None)
-                raise
+            async with self._issuance.database.writing() as writing:
+                await queue.add(writing, [Wish(order, "visitor") for order in fresh.values()], now)
             self._issuance.ordered.set()
+        self._names.update(awaited)  # not before: a look meanwhile would find no order, or a failed one
         self._any.set()
         return outcomes
 

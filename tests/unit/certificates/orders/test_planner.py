@@ -103,6 +103,23 @@ async def test_a_visitors_name_is_ordered_once_and_told_when_it_is_there(here, c
     assert ca.orders == {"a.customers.example": 1}
 
 
+async def test_a_name_that_waits_for_its_turn_to_be_queued_is_not_taken_for_one_that_was_taken_back(here, ca):
+    here.declare([Domain(name="*.customers.example", issuer="ca", on_demand=True)], [issuer()])
+    obtainer = Obtainer(here.issuance)
+    worker = asyncio.create_task(obtainer.run())
+    first = asyncio.create_task(obtainer.obtain("a.customers.example", 60))
+    await until(lambda: queued(here))
+    async with here.database.writing():
+        second = asyncio.create_task(obtainer.obtain("b.customers.example", 60))
+        await asyncio.sleep(1.2)  # what is awaited is looked at twice
+    async with planning(here, ca):
+        kept = await asyncio.gather(first, second)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+    assert [k.certificate.name for k in kept] == ["a.customers.example", "b.customers.example"]
+
+
 async def test_a_visitor_at_one_controller_gets_what_another_one_ordered(database_url, here, ca):
     domains, issuers = [Domain(name="*.customers.example", issuer="ca", on_demand=True)], [issuer()]
     here.declare(domains, issuers)
@@ -579,7 +596,7 @@ async def test_an_authority_down_for_a_week_lets_no_certificate_expire(here, ca,
             signed = here.authority.issue(Order(name, "default", "ca", 90 * DAY), START, 0)
             one = Fulfilled(signed.chain, signed.key)
             made.append(downloaded(one, (name,), "default", "ca", START, here.issuance.spread()))
-        await store.put(writing, here.seal, made)
+        await store.put(writing, here.seal, made, here.now)
     down = [True]
 
     def trouble(_job, _step):
