@@ -95,7 +95,7 @@ async def _replaced(issuance: Issuance, writing: Writing, summary: Summary, now:
 
 async def _instead(issuance: Issuance, name: str) -> str:
     async with issuance.database.reading() as connection:
-        wildcard = await summaries.serving(connection, name)
-    if wildcard is None:
+        wildcard = await summaries.serving(connection, name, issuance.clock())
+    if wildcard is None or wildcard.not_after <= issuance.clock():
         return f"there is no certificate for {name}"
     return f"{name} is served with the certificate of {wildcard.name}; revoke that one"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edgeward.certificates.model import UPLOADED, Summary, Wanted
+from edgeward.database.parts import in_parts
 from edgeward.database.schema import certificates, orders
 from edgeward.domain_name import wildcard_of
 
@@ -19,12 +20,15 @@ _RENEWED: Final = (_columns.source != UPLOADED, _columns.leader.is_(None))
 """What people brought they bring anew, and what is shared is renewed under its first name."""
 
 
-async def serving(connection: AsyncConnection, name: str) -> Summary | None:
-    """Give what may be shown of a name's own certificate, else its wildcard's; expired ones too."""
+async def serving(connection: AsyncConnection, name: str, now: float) -> Summary | None:
+    """Give what may be shown of the certificate that serves a name: its own, else its wildcard's, as every
+    tier has it. Where neither is valid, give the expired one.
+    """
     names = [n for n in (name, wildcard_of(name)) if n is not None]
     rows = await connection.execute(_summaries().where(_columns.name.in_(names)))
     found = {row.name: Summary(**row._mapping) for row in rows}
-    return found.get(name) or found.get(names[-1])
+    there = [found[n] for n in names if n in found]
+    return next((one for one in there if one.not_after > now), next(iter(there), None))
 
 
 async def listed(
@@ -75,6 +79,21 @@ async def still_due(connection: AsyncConnection, names: Collection[str], now: fl
     """Give those of some certificates that nobody renewed or postponed in the meantime."""
     query = _summaries().where(_columns.name.in_(names), _columns.renew_at <= now, *_RENEWED)
     return [Summary(**row._mapping) for row in await connection.execute(query)]
+
+
+async def expired_followers(connection: AsyncConnection, leaders: Sequence[str], now: float) -> list[str]:
+    """Give the names that shared the certificates of these, and have one that has expired."""
+    found: list[str] = []
+    for some in in_parts(leaders):
+        query = select(_columns.name).where(_columns.leader.in_(some), _columns.not_after <= now, _ECDSA)
+        found += (await connection.execute(query)).scalars()
+    return found
+
+
+async def uploads_expired(connection: AsyncConnection, now: float) -> list[str]:
+    """Give the names whose certificate somebody uploaded, and that has expired."""
+    query = select(_columns.name).where(_columns.source == UPLOADED, _columns.not_after <= now, _ECDSA)
+    return list((await connection.execute(query)).scalars())
 
 
 async def counts(connection: AsyncConnection, now: float, project: str | None = None) -> Mapping[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeward.certificates import summaries
+from edgeward.certificates import store, summaries
 from edgeward.certificates.model import Wanted
 from tests.unit.certificates.issuing import DAY, START, installation, put
 
@@ -29,8 +29,8 @@ async def test_lists_are_paged_and_filtered_and_hold_no_key(here):
             "start": await summaries.listed(connection, Wanted(name="b*"), 10),
             "no pattern": await summaries.listed(connection, Wanted(name="%*"), 10),
         }
-        one = await summaries.serving(connection, "*.c.example")
-        below = await summaries.serving(connection, "x.c.example")
+        one = await summaries.serving(connection, "*.c.example", START)
+        below = await summaries.serving(connection, "x.c.example", START)
 
     assert names == sorted(["a.example", "b.example", "*.c.example", "c.example"])
     assert {k: [s.name for s in v] for k, v in by.items()} == {
@@ -42,6 +42,24 @@ async def test_lists_are_paged_and_filtered_and_hold_no_key(here):
     }
     assert one is not None and "PRIVATE" not in repr(one)
     assert one == below
+
+
+async def test_what_is_shown_as_serving_a_name_is_what_serves_it(here):
+    await put(here, "a.b.example", life=DAY)
+    await put(here, "*.b.example", life=2 * DAY)
+    shown = {}
+    async with here.database.reading() as connection:
+        for days in (0, 1, 2):
+            now = START + days * DAY
+            found = await summaries.serving(connection, "a.b.example", now)
+            kept = await store.find(connection, here.seal, "a.b.example", now)
+            shown[days] = found and found.name, kept and kept.certificate.name
+
+    assert shown == {
+        0: ("a.b.example", "a.b.example"),
+        1: ("*.b.example", "*.b.example"),
+        2: ("a.b.example", None),
+    }, "of two that have expired its own is shown"
 
 
 async def test_certificates_are_counted_by_their_end(here):

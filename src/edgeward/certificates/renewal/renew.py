@@ -32,6 +32,7 @@ async def run(issuance: Issuance, lease: Lease | None = None) -> None:
             while looked_at == _BATCH:
                 looked_at = await renew_due(issuance, issuance.clock(), lease)
             await order_due(issuance, issuance.clock(), lease)
+            await forget_uploaded(issuance, issuance.clock(), lease)
         except Taken:
             raise
         except EdgewardError as error:
@@ -76,12 +77,28 @@ async def renew_due(
         ordered = {order.name for order in wanted if order.queued} if source != "issued" else set()
         left = [s for s in due if s.name not in renewed and s.name not in ordered]
         gone = {s.name for s in left if s.not_after <= now and issuance.policy().wanted(s.name) is None}
-        await store.forget(writing, gone)
+        shared = await summaries.expired_followers(writing.connection, [s.name for s in due], now)
+        await store.forget(writing, gone | {name for name in shared if not _shares(issuance, name)})
         await store.postpone(writing, {s.name: _next_try(s, now) for s in left if s.name not in gone})
         await expirations.sweep(writing, now - _ORDERS_KEPT)
     if renewed:
         _log.info("certificates renewed", renewed=len(renewed), names=sorted(renewed)[:5])
     return len(seen)
+
+
+async def forget_uploaded(issuance: Issuance, now: float, lease: Lease | None = None) -> None:
+    """Forget what somebody uploaded for names that no domain covers any more, once it has expired."""
+    async with issuance.database.reading() as connection:
+        if not _uncovered(issuance, await summaries.uploads_expired(connection, now)):
+            return
+    async with issuance.database.writing() as writing:
+        await held(writing, lease)
+        expired = await summaries.uploads_expired(writing.connection, now)
+        await store.forget(writing, _uncovered(issuance, expired))
+
+
+def _uncovered(issuance: Issuance, names: Sequence[str]) -> list[str]:
+    return [name for name in names if issuance.policy().covering(name) is None]
 
 
 def _orders(issuance: Issuance, due: Sequence[Summary]) -> list[Order]:
@@ -96,6 +113,12 @@ def _orders(issuance: Issuance, due: Sequence[Summary]) -> list[Order]:
         except Refused as error:
             _log.warning("certificate not renewed", name=summary.name, reason=str(error))
     return found
+
+
+def _shares(issuance: Issuance, name: str) -> bool:
+    """Whether a name is to share a certificate still, and comes to another one with whoever leads it."""
+    domain = issuance.policy().wanted(name)
+    return domain is not None and name in domain.names
 
 
 def _next_try(summary: Summary, now: float) -> float:

@@ -60,7 +60,7 @@ class Certificates:
     async def found(self, who: Principal, name: str) -> Summary:
         canonical = _canonical(name)
         async with self._database.reading() as connection:
-            found = await summaries.serving(connection, canonical)
+            found = await summaries.serving(connection, canonical, self._clock())
         if found is None or not who.sees(self._project(canonical) or found.project):
             raise _missing(name)
         return replace(found, withheld=self._policy().withheld(canonical))

@@ -131,7 +131,7 @@ class Explainer:
 
     async def _certificate(self, name: str) -> Summary | None:
         async with self._database.reading() as connection:
-            return await summaries.serving(connection, name)
+            return await summaries.serving(connection, name, self._clock())
 
     async def _stored(self, certificate: Summary) -> float | None:
         async with self._database.reading() as connection:

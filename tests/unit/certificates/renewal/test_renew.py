@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from edgeward.certificates import store, summaries
 from edgeward.certificates.eager import make_missing
 from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Order, Summary, Wanted
-from edgeward.certificates.renewal.renew import renew_due
+from edgeward.certificates.renewal.renew import forget_uploaded, renew_due
 from edgeward.certificates.timing import renewal_of_own
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
@@ -61,6 +63,22 @@ async def test_what_no_domain_wants_is_kept_while_valid_and_forgotten_once_expir
     assert set(await stored(here)) == {"b.example"}
 
 
+async def test_names_that_shared_a_certificate_are_forgotten_once_it_has_expired(here):
+    here.declare([Domain(name="a.example", also=["b.example", "c.example", "x.d.example"])])
+    await make_missing(here.issuance, list(here.policy.eager()))
+    here.declare([Domain(name="a.example", also=["b.example"]), Domain(name="*.d.example", on_demand=True)])
+    await renew_everything(here, START + 5 * DAY)
+    still = set(await stored(here))
+    await renew_everything(here, START + 11 * DAY)
+    left = set(await stored(here))
+    here.declare([])
+    await renew_everything(here, START + 19 * DAY)
+
+    assert still == {"a.example", "b.example", "c.example", "x.d.example"}
+    assert left == {"a.example", "b.example"}
+    assert await stored(here) == {}
+
+
 async def test_a_domain_that_comes_back_is_renewed_again(here):
     here.declare([Domain(name="a.example")])
     await make_missing(here.issuance, list(here.policy.eager()))
@@ -89,10 +107,42 @@ async def test_an_expired_certificate_that_is_still_wanted_is_renewed(here):
     here.declare([Domain(name="*.a.example", on_demand=True)])
     async with here.database.writing() as writing:
         old = here.authority.issue(Order("b.a.example", "default", "local", DAY), START, 0)
-        await store.put(writing, here.seal, [old])
+        await store.put(writing, here.seal, [old], here.now)
     await renew_everything(here, START + 3 * DAY)
 
     assert (await stored(here))["b.a.example"].not_after == START + 10 * DAY
+
+
+async def uploaded(here: Installation, name: str, life: float) -> None:
+    made = here.authority.issue(Order(name, "default", "uploaded", life), START, 0)
+    async with here.database.writing() as writing:
+        await store.put(writing, here.seal, [replace(made, source="uploaded")], here.now)
+
+
+async def test_what_was_uploaded_is_forgotten_once_it_has_expired_and_no_domain_covers_it(here):
+    for name, life in {"a.example": 2 * DAY, "b.example": 2 * DAY, "c.example": 4 * DAY}.items():
+        await uploaded(here, name, life)
+    here.declare([Domain(name="b.example", issuer="uploaded")])
+    await forget_uploaded(here.issuance, START + DAY)
+    before = set(await stored(here))
+    await forget_uploaded(here.issuance, START + 3 * DAY)
+
+    assert before == {"a.example", "b.example", "c.example"}
+    assert set(await stored(here)) == {"b.example", "c.example"}
+
+
+async def test_a_name_that_joined_an_uploaded_certificate_is_renewed_in_time(here):
+    await uploaded(here, "a.example", 60 * DAY)
+    here.declare([Domain(name="a.example", also=["b.example", "c.example"])])
+    await make_missing(here.issuance, list(here.policy.eager()))
+    before = await stored(here)
+    await renew_everything(here, START + 5 * DAY)
+    after = await stored(here)
+
+    assert before["b.example"].not_after == before["c.example"].not_after == START + 7 * DAY
+    assert after["b.example"].not_after == after["c.example"].not_after == START + 12 * DAY
+    assert after["a.example"] == before["a.example"]
+    assert await make_missing(here.issuance, list(here.policy.eager())) == 0
 
 
 async def test_the_shortest_lifetime_is_not_renewed_in_a_loop(here):
