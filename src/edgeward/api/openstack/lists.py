@@ -60,14 +60,17 @@ def page(what: Asked, ids: Sequence[str], build: Build, absent: Callable[[str], 
     if what.limit is None and not what.filters and not what.sorting:
         return [build(one) for one in ids]
     found = {one: body for one in ids if _fits(body := build(one), what.filters)}
-    ordered = sorted(found) if what.limit is not None or what.sorting else list(found)
+    if what.limit is None and not what.sorting:
+        return list(found.values())
+    placed = dict(found)
+    if what.marker is not None and what.marker in ids:
+        placed.setdefault(what.marker, build(what.marker))  # it has its place also where it fits no more
+    ordered = sorted(placed)
     for key, descending in reversed(what.sorting):
-        ordered.sort(key=lambda one: _comparable(found[one].get(key)), reverse=descending)
-    if what.limit is None:
-        return [found[one] for one in ordered]
-    if what.marker is not None and what.marker not in found and what.marker in ids:
-        ordered.append(what.marker)  # a marker may be what the filters leave out
-    return [found[one] for one in cut(what, ordered, absent) if one in found]
+        ordered.sort(key=lambda one: _comparable(placed[one].get(key)), reverse=descending)
+    if what.limit is not None:
+        ordered = list(cut(what, ordered, absent))
+    return [found[one] for one in ordered if one in found]
 
 
 def links(what: Asked, bodies: Sequence[Body], query: Query, url: str) -> list[dict[str, str]]:

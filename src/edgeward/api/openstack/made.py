@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from edgeward.api.openstack.checks import address as wrong_address
 from edgeward.api.openstack.discovery import driver_of
 from edgeward.api.openstack.faults import bad_request, invalid_attribute
 from edgeward.api.openstack.resources import FIRST
@@ -118,4 +119,7 @@ def _of_subnet(values: Values) -> Iterator[tuple[str, Any]]:
 def _pool(pool: Any) -> dict[str, Any]:
     if not isinstance(pool, Mapping) or set(pool) != {"start", "end"}:
         raise invalid_attribute("allocation_pools", f"Invalid data format for IP pool: '{pool}'")
+    for end in pool.values():
+        if (reason := wrong_address(end)) is not None:
+            raise invalid_attribute("allocation_pools", reason)
     return dict(pool)

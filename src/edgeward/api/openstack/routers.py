@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgeward.api.openstack.checks import address as wrong_address
 from edgeward.api.openstack.checks import mapping, uuid
 from edgeward.api.openstack.faults import Fault, bad_request, invalid_attribute, wrong
 from edgeward.api.openstack.made import Named
@@ -65,8 +66,11 @@ def _places(view: Seen, network: Ref, said: Any, named: Named) -> list[dict[str,
 def _asked(view: Seen, network: Ref, subnets: Sequence[Subnet], said: Any, named: Named) -> dict[str, str]:
     if (reason := mapping(said)) is not None:
         raise invalid_attribute("external_gateway_info", reason)
-    name = named("subnets", said["subnet_id"]) if said.get("subnet_id") else None
-    text = said.get("ip_address")
+    given, text = said.get("subnet_id") or None, said.get("ip_address")
+    for reason in (given and uuid(given), None if text is None else wrong_address(text)):
+        if reason is not None:
+            raise invalid_attribute("external_gateway_info", reason)
+    name = None if given is None else named("subnets", given)
     for subnet in subnets:
         if name not in (None, subnet.name):
             continue

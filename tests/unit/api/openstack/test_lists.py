@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,11 +99,30 @@ def test_pages_together_are_the_list(names, limit, sort):
 
 
 def _asked(limit, sort, marker):
+    return lists.asked(_query(limit, sort, marker), IKE_POLICY)
+
+
+def _query(limit, sort, marker):
     query = [(key, value) for name, down in sort for key, value in
              (("sort_key", name), ("sort_dir", "desc" if down else "asc"))]  # fmt: skip
     query += [("limit", str(limit))] if limit else []
-    return lists.asked([*query, *([("marker", marker)] if marker else [])], IKE_POLICY)
+    return [*query, *([("marker", marker)] if marker else [])]
 
 
 def _absent(identity):
     return Fault(404, "x", identity)
+
+
+@pytest.mark.parametrize("sort", [[], [("name", False)]])
+def test_a_page_follows_a_marker_that_came_to_be_another_meanwhile(sort):
+    bodies = {f"{at:02}": {"id": f"{at:02}", "name": "n", "pfs": "group5"} for at in range(6)}
+
+    def names(marker, *more):
+        asked = lists.asked([*_query(2, sort, marker), ("pfs", "group5"), *more], IKE_POLICY)
+        return [body["id"] for body in lists.page(asked, list(bodies), bodies.__getitem__, _absent)]
+
+    assert names(None) == ["00", "01"]
+    bodies["01"]["pfs"] = "group14"
+
+    assert names("01") == ["02", "03"]
+    assert names("01", ("page_reverse", "True")) == ["00"]

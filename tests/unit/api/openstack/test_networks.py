@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+
+import pytest
 
 from tests.unit.api.openstack.neutron import NOBODY, neutron
 
@@ -169,3 +172,21 @@ async def test_subnets_of_one_network_have_no_addresses_in_common(tmp_path):
         )
         elsewhere = await here.made("/networks", "network", name="elsewhere")
         await here.subnet("same", elsewhere["id"], "10.1.0.0/24")
+
+
+@pytest.mark.parametrize("value", [5, ["a"], {"a": 1}, "x", "203.0.113.300", "fe80::1%eth0", "\ud800"])
+async def test_a_place_that_is_none_is_refused(tmp_path, value):
+    async with neutron(tmp_path) as here:
+        await here.site()
+        places = [{"external_fixed_ips": [{key: value}]} for key in ("subnet_id", "ip_address")]
+        for place in places:
+            info = {"network_id": here.ids["world"], **place}
+            said = json.dumps({"router": {"external_gateway_info": info}}).encode()
+            found = await here.error("POST", "/routers", content=said)
+            assert found[:2] == (400, "HTTPBadRequest")
+            assert "external_gateway_info" in found[2]
+        subnet = {"network_id": here.ids["inner"], "cidr": "10.99.0.0/24", "ip_version": 4}
+        pool = {"start": value, "end": "10.99.0.9"}
+        said = json.dumps({"subnet": {**subnet, "allocation_pools": [pool]}}).encode()
+        found = await here.error("POST", "/subnets", content=said)
+        assert found[:2] == (400, "HTTPBadRequest")
