@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import typer
-from rich.text import Text
 
 from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
@@ -27,7 +26,7 @@ _KINDS: Final = {
     **dict.fromkeys(("domain", "domains", "certificate", "certificates"), ""),
 }
 _PATIENCE: Final = 15.0
-_SIGNS: Final = {"ok": Text("ok", style="green"), "broken": Text("broken", style="bold red")}
+_SIGNS: Final = {"ok": "green", "broken": "bold red"}
 
 
 def register(app: typer.Typer) -> None:
@@ -130,10 +129,10 @@ def _show(found: Data, now: float) -> None:
     name = show.shown(found.get("name") or found.get("asked"))
     well, ill = ("is served", "is not served") if found["kind"] == "name" else ("is well", "is not well")
     if found["well"]:
-        out.print(Text(f"{name} {well}", style="bold green"))
+        out.print(show.styled(f"{name} {well}", "bold green"))
     else:
-        out.print(Text(f"{name} {ill}: {show.shown(found['reason'])}", style="bold red"), soft_wrap=True)
-        out.print(Text(f"remedy: {show.shown(found['remedy'])}"), soft_wrap=True)
+        out.print(show.styled(f"{name} {ill}: {show.shown(found['reason'])}", "bold red"), soft_wrap=True)
+        out.print(show.styled(f"remedy: {show.shown(found['remedy'])}"), soft_wrap=True)
     out.print()
     show.table(["", "step", "what", "how", "since"], _steps(found["steps"], now))
     if found.get("nodes"):
@@ -151,7 +150,8 @@ def _show(found: Data, now: float) -> None:
 def _steps(steps: Sequence[Data], now: float) -> Iterator[list[object]]:
     for step in steps:
         how = step["cause"] or step["detail"]
-        sign = _SIGNS.get(step["state"], Text("?", style="yellow"))
+        word = step["state"] if step["state"] in _SIGNS else "?"
+        sign = show.styled(word, _SIGNS.get(word, "yellow"))
         yield [sign, step["step"], step["subject"], how, show.moment(step["since"], now)]
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.text import Text
 
 from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
 from edgeward.cli.printing import show
 from edgeward.errors import Invalid
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 WOULD_CHANGE: Final = 3
 _SHOWN_OBJECTS: Final = 3
@@ -181,7 +183,7 @@ def _origin(item: Mapping[str, Any]) -> str:
 
 
 def _counts(item: Mapping[str, Any]) -> Text:
-    text = Text()
+    text = show.styled()
     for name, sign, style in (("created", "+", "green"), ("changed", "~", "yellow"), ("deleted", "-", "red")):
         if item[name]:
             text.append(f"{' ' if text else ''}{sign}{item[name]}", style)

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from edgeward.domain_name import printable
+
+if TYPE_CHECKING:  # Rich is loaded by what has columns or colours
+    from rich.console import Console
+    from rich.text import Text
 
 _WIDTH_WITHOUT_TERMINAL: Final = 200
 _LEAST_WIDTH: Final = 10
@@ -33,6 +34,8 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="How to print it.
 
 def console() -> Console:
     """Give a console on stdout that cuts nothing off where there is no terminal."""
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
@@ -51,6 +54,9 @@ def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, empty: str = "none"
 ) -> None:
     """Print a table without lines; a cell may be a Text of its own style."""
+    from rich.table import Table
+    from rich.text import Text
+
     made = Table(box=None, title=title, title_justify="left", title_style="bold", pad_edge=False)
     out, longest = console(), 0
     for column in columns:
@@ -65,7 +71,7 @@ def table(
     if made.row_count:
         out.print(made)
     else:
-        out.print(Text(f"{title}: {empty}" if title else empty))
+        out.print(styled(f"{title}: {empty}" if title else empty))
 
 
 def shown(value: object) -> str:
@@ -81,19 +87,26 @@ def shown(value: object) -> str:
     return text if text.isprintable() else printable(text)
 
 
+def styled(text: str = "", style: str = "") -> Text:
+    """Give text of a style of Rich."""
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
 def good(text: str) -> Text:
-    return Text(shown(text), style="green")
+    return styled(shown(text), "green")
 
 
 def bad(text: str) -> Text:
-    return Text(shown(text), style="bold red")
+    return styled(shown(text), "bold red")
 
 
 def signed(lines: Iterable[tuple[str, str]]) -> None:
     """Print lines with a sign before each, ``+`` green, ``-`` red, ``~`` yellow."""
     out = console()
     for sign, line in lines:
-        out.print(Text(f"{sign} {line}", style=_SIGN_STYLES.get(sign, "")), soft_wrap=True)
+        out.print(styled(f"{sign} {line}", _SIGN_STYLES.get(sign, "")), soft_wrap=True)
 
 
 def _unwatched(_step: str, _done: int, _of: int) -> None:
@@ -109,6 +122,7 @@ def steps(*, large: bool) -> Iterator[Callable[[str, int, int], None]]:
     if not large or not sys.stderr.isatty():
         yield _unwatched
         return
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -122,7 +136,7 @@ def steps(*, large: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def line(text: str) -> None:
-    console().print(Text(text), soft_wrap=True)
+    typer.echo("\n".join(map(shown, text.split("\n"))))
 
 
 def labels(found: Mapping[str, str] | None) -> str:

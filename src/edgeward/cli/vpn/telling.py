@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.text import Text
 
 from edgeward.cli.connect import Api, connect, segment
 from edgeward.cli.options import StateDir
@@ -137,12 +136,12 @@ def show_one(found: Data, now: float) -> None:
     since = f", {show.moment(found['since'], now)}" if found["since"] else ""
     out = show.console()
     out.print(
-        Text(f"{found['project']}/{found['name']} is {phase}{since}", style=_STYLES.get(phase, "yellow"))
+        show.styled(f"{found['project']}/{found['name']} is {phase}{since}", _STYLES.get(phase, "yellow"))
     )
     if found["reason"]:
-        out.print(Text(show.shown(found["reason"])), soft_wrap=True)
+        out.print(show.styled(show.shown(found["reason"])), soft_wrap=True)
     if found["remedy"]:
-        out.print(Text(f"remedy: {show.shown(found['remedy'])}"), soft_wrap=True)
+        out.print(show.styled(f"remedy: {show.shown(found['remedy'])}"), soft_wrap=True)
     out.print()
     show.table(["what", "how"], [(what, how) for what, how in _facts(found, now) if how])
     if found["children"]:
@@ -200,7 +199,7 @@ def _rows(items: Sequence[Data], now: float) -> Iterator[list[object]]:
         networks = one["networks"]
         yield [
             f"{one['project']}/{one['name']}",
-            Text(phase, style=_STYLES.get(phase, "yellow")),
+            show.styled(phase, _STYLES.get(phase, "yellow")),
             show.moment(one["since"], now),
             one["peer"]["address"],
             f"{show.shown(networks['local'])} to {show.shown(networks['peer'])}",
