@@ -25,8 +25,11 @@ _TTL: Final = 60
 _THREADS: Final = Threads(8, "dns-provider")
 """One that hangs keeps its thread: most providers are asked without a time limit."""
 
+_WHOLE_ZONES: Final = frozenset({"godaddy", "joker", "namecheap", "sakuracloud", "valuedomain"})
+"""These read records of all names of a zone and write them back."""
+
 _turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-"""One change of a name at a time: many providers read all its records and write them back."""
+"""One change of a name at a time, or of a zone: many providers read all its records and write them back."""
 
 
 class Providers:
@@ -45,9 +48,10 @@ class Providers:
 
     async def _done(self, place: Place, change: Any) -> None:
         name = self._provider.name
-        turn = _turns.setdefault(place.name, asyncio.Lock())
+        changed = place.zone if name in _WHOLE_ZONES else place.name
+        turn = _turns.setdefault(changed, asyncio.Lock())
         try:
-            async with asyncio.timeout(_SECONDS), turn:
+            async with turn, asyncio.timeout(_SECONDS):
                 await _THREADS.run(lambda: change(self._opened(place)))
         except TimeoutError as error:
             raise Unavailable(f"{name} does not answer within {_SECONDS:.0f} s") from error
