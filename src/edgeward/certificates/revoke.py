@@ -56,9 +56,9 @@ async def revoke(issuance: Issuance, tell: Revoke, wanted: Revocation, note: Not
         notes.append(_BY_OTHERS)
     now = issuance.clock()
     async with issuance.database.writing() as writing:
-        names = [one.name for one in found]
-        await store.withdraw(writing, names, now)
-        if wanted.replace:
+        found = await _left(writing, found)
+        await store.withdraw(writing, [one.name for one in found], now)
+        if wanted.replace and found:
             notes += await _replaced(issuance, writing, found[0], now)
         lines = [
             Happened(s.name, s.project, s.issuer, now, "revoked", wanted.who, fingerprint=s.fingerprint)
@@ -66,8 +66,14 @@ async def revoke(issuance: Issuance, tell: Revoke, wanted: Revocation, note: Not
         ]
         await history.record(writing, lines)
         await note(writing)
-    issuance.policy().look_again_at(found[0].name)
+    issuance.policy().look_again_at(wanted.name)
     return notes
+
+
+async def _left(writing: Writing, told: Sequence[Summary]) -> list[Summary]:
+    """Give those that are kept still: while their authority was told, a renewal may have come."""
+    kept = await store.valid(writing.connection, [one.name for one in told], 0.0)  # expired ones, too
+    return [one for one in told if one.name in kept and kept[one.name].fingerprint == one.fingerprint]
 
 
 def _see_that_all_are_of(project: str, policy: Policy, found: Sequence[Summary]) -> None:
