@@ -106,9 +106,10 @@ class Libreswan:
         raise Unavailable("; ".join(reasons.told(found, known, now)))
 
     async def terminate(self, connection: str) -> None:
-        known = self._named(connection)
+        self._named(connection)
         self._keeper.leave(connection)
         async with self._lock:
+            known = self._named(connection)  # it may have been changed, or taken away, meanwhile
             names = [name for name in await self._sections() if text.whose(name) == connection]
             await self._pluto.delete(names)
             for name, section in text.sections(known).items():

@@ -88,9 +88,9 @@ class StrongSwan:
             await self._forget(connection, names)
 
     async def initiate(self, connection: str) -> None:
-        name, known = self._named(connection)
+        self._named(connection)
         self._keeper.want(connection)
-        await self._trap(known)
+        name, known = await self._trapped(connection)
         try:
             await self._asking.begin(name, await self._missing(name, known))
         except NotDone as error:
@@ -104,9 +104,9 @@ class StrongSwan:
             raise Unavailable("; ".join(reasons.told(found, known, now))) from error
 
     async def terminate(self, connection: str) -> None:
-        name, known = self._named(connection)
+        self._named(connection)
         self._keeper.leave(connection)
-        await self._trap(known)
+        name, known = await self._trapped(connection)
         await self._end(name, known)
         self._watch.forget(name)
 
@@ -165,11 +165,13 @@ class StrongSwan:
         except TimeoutError as error:
             raise Unavailable(f"charon says nothing within {_READY_SECONDS:g} s") from error
 
-    async def _trap(self, connection: Connection) -> None:
-        """Have traffic start one that is wanted, and no other."""
-        if self._loading.traps:
-            async with self._alone(wording.peers(connection)):
-                await self._loading.load(connection)
+    async def _trapped(self, connection: str) -> tuple[str, Connection]:
+        """Have traffic start one that is wanted, and no other; gives it as it is by then."""
+        async with self._alone(*self._told.names(connection)):
+            name, known = self._named(connection)  # it may have been changed, or taken away, meanwhile
+            if self._loading.traps:
+                await self._loading.load(known)
+            return name, known
 
     async def _carry_out(
         self, connection: Connection, name: str, was: str | None, cost: Effect, *, keep: bool

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.errors import Invalid, Unavailable
+from edgeward.errors import Invalid, NotFound, Unavailable
 from edgeward.secret import Secret
 from edgeward.vpn.desired import Connection, Psk
 from edgeward.vpn.drivers.libreswan.driver import Libreswan
@@ -40,6 +40,8 @@ class Fake(Pluto):
         self.refuses = False
 
     async def whack(self, *words: str) -> str:
+        await asyncio.sleep(0)  # as a program that is waited for
+
         def done() -> None:
             if "--rereadsecrets" in words:
                 self.secrets = "".join(file.read_text() for file in sorted(self.own.glob("*.secrets")))
@@ -184,3 +186,25 @@ async def test_of_what_it_does_not_know_any_more_nothing_is_kept(pluto: Fake, dr
     await load(driver, ONE)
 
     assert (await driver.states())[ONE.id].phase == "down"
+
+
+async def test_who_ends_one_that_is_changed_meanwhile_does_not_bring_back_what_it_was(
+    pluto: Fake, driver: Libreswan
+) -> None:
+    longer = ONE.model_copy(update={"ipsec": ONE.ipsec.model_copy(update={"lifetime": 7200})})
+    await load(driver, ONE)
+
+    await asyncio.gather(load(driver, longer), driver.terminate(ONE.id))
+
+    assert pluto.knows == sections(longer)
+
+
+async def test_who_ends_one_that_is_taken_away_meanwhile_does_not_bring_it_back(
+    pluto: Fake, driver: Libreswan
+) -> None:
+    await load(driver, ONE)
+
+    said = await asyncio.gather(driver.unload(ONE.id), driver.terminate(ONE.id), return_exceptions=True)
+
+    assert [type(one) for one in said] == [type(None), NotFound]
+    assert (pluto.knows, pluto.secrets) == ({}, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.errors import Invalid
+from edgeward.errors import Invalid, NotFound
 from edgeward.vpn.desired import Connection
 from edgeward.vpn.drivers.strongswan import wording
 from edgeward.vpn.drivers.strongswan.driver import StrongSwan, opened
@@ -125,3 +126,34 @@ def hear(driver: StrongSwan, one: Connection, who: str) -> None:
     driver._watch.log(said | {"msg": f"{one.peer_address} is initiating an IKE_SA"})
     driver._watch.log(said | {"msg": "no shared key found for us"})
     driver._watch._heard("ike-updown", {wording.peers(one): {}})
+
+
+LONGER = ONE.model_copy(update={"ipsec": ONE.ipsec.model_copy(update={"lifetime": 7200})})
+
+
+async def test_who_ends_one_that_is_changed_meanwhile_does_not_bring_back_what_it_was(
+    state_dir: Path,
+) -> None:
+    charon = Charon()
+    async with opened_at(state_dir / "vici", charon) as driver:
+        await driver.load(ONE, None, initiate=False)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(driver.load(LONGER, ONE, initiate=False))
+            both.create_task(driver.terminate(ONE.id))
+
+        assert charon.children(ONE)[ONE.id]["life_time"] == b"7200"
+
+
+async def test_who_ends_or_begins_one_that_is_taken_away_meanwhile_does_not_bring_it_back(
+    state_dir: Path,
+) -> None:
+    charon = Charon()
+    async with opened_at(state_dir / "vici", charon) as driver:
+        await driver.load(ONE, None, initiate=False)
+        steps = driver.unload(ONE.id), driver.terminate(ONE.id), driver.initiate(ONE.id)
+        busy = driver.load(LONGER, ONE, initiate=False)  # so that all of them wait
+        said = await asyncio.gather(busy, *steps, return_exceptions=True)
+
+        assert [type(one) for one in said] == [type(None), type(None), NotFound, NotFound]
+        assert (charon.connections, charon.secrets) == ({}, set())
+        assert not driver._keeper.waits(ONE.id)
