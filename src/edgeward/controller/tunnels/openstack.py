@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from edgeward.access.model import EVERY_PROJECT, Principal
 from edgeward.api.openstack.app import OpenStackApp
@@ -107,11 +107,19 @@ class OpenStack:
     async def resolved(self, name: str) -> str | None:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_RESOLVE_SECONDS), self._resolving:
-                found = await loop.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+            async with asyncio.timeout(_RESOLVE_SECONDS):
+                await self._resolving.acquire()
+                asking = asyncio.ensure_future(loop.getaddrinfo(name, None, type=socket.SOCK_DGRAM))
+                asking.add_done_callback(self._resolved)
+                found = await asyncio.shield(asking)  # its thread goes on when nobody waits any more
         except (OSError, UnicodeError, TimeoutError):
             return None
         return next((str(address[0]).partition("%")[0] for *_, address in found), None)
+
+    def _resolved(self, asking: asyncio.Future[Any]) -> None:
+        self._resolving.release()
+        if not asking.cancelled():
+            asking.exception()  # who still waits has it
 
     def revealed(self, secret: Sealed) -> str:
         return secret.reveal(self._seal).reveal()
