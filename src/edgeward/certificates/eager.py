@@ -57,7 +57,7 @@ async def make_missing(issuance: Issuance, domains: Sequence[Domain], lease: Lea
     async with issuance.database.reading() as connection:
         missing = await _missing(issuance, connection, domains, issuance.clock())
         queued = await queue.states(connection, [d.name for d in missing if issuance.policy().orders(d)])
-        missing = [domain for domain in missing if domain.name not in queued]
+        missing = [d for d in missing if d.name not in queued or not queued[d.name].stands_for(d)]
     made = 0
     for start in range(0, len(missing), _BATCH):
         made += await _make(issuance, missing[start : start + _BATCH], lease)

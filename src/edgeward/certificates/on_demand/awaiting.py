@@ -62,6 +62,8 @@ class Awaiting:
         awaited: dict[str, _Awaited] = {}
         for name, order in wanted.items():
             queued = known.get(order.name)
+            if queued is not None and not queued.stands_for(order):
+                queued = None
             if queued is not None and queued.state == "failed" and queued.due > now:
                 outcomes[name] = _failed(queued)
             elif len(self._names) + len(awaited) >= MOST or (

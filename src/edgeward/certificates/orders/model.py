@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from edgeward.certificates.model import Order
+from edgeward.certificates.model import Domain, Order
 
 Reason = Literal["visitor", "renewal", "new"]
 Rank = Literal["visitor", "urgent", "bulk"]
@@ -32,6 +32,10 @@ class Queued:
     authority: str | None = None
     url: str | None = None
     problem: str | None = None
+
+    def stands_for(self, wanted: Order | Domain) -> bool:
+        """Whether there need be no other for what is wanted: its issuer is the same, or it is worked on."""
+        return self.state == "working" or (self.project, self.issuer) == (wanted.project, wanted.issuer)
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,15 @@ _SAVE: Final = (
 
 
 async def add(writing: Writing, wishes: Collection[Wish], now: float) -> None:
-    """Queue what is not queued yet; a visitor's wish makes an order that waits a visitor's."""
+    """Queue what is not queued yet; a visitor's wish makes an order that waits a visitor's. What waits or
+    failed at an issuer that the name no longer has gives way.
+    """
     known = await states(writing.connection, [wish.order.name for wish in wishes])
+    wanted = {wish.order.name: wish.order for wish in wishes}
+    gone = [name for name, queued in known.items() if not queued.stands_for(wanted[name])]
+    await remove(writing, gone)
+    for name in gone:
+        del known[name]
     fresh = {wish.order.name: _row(wish, now) for wish in wishes if wish.order.name not in known}
     if fresh:
         await writing.connection.execute(insert(orders), list(fresh.values()))

@@ -70,6 +70,10 @@ async def declared(here: Installation, names: list[str], *issuers: Issuer, **mor
     await eager.make_missing(here.issuance, list(here.policy.eager()))
 
 
+async def all_failed(here: Installation) -> bool:
+    return {order.state for order in (await queued(here)).values()} == {"failed"}
+
+
 async def none_queued(here: Installation) -> bool:
     async with here.database.reading() as connection:
         return not await progress.counts(connection)
@@ -194,6 +198,34 @@ def refuse(job, step):
 async def is_state(here, name, state):
     found = (await queued(here)).get(name)
     return found is not None and found.state == state
+
+
+async def test_a_name_that_failed_is_ordered_at_once_where_it_has_another_issuer(here, ca):
+    def refuse(job: Job, _step: str) -> None:
+        if job.issuer.name == "first":
+            raise Rejected("not for you")
+
+    ca.trouble = refuse
+    both = [issuer("first"), issuer("second")]
+    visited = Domain(name="*.customers.example", issuer="first", on_demand=True)
+    here.declare([Domain(name="a.example", issuer="first"), visited], both)
+    await eager.make_missing(here.issuance, list(here.policy.eager()))
+    obtainer = Obtainer(here.issuance)
+    worker = asyncio.create_task(obtainer.run())
+    async with planning(here, ca):
+        with pytest.raises(Unavailable, match="not for you"):
+            await obtainer.obtain("b.customers.example", 60)
+        await until(lambda: all_failed(here))
+        others = [Domain(name="a.example", issuer="second"), visited.model_copy(update={"issuer": "second"})]
+        here.declare(others, both)
+        await eager.make_missing(here.issuance, list(here.policy.eager()))
+        kept = await obtainer.obtain("b.customers.example", 60)
+        await until(lambda: none_queued(here))
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+    assert kept.certificate.issuer == "second"
+    assert {s.issuer for s in (await stored(here)).values()} == {"second"}
 
 
 async def test_one_bad_name_and_one_slow_authority_stall_nobody(here, ca):
