@@ -50,7 +50,8 @@ def actions(
     def made(
         name: str, description: str, values: Mapping[str, _Value], fixed: Sequence[str] = ()
     ) -> Action:  # fmt: skip
-        words = (name, str(place), *fixed, *(f"{{{value}}}" for value in values))
+        first, *others = (f"{{{value}}}" for value in values) if values else ("",)
+        words = (name, str(place), *filter(None, (first, *fixed, *others)))
         types = {key: value.type for key, value in values.items()}
         specs = {key: value.spec for key, value in values.items()}
         return Action(

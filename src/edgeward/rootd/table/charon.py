@@ -33,7 +33,7 @@ _KEPT: Final = (kernel.NET_ADMIN, kernel.NET_BIND_SERVICE)
 _BACKLOG: Final = 64
 
 
-def start(place: Path, found: int, user: str, group: str, namespace: str, level: str) -> str:
+def start(place: Path, found: int, namespace: str, user: str, group: str, level: str) -> str:
     """Start it, unless it runs; raises NotStarted. Where it runs, ``level`` is in force once it reloads."""
     if daemons.living(found, namespace) is None:
         raise namespaces.Missing(f"there is no namespace {namespace}; create it first")

@@ -4,6 +4,7 @@ before it becomes its program, so that it is found again whatever was killed in 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import pwd
 import select
@@ -34,10 +35,21 @@ def user(name: str, purpose: str) -> pwd.struct_passwd:
     return found
 
 
-def locked(place: Path) -> int:
-    """Give what holds off all others that begin or end something there, and is let go at exec and exit."""
+def locked(place: Path, *namespace: str) -> int:
+    """Give the records of namespaces, and hold off, until exec or exit, who sweeps (``remains``) and all who
+    begin or end something in the namespace that is named.
+
+    Who waits for a daemon that does not come up keeps nobody waiting elsewhere. There are as many locks as
+    never have to be taken away: two names may share one.
+    """
     found = trusted.made(place / "namespaces")
-    fcntl.flock(found, fcntl.LOCK_EX)
+    fcntl.flock(found, fcntl.LOCK_SH)
+    within = trusted.made(place / "locks")
+    for name in namespace:
+        how = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        number = hashlib.sha256(name.encode()).hexdigest()[:3]
+        fcntl.flock(os.open(number, how, 0o600, dir_fd=within), fcntl.LOCK_EX)
+    os.close(within)
     return found
 
 

@@ -5,11 +5,13 @@ A record is of one keeper of a namespace: with another one, nothing of what it s
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +48,7 @@ class Record:
     """Another network was begun, and did not come to its end: what is there is neither."""
 
 
-def adopt(place: Path, records: int, file: str, name: str) -> str:
+def adopt(place: Path, records: int, name: str, file: str) -> str:
     """Use somebody else's namespace, as ours are: a keeper holds it as long as it is used."""
     allowed.lent(Path(file)).namespace(name)
     there = _OTHERS / name
@@ -65,12 +67,18 @@ def adopt(place: Path, records: int, file: str, name: str) -> str:
     return f"{name} is used"
 
 
-def apply_network(place: Path, records: int, file: str, name: str, text: str) -> str:
+def apply_network(place: Path, records: int, name: str, file: str, text: str) -> str:
     """Have the namespace be connected in this way, and in no other."""
     wanted = network.read(text)
     _lent(allowed.lent(Path(file)), wanted)
     if _read(place, records, name).lent:
         raise allowed.NotAllowed(f"{name} is somebody else's, whose network is left as it is")
+    with _alone(place):
+        _connect(place, records, name, wanted, text)
+    return f"{name} is connected"
+
+
+def _connect(place: Path, records: int, name: str, wanted: network.Network, text: str) -> None:
     others = _sharers(place, records)
     if why := shared.conflict(name, wanted, others):
         raise allowed.NotAllowed(why)
@@ -88,10 +96,9 @@ def apply_network(place: Path, records: int, file: str, name: str, text: str) ->
     if wanted.shared or was_shared:
         filters.have(shared.host_text(others))
     _write(place, records, name, lambda record: replace(record, network=text, transit=transit, half=False))
-    return f"{name} is connected"
 
 
-def apply_guard(place: Path, records: int, relays: str, name: str, elsewhere: str, pairs: str) -> str:
+def apply_guard(place: Path, records: int, name: str, relays: str, elsewhere: str, pairs: str) -> str:
     """Have these pairs of networks, and no others, be carried by tunnels or not at all."""
     with cables.inside(records, name):
         _guard(elsewhere, guard.read(pairs), _uid(relays))
@@ -124,10 +131,11 @@ def forget(place: Path, records: int, name: str) -> None:
     if record.lent and daemons.living(records, name) is not None:
         with cables.inside(records, name):
             _unguard()
-    others = _sharers(place, records)
-    if others.pop(name, None) is not None:
-        filters.have(shared.host_text(others))
-    (place / "networks" / name).unlink(missing_ok=True)
+    with _alone(place):
+        others = _sharers(place, records)
+        if others.pop(name, None) is not None:
+            filters.have(shared.host_text(others))
+        (place / "networks" / name).unlink(missing_ok=True)
 
 
 def _unguard() -> None:
@@ -193,6 +201,17 @@ def _is_same(records: int, name: str, there: Path) -> bool:
         os.close(found[1])
 
 
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Hold off all others that change what the host does by the records of all."""
+    within = trusted.made(place / "networks")
+    try:
+        fcntl.flock(within, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(within)
+
+
 def _sharers(place: Path, records: int) -> dict[str, shared.Sharer]:
     """Give those that share an address of the host, by their namespaces."""
     found = {}
@@ -239,4 +258,7 @@ def _keeper(records: int, name: str) -> str:
     if found is None:
         return ""
     os.close(found[1])
-    return trusted.file(name, records, name).decode()
+    try:
+        return trusted.file(name, records, name).decode()
+    except trusted.Untrusted:  # it has gone meanwhile
+        return ""

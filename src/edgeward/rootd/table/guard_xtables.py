@@ -14,6 +14,8 @@ from edgeward.rootd.table.guard import HEADERS, OUTSIDE, TUNNEL, Pairs
 
 _PROGRAMS: Final = ("/usr/sbin/xtables-legacy-multi", "/usr/sbin/xtables-nft-multi")
 _SECONDS: Final = 10.0
+_WAIT: Final = "--wait=5"
+"""There is one lock for all namespaces of the host."""
 _CHAINS: Final = {
     "filter": {"FORWARD": "EDGEWARD-FORWARD", "OUTPUT": "EDGEWARD-OUTPUT", "INPUT": "EDGEWARD-INPUT"},
     "mangle": {"FORWARD": "EDGEWARD-SIZE"},
@@ -135,6 +137,6 @@ def _restore(program: str, command: str, text: str) -> None:
 
 def _ran(program: str, *words: str, said: str = "") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(  # noqa: S603 - fixed argv, no shell
-        [program, *words], input=said.encode(), env={"PATH": os.defpath}, cwd="/", capture_output=True,
-        timeout=_SECONDS, check=False,
+        [program, words[0], _WAIT, *words[1:]], input=said.encode(), env={"PATH": os.defpath}, cwd="/",
+        capture_output=True, timeout=_SECONDS, check=False,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a built-in action does, in a child of rootd's: VERB PLACE WORD…, each word made by a type."""
+"""What a built-in action does, in a child of rootd's: VERB PLACE [NAMESPACE WORD…], each made by a type."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _create(place: Path, found: int, name: str) -> str:
     return namespaces.create(found, name)
 
 
-def _adopt(place: Path, found: int, file: str, name: str) -> str:
+def _adopt(place: Path, found: int, name: str, file: str) -> str:
     _clear(place, found, name)
-    return gateways.adopt(place, found, file, name)
+    return gateways.adopt(place, found, name, file)
 
 
 def _clear(place: Path, found: int, name: str) -> None:
@@ -132,6 +132,6 @@ def begin(argv: tuple[str, ...], writing: int) -> int:
 def done(verb: str, place: str, *words: str) -> tuple[int, str]:
     """Do it, and give the exit code and what rootd answers."""
     try:
-        return 0, _VERBS[verb](Path(place), daemons.locked(Path(place)), *words)
+        return 0, _VERBS[verb](Path(place), daemons.locked(Path(place), *words[:1]), *words)
     except _FAILURES as error:
         return 1, str(error)

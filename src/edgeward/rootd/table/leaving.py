@@ -84,9 +84,10 @@ def clear(place: Path, records: int, name: str) -> str:
 
 def since(place: Path, name: str) -> float:
     """Give when a daemon left its keys that are there yet, in Unix seconds; 0: none has."""
-    if not (place / "vpn" / name / _LEFT).exists():
+    try:
+        within = trusted.directory(place / "vpn" / name)
+    except trusted.Untrusted:  # who looks makes none: it may have just gone
         return 0.0
-    within = tunnels.records(place, name)
     try:
         left = _left(within)
         return left.at if left else 0.0
@@ -126,7 +127,10 @@ def _left(within: int) -> Left | None:
     if found is None:
         return left
     os.close(found[1])
-    return None if trusted.file(tunnels.RECORD, within, tunnels.RECORD).decode() == left.daemon else left
+    try:
+        return None if trusted.file(tunnels.RECORD, within, tunnels.RECORD).decode() == left.daemon else left
+    except trusted.Untrusted:  # it has ended meanwhile
+        return left
 
 
 def _note(within: int, daemon: str) -> None:

@@ -38,7 +38,7 @@ class Users(NamedTuple):
     group: int
 
 
-def start(place: Path, found: int, prefix: str, user: str, node: str, group: str, namespace: str) -> str:
+def start(place: Path, found: int, namespace: str, prefix: str, user: str, node: str, group: str) -> str:
     """Start it, unless it runs; raises NotStarted. ``prefix``: what Libreswan is installed below."""
     if daemons.living(found, namespace) is None:
         raise namespaces.Missing(f"there is no namespace {namespace}; create it first")

@@ -25,8 +25,8 @@ _READY_SECONDS: Final = 8.0
 
 
 def start(
-    place: Path, found: int, python: str, user: str, group: str,
-    namespace: str, name: str, address: str, port: str, resolver: str,
+    place: Path, found: int, namespace: str, python: str, user: str, group: str,
+    name: str, address: str, port: str, resolver: str,
 ) -> str:  # fmt: skip
     """Start a relay, unless it runs, from ``relays/NAMESPACE/NAME.sock`` to an address seen from within."""
     if daemons.living(found, namespace) is None:

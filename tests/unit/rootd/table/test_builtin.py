@@ -74,6 +74,7 @@ def test_what_is_run_is_fixed_but_for_the_values():
         if action.at_once is None:
             assert action.begin is hands.begin
             assert action.argv[:2] == (action.name, str(PLACE))
+            assert action.argv[2:3] == (("{namespace}",) if action.types else ()), "what it is held alone by"
 
 
 @pytest.mark.parametrize("level", range(-1, 5))
