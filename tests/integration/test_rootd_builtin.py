@@ -201,6 +201,18 @@ def test_asked_by_many_at_once_it_is_made_once(edge: Edge) -> None:
     assert sum(b"already" in answer for answer in answers) == 7
 
 
+def test_who_waits_in_one_namespace_keeps_nobody_waiting_in_another(edge: Edge) -> None:
+    code = "import sys, time; from pathlib import Path; from edgeward.rootd.table import daemons"
+    hold = "daemons.locked(Path(sys.argv[1]), sys.argv[2]); print('held', flush=True); time.sleep(600)"
+    argv = [sys.executable, "-c", f"{code}; {hold}", str(edge.place), NAME]
+    with running(argv) as holder:  # as a daemon that does not come up is waited for
+        until(lambda: "held" in holder.output(), what="one waits")
+        edge.do("create-namespace", namespace="branch")
+        assert set(json.loads(edge.do("observe-networks")["output"])) == {NAME, "branch"}
+        edge.do("remove-namespace", namespace="branch")
+    assert "is there already" in edge.do("create-namespace", namespace=NAME)["output"]
+
+
 def test_a_namespace_whose_holder_was_killed_is_made_anew(edge: Edge) -> None:
     first = edge.keeper()
     os.kill(first, signal.SIGKILL)
