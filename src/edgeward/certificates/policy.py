@@ -193,7 +193,8 @@ class Policy:
         first = self.issuer(domain.project, domain.issuer)
         if first is None:
             return ()
-        others = (self.issuer(domain.project, name) for name in first.fallback if name != first.name)
+        names = dict.fromkeys(name for name in first.fallback if name != first.name)  # each is tried once
+        others = (self.issuer(domain.project, name) for name in names)
         return (first, *(issuer for issuer in others if issuer is not None))
 
     def orders(self, domain: Domain) -> bool:

@@ -212,3 +212,10 @@ def test_single_names_and_all_names_of_the_domain_of_any_name_may_be_withheld():
     assert not policy.withheld("good.example")
 
     assert Policy([ANY], withheld=[Withheld(name="*")]).withholding("good.example") == "*"
+
+
+def test_an_issuer_that_is_named_twice_to_fall_back_to_is_tried_once():
+    issuers = [Issuer(name=name, local=LocalIssuer(), fallback=["b", "a", "b", "c"]) for name in "abc"]
+    domain = Domain(name="a.example", issuer="a")
+
+    assert [issuer.name for issuer in Policy([domain], issuers).chain(domain)] == ["a", "b", "c"]
