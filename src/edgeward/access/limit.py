@@ -46,7 +46,8 @@ class FailureLimit:
             self._buckets.popitem(last=False)
 
     def _left(self, bucket: _Bucket, now: float) -> float:
-        return max(0.0, bucket.failures - max(0.0, now - bucket.at) / self._seconds)
+        bucket.at = min(bucket.at, now)  # else who failed before a clock was put back would wait for it
+        return max(0.0, bucket.failures - (now - bucket.at) / self._seconds)
 
 
 def network_of(client: str) -> str:

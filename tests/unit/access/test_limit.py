@@ -39,6 +39,16 @@ def test_the_memory_is_bounded_and_the_oldest_goes_first():
     assert limit.wait("10.0.0.0", 1000) == 0
 
 
+def test_a_clock_that_is_put_back_costs_nobody_more_than_the_wait_that_is_told():
+    limit = FailureLimit(burst=3, seconds=10)
+    for _ in range(4):
+        limit.failed("192.0.2.1", 1e6)
+
+    told = limit.wait("192.0.2.1", 0)
+    assert told > 0
+    assert limit.wait("192.0.2.1", told) == 0
+
+
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.booleans()), max_size=50))
 def test_no_clock_locks_anybody_out_for_good(steps):
     """Also one that jumps back and forth: the wait is never longer than one failure's worth."""

@@ -27,7 +27,7 @@ _RETRY: Final = 10.0
 _log = logger("edgeward.controller.declared.file")
 
 Mark = tuple[int, int, int]
-"""What tells two states of a file apart: inode, size, time of change in nanoseconds."""
+"""What tells two states of a file apart: inode, size, and when it or its mode changed, in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _mark(path: Path) -> Mark | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_ino, found.st_size, found.st_ctime_ns
 
 
 def _text(path: Path) -> bytes:

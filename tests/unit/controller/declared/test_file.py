@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -87,6 +88,23 @@ async def test_a_conflict_is_tried_again_and_a_mistake_is_not(here, file, tmp_pa
     await asyncio.sleep(0.4)
     task.cancel()
     assert file.outcome is tried
+
+
+async def test_a_change_is_seen_whatever_time_the_file_is_given(here, file, tmp_path):
+    """Its mode alone may be what was wrong, and tools that copy give the copy the time of what they copied."""
+    path = tmp_path / "edge.yaml"
+    await file.apply()
+    task = asyncio.create_task(file.run())
+    before = path.stat()
+    path.write_text(ONE.replace("one.", "two."))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    await until(lambda: names(here) == {"two.example"})
+
+    applied = file.outcome
+    path.chmod(0o640)
+    await until(lambda: file.outcome is not applied)
+    task.cancel()
+    assert file.outcome.state == "applied"
 
 
 async def test_references_are_read_beside_the_file(here, file, tmp_path):
