@@ -80,3 +80,23 @@ def test_a_controller_on_sqlite_loads_nothing_for_its_start_that_only_others_nee
             controller.wait()
     assert "edgeward.api.app" in loaded
     assert {name: what for name, what in FOR_LATER.items() if name in loaded} == {}
+
+
+VALIDATE = """
+import json, sys
+sys.argv = ["edgeward", "validate", "-f", "-"]
+from edgeward.cli.__main__ import main
+try:
+    main()
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_a_command_that_prints_a_line_loads_nothing_for_tables():
+    asked = subprocess.run(
+        [sys.executable, "-c", VALIDATE], input="version: 1\n", capture_output=True, text=True, timeout=100
+    )
+    loaded = set(json.loads(asked.stderr.splitlines()[-1]))
+    assert "is valid" in asked.stdout
+    assert [name for name in ("httpx", "rich", "sqlalchemy") if name in loaded] == []
