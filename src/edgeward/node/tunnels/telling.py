@@ -24,6 +24,9 @@ _AT_ONCE: Final = 500
 _FIGURES: Final = frozenset(
     {"bytes_in", "bytes_out", "packets_in", "packets_out", "rekeys_at", "reauthenticates_at"}
 )
+_OF_CHILDREN: Final = _FIGURES | {"since"}
+"""Daemons say how many seconds ago a child came, so that each look gives another moment; that it is another
+child its SPIs say."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _essence(state: State) -> Any:
     """Give what of a state is worth saying at once: not its running figures."""
     return (
         state.model_dump(exclude={*_FIGURES, "children"}),
-        [child.model_dump(exclude={*_FIGURES}) for child in state.children],
+        [child.model_dump(exclude={*_OF_CHILDREN}) for child in state.children],
     )
 
 

@@ -12,6 +12,7 @@ from edgeward.declaration.feed import Tunnels
 from edgeward.errors import Unavailable
 from edgeward.node.tunnels.telling import Doing, Telling, as_here, news
 from edgeward.vpn.driver import State
+from edgeward.vpn.drivers.strongswan.sas import _child
 from tests.unit.vpn.tunnels import NOW, connection, gateway
 
 A, B = "a" * 12, "b" * 12
@@ -87,6 +88,15 @@ def test_figures_alone_are_not_told_until_it_is_time_for_them():
 
     assert list(news(before, now, figures=False)) == []
     assert len(list(news(before, now, figures=True))) == 1
+
+
+def test_a_child_that_came_when_it_did_is_not_told_at_each_look():
+    def looked(at, spi="c0ffee"):  # charon says how many whole seconds ago that was
+        child = _child({"state": "INSTALLED", "spi-in": spi, "install-time": "5"}, at).keyed
+        return {A: doing(state(1).model_copy(update={"children": (child,)}))}
+
+    assert list(news(looked(100.3), looked(100.9), figures=False)) == []
+    assert len(list(news(looked(100.3), looked(100.9, "decade"), figures=False))) == 1
 
 
 def test_a_connection_that_changes_is_told_without_the_others():
