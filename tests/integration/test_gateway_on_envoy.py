@@ -55,6 +55,8 @@ def routes() -> tuple[Route, ...]:
          "request_headers": {"set": {"x-set": "100%"}, "add": {"x-add": "2"}, "remove": ["x-secret"]}},
         {"hosts": ["strip.example"], "service": "shown", "paths": ["/api/private"], "http": "refuse"},
         {"hosts": ["moved.example"], "redirect": {"host": "shop.example", "status": 302}, "http": "refuse"},
+        {"hosts": ["moved.example"], "paths": ["/there"], "redirect": {"path": "/100%25"}, "http": "serve"},
+        {"hosts": ["moved.example"], "paths": ["/safe"], "redirect": {"scheme": "https"}, "http": "serve"},
     ]  # fmt: skip
     return tuple(parse(Route, one) for one in said)
 
@@ -240,6 +242,15 @@ def test_plain_http_redirects_serves_or_refuses_as_the_route_says() -> None:
     assert visit(request("/api/private/1", "strip.example"), "strip.example")[0] == 200
     status, answer = visit(request("/p", "moved.example"), "moved.example")
     assert status == 302 and b"location: https://shop.example/p" in answer
+
+
+def test_who_is_redirected_stays_at_the_port_that_they_came_by() -> None:
+    for answered in (visit_plain, lambda asked: visit(asked, "moved.example")):
+        status, answer = answered(request("/there?x=1&y=%20", "moved.example"))
+        assert status == 301 and b"location: /100%25?x=1&y=%20\r\n" in answer
+        assert b"location: /100%25\r\n" in answered(request("/there", "moved.example"))[1]
+    status, answer = visit_plain(request("/safe?x=1", "moved.example"))
+    assert status == 301 and f"location: https://moved.example:{HTTPS}/safe?x=1".encode() in answer
 
 
 def test_two_hosts_over_plain_http_do_not_slip_into_a_wildcard() -> None:

@@ -72,6 +72,23 @@ def test_the_order_of_declaration_changes_nothing() -> None:
     assert names(virtual_hosts(*reversed(routes))["a.example"]) == expected
 
 
+def locations(redirect: dict[str, str]) -> list[str]:
+    """Give what visitors over TLS are sent by each message of a redirect; blank: what Envoy makes of it."""
+    routes = virtual_hosts({"hosts": ["a.example"], "redirect": redirect})["a.example"].routes
+    return [r.response_headers_to_add[0].header.value if r.response_headers_to_add else "" for r in routes]
+
+
+def test_a_redirect_to_another_path_alone_says_that_and_not_where_the_visitor_is() -> None:
+    asked = "%QUERY_PARAMS(ORIG)%"
+    assert locations({"path": "/a%20b"}) == [f"/a%%20b?{asked}", "/a%%20b"]
+    assert locations({"path": "/b", "scheme": "https"}) == [f"/b?{asked}", "/b"]
+    assert locations({"path": "/b?its=own"}) == ["/b?its=own"]
+    for elsewhere in ({"host": "b.example"}, {"scheme": "http"}):
+        assert locations({"path": "/b", **elsewhere}) == [""]
+    assert locations({"path": "//b"}) == [""], "alone it would be a host"
+    assert locations({"host": "b.example"}) == [""]
+
+
 def test_equal_states_give_equal_bytes() -> None:
     state = Gateway(
         Listen(https=":443"), (), (parse(Route, {"hosts": ["a.example"], "redirect": {"path": "/"}}),)

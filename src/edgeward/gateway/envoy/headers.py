@@ -20,13 +20,13 @@ def change_headers(message: Any, route: Route, *, hsts: bool) -> None:
         value = f"max-age={route.hsts.max_age}"
         value += "; includeSubDomains" if route.hsts.include_subdomains else ""
         value += "; preload" if route.hsts.preload else ""
-        message.response_headers_to_add.append(option("strict-transport-security", value, _SET))
+        message.response_headers_to_add.append(replaced("strict-transport-security", value))
 
 
 def _options(change: HeaderChange) -> list[Any]:
     return [
-        *(option(n, _literal(v), _SET) for n, v in sorted(change.set.items())),
-        *(option(n, _literal(v), ADD) for n, v in sorted(change.add.items())),
+        *(replaced(n, literal(v)) for n, v in sorted(change.set.items())),
+        *(option(n, literal(v), ADD) for n, v in sorted(change.add.items())),
     ]
 
 
@@ -36,6 +36,10 @@ def option(name: str, value: str, action: Any) -> Any:
     )
 
 
-def _literal(value: str) -> str:
+def replaced(name: str, value: str) -> Any:
+    return option(name, value, _SET)
+
+
+def literal(value: str) -> str:
     """Envoy reads %…% in header values as commands; a doubled sign stands for itself."""
     return value.replace("%", "%%")

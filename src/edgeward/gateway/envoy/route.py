@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import re2
 
 from edgeward.gateway.envoy.gateway import cluster_name
 from edgeward.gateway.envoy.hashing import client_address, hash_policies
-from edgeward.gateway.envoy.headers import change_headers
+from edgeward.gateway.envoy.headers import change_headers, literal, replaced
 from edgeward.gateway.envoy.limits import limit
 from edgeward.gateway.model import Canary, Redirect, Retries, Route, Service, Timeouts
 from edgeward.xds import messages as m
@@ -23,6 +24,7 @@ _REDIRECTS = {
 }
 _WHOLE = 1_000_000
 _REPEATABLE = ("GET", "HEAD", "OPTIONS")
+_ASKED = "%QUERY_PARAMS(ORIG)%"
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 
 
@@ -40,13 +42,13 @@ def secure(route: Route, level: int, services: Services) -> list[Ranked]:
     """Give the messages of a route over HTTPS; ``level``: how far above the host its pattern is."""
     if route.tls == "passthrough":
         return []
-    return _ranked(route, level, services, over_tls=True)
+    return _ranked(route, level, services, None)
 
 
 def plain(route: Route, level: int, services: Services, port: int) -> list[Ranked]:
     """Give the messages of a route over plain HTTP; ``port``: where HTTPS is."""
     if route.http == "serve":
-        return _ranked(route, level, services, over_tls=False)
+        return _ranked(route, level, services, port)
     if route.http == "refuse":  # said in words: else the next route that takes the path would have it
         return [(_rank(route, path, level), _refused(route, path)) for path in route.paths]
     return [(_rank(route, path, level), upgrade(_match(route, path), port)) for path in route.paths]
@@ -56,10 +58,15 @@ def upgrade(match: Any, port: int) -> Any:
     """Redirect to the same place over HTTPS."""
     action = m.RedirectAction(
         https_redirect=True,
-        port_redirect=0 if port == 443 else port,
+        port_redirect=_said(port),
         response_code=m.RedirectAction.PERMANENT_REDIRECT,
     )
     return m.Route(match=match, redirect=action)
+
+
+def _said(https_port: int) -> int:
+    """Give what stands in a URL of HTTPS; 0: nothing."""
+    return 0 if https_port == 443 else https_port
 
 
 def _refused(route: Route, path: str) -> Any:
@@ -70,9 +77,12 @@ def _refused(route: Route, path: str) -> Any:
     )
 
 
-def _ranked(route: Route, level: int, services: Services, *, over_tls: bool) -> list[Ranked]:
-    """Give the route's messages; requests whose headers ask for the canary have one of their own, first."""
-    found = []
+def _ranked(route: Route, level: int, services: Services, port: int | None) -> list[Ranked]:
+    """Give the route's messages; requests whose headers ask for the canary have one of their own, first.
+
+    ``port``: where HTTPS is, of those over plain HTTP; None: of those over TLS.
+    """
+    found, over_tls = [], port is None
     for path in route.paths:
         rank = _rank(route, path, level)
         if route.canary is not None and route.canary.headers:
@@ -80,7 +90,10 @@ def _ranked(route: Route, level: int, services: Services, *, over_tls: bool) -> 
             for number, asked in enumerate(_messages(route, path, action, over_tls=over_tls)):
                 asked.match.headers.extend(_header_match(route.canary.headers))
                 found.append(((*rank, 0, number), asked))
-        usual = _messages(route, path, _usual(route, path, services, over_tls), over_tls=over_tls)
+        if route.redirect is not None:
+            usual = _redirected(route, route.redirect, path, port)
+        else:
+            usual = _messages(route, path, _usual(route, path, services, over_tls), over_tls=over_tls)
         found += [((*rank, 1, number), message) for number, message in enumerate(usual)]
     return found
 
@@ -94,12 +107,32 @@ def _rank(route: Route, path: str, level: int) -> tuple[Any, ...]:
     return (kind, length, level, -len(route.headers), not route.methods, route.name, path)
 
 
+def _redirected(route: Route, redirect: Redirect, path: str, port: int | None) -> Iterator[Any]:
+    """Give the messages of a redirect; where only the path changes, visitors are told that alone: by which
+    port they came, a load balancer's maybe, nobody knows here.
+    """
+    message = _message(route, path, None, over_tls=port is None)
+    message.redirect.CopyFrom(_redirect(redirect, port))
+    to = redirect.path or ""
+    here = "https" if port is None else "http"
+    if redirect.host is not None or redirect.scheme not in (None, here) or not re.match("/(?!/)", to):
+        yield message
+        return
+    if "?" not in to and "#" not in to:  # else what the visitor asks is not kept (path_redirect)
+        asking = m.Route.FromString(message.SerializeToString())
+        asking.match.headers.append(m.HeaderMatcher(name=":path", string_match=m.StringMatcher(contains="?")))
+        asking.response_headers_to_add.insert(0, replaced("location", f"{literal(to)}?{_ASKED}"))
+        yield asking
+    message.response_headers_to_add.insert(0, replaced("location", literal(to)))
+    yield message
+
+
 def _messages(route: Route, path: str, action: Any, *, over_tls: bool) -> Iterator[Any]:
     """Give the message; two, the narrower first, where answers are tried again for some methods only. Envoy's
     ``retriable_request_headers`` would keep the others from being tried again where no backend is reached.
     """
     some = tuple(method for method in route.methods or _REPEATABLE if method in _REPEATABLE)
-    if action is not None and action.retry_policy.retriable_status_codes:
+    if action.retry_policy.retriable_status_codes:
         if some:
             narrow = route.model_copy(update={"methods": some})
             yield _message(narrow, path, action, over_tls=over_tls)
@@ -111,22 +144,18 @@ def _messages(route: Route, path: str, action: Any, *, over_tls: bool) -> Iterat
 
 
 def _message(route: Route, path: str, action: Any, *, over_tls: bool) -> Any:
-    """Give the message; ``action``: None for a redirect."""
+    """Give the message; ``action``: None for a redirect, which is not in it yet."""
     message = m.Route(match=_match(route, path), name=f"{route.project}/{route.name}")
     change_headers(message, route, hsts=over_tls)
     limit(message, route)
     if action is not None:
         message.route.CopyFrom(action)
-    elif route.redirect is not None:
-        message.redirect.CopyFrom(_redirect(route.redirect))
     return message
 
 
 def _usual(route: Route, path: str, services: Services, over_tls: bool) -> Any:
-    """Give what happens to a request that no header sends to the canary; None for a redirect."""
-    if route.service is None:
-        return None
-    action = _action(route, path, route.service, services, over_tls=over_tls)
+    """Give what happens to a request that no header sends to the canary."""
+    action = _action(route, path, str(route.service), services, over_tls=over_tls)
     if route.canary is not None and route.canary.share is not None:
         _split(action, route, route.canary, services, over_tls=over_tls)
     return action
@@ -204,7 +233,7 @@ def _strip(path: str) -> Any:
     return m.RegexMatchAndSubstitute(pattern=m.RegexMatcher(regex=f"^{re2.escape(bare)}/*"), substitution="/")
 
 
-def _redirect(redirect: Redirect) -> Any:
+def _redirect(redirect: Redirect, port: int | None) -> Any:
     action = m.RedirectAction(
         host_redirect=redirect.host or "",
         path_redirect=redirect.path or "",
@@ -212,6 +241,8 @@ def _redirect(redirect: Redirect) -> Any:
     )
     if redirect.scheme is not None:
         action.scheme_redirect = redirect.scheme
+    if port is not None and redirect.scheme == "https" and redirect.host is None:
+        action.port_redirect = _said(port)
     return action
 
 

@@ -39,7 +39,7 @@ class Redirect(Value):
     """Send the visitor elsewhere instead of to a service."""
 
     host: ExactName | None = None
-    """The new host; unset keeps it."""
+    """The new host, at the usual port; unset keeps both."""
     path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2048)] | None = None
     """Replaces the whole path; unset keeps it, query included."""
     scheme: Literal["http", "https"] | None = None
