@@ -116,7 +116,8 @@ def test_behind_a_service_high_ports_do(overlay: str) -> None:
     envoy = containers(overlay)["envoy"]
 
     ports = {p["name"]: p["containerPort"] for p in envoy["ports"]}
-    assert {p["port"]: ports[p["targetPort"]] for p in service["ports"]} == {80: 8080, 443: 8443}
+    led = {p["port"]: ports[p["targetPort"]] for p in service["ports"]}
+    assert led == {80: 8080, 443: 8443, 8443: 8443}, "plain HTTP is redirected to where the edge listens"
     assert "command" not in envoy, "the plain interpreter, which has no capability"
     pod = find(overlay, "Deployment", "edgeward-node")["spec"]["template"]["spec"]
     assert "hostNetwork" not in pod
