@@ -77,7 +77,7 @@ class Telling:
             after = {
                 name: self._status(here[name], before, declared)
                 if name in here
-                else self._without(before, seen, now)
+                else self._without(name, before, seen, now)
                 for name, (before, seen) in rows.items()
             }
             changed = {name: told_now for name, told_now in after.items() if told_now != rows[name][0]}
@@ -105,10 +105,15 @@ class Telling:
             self._told = {row.name: told.read(row.told) for row in rows}
         return self._told
 
-    def _without(self, before: Told, seen: float, now: float) -> Told:
+    def _without(self, name: str, before: Told, seen: float, now: float) -> Told:
         """Give the status of a node that does not follow this controller."""
-        mine = before.by == self._me
-        return replace(before, connected=False) if mine or seen < now - _SILENT else before
+        gone = before.by == self._me or self._is_silent(name, seen, now)
+        return replace(before, connected=False) if gone else before
+
+    def _is_silent(self, name: str, seen: float, now: float) -> bool:
+        """Whether no controller heard of a node lately. ``seen`` is by the clock of one that may be wrong."""
+        node = self._registry.find(name)
+        return seen < now - _SILENT and (node is None or not self._registry.connected(node))
 
     def _gone(self, here: Collection[str], now: float) -> set[str]:
         """Give the nodes that followed this controller and do not any more."""
@@ -123,7 +128,8 @@ class Telling:
         self._strangers_at = now
         async with self._database.reading() as connection:
             rows = (await connection.execute(select(_nodes.c.name, _nodes.c.told, _nodes.c.seen))).all()
-        return {row.name for row in rows if told.read(row.told).connected and row.seen < now - _SILENT}
+        connected = (row for row in rows if told.read(row.told).connected)
+        return {row.name for row in connected if self._is_silent(row.name, row.seen, now)}
 
     def _status(self, node: Node, before: Told, declared: Sequence[int]) -> Told:
         """Give how a node that follows this controller is; of one that did not report yet, as it was told."""

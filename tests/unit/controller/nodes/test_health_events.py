@@ -230,6 +230,20 @@ async def test_a_node_that_moves_between_controllers_stays_connected(here):
     assert await two.tell(8) == [("n1", "disconnected")]
 
 
+async def test_a_controller_whose_clock_is_behind_has_no_nodes_told_to_be_gone(here):
+    one, two = here.controller(), here.controller()
+    await one.join("n1")
+    await one.connect("n1")
+    await one.tell()
+    async with here.database.writing() as writing:
+        await writing.connection.exec_driver_sql(f"UPDATE nodes SET seen = {here.now - 60}")
+    node = two.registry.know("n1", here.now, here.now, None)
+    node.elsewhere = "one"
+
+    assert await two.tell(12) == []
+    assert [what for _, what in await two.tell(8)] == ["disconnected"], "nobody heard of it any more"
+
+
 async def test_one_transaction_tells_of_a_whole_fleet(here):
     one = here.controller()
     names = [f"n{i}" for i in range(30)]
