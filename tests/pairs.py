@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,3 +73,10 @@ def authority(common: str, by: Made | None = None, **rest: Any) -> Made:
 SERVER = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 CLIENT = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
 STAPLE = x509.TLSFeature([x509.TLSFeatureType.status_request])
+
+
+def unreadable(common: str) -> str:
+    """Give PEM of an authority whose name is no text: it is well formed, and read only where one looks."""
+    made = authority(common).certificate.public_bytes(serialization.Encoding.DER)
+    broken = made.replace(common.encode(), b"\xff" * len(common))
+    return ssl.DER_cert_to_PEM_cert(broken)

@@ -26,6 +26,11 @@ def authorities(text: str) -> str:
         raise Invalid("write local, or give PEM of the authorities as {file: PATH}") from error
     if not 1 <= len(found) <= 100:
         raise Invalid("give 1 to 100 authorities as PEM")
+    try:
+        for one in found:
+            one.subject.rfc4514_string()  # the rest is read only where somebody looks at it
+    except ValueError as error:
+        raise Invalid("the name of an authority is not readable; give another one") from error
     return text
 
 

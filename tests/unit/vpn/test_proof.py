@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from edgeward.errors import Invalid
 from edgeward.parsing import parse
 from edgeward.vpn.proof import LOCAL, Proof
-from tests.pairs import authority
+from tests.pairs import authority, unreadable
 
 
 def test_a_peers_authority_is_our_own_where_none_is_said_or_local():
@@ -28,3 +28,8 @@ def test_a_peers_authority_is_taken_as_pem():
 def test_what_is_no_authority_is_refused_with_what_to_write(text):
     with pytest.raises(Invalid, match=r"write local, or give PEM of the authorities as \{file: PATH\}"):
         parse(Proof, {"name": "vpn.example.com", "authority": text})
+
+
+def test_an_authority_whose_name_cannot_be_read_is_refused():
+    with pytest.raises(Invalid, match="the name of an authority is not readable"):
+        parse(Proof, {"name": "vpn.example.com", "authority": unreadable("Berlin")})

@@ -141,6 +141,7 @@ def authority(auth: Certificate) -> str:
     """Give the name of the one whose certificates a peer may show; raises Invalid."""
     try:
         found = x509.load_pem_x509_certificates(auth.authority.encode())
+        subject = found[0].subject
     except ValueError:
         raise Invalid("the authority's certificate is not readable; give it as PEM") from None
     if len(found) > 1:
@@ -148,13 +149,13 @@ def authority(auth: Certificate) -> str:
             "Libreswan trusts one authority for a connection; give one, or take the driver strongswan"
         )
     try:
-        parts = [f"{_ATTRIBUTES[part.oid]}={part.value!s}" for part in found[0].subject]
+        parts = [f"{_ATTRIBUTES[part.oid]}={part.value!s}" for part in subject]
         if any(part.count("=") > 1 or "," in part for part in parts):
             raise Invalid("one part would be read as two")
         return spelled(", ".join(parts)).strip('"')
     except (KeyError, Invalid):
         raise Invalid(
-            f"Libreswan cannot be told the authority '{found[0].subject.rfc4514_string()[:60]}'; "
+            f"Libreswan cannot be told the authority '{subject.rfc4514_string()[:60]}'; "
             "take one whose name is of C, ST, L, O, OU, CN and E in ASCII letters, or the driver strongswan"
         ) from None
 

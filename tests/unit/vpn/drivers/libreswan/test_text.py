@@ -26,6 +26,7 @@ from edgeward.vpn.desired import Certificate, Connection, Ike, Ipsec, Proposal, 
 from edgeward.vpn.drivers.libreswan import identity, proposals, text
 from edgeward.vpn.drivers.libreswan.refusals import refusals
 from tests import libreswan
+from tests.pairs import unreadable
 from tests.unit.vpn.values import CONNECTIONS, connection
 
 _HOSTILE = st.one_of(
@@ -268,3 +269,9 @@ def test_a_key_that_pluto_cannot_sign_with_is_refused() -> None:
 def test_a_certificate_that_is_not_known_yet_is_not_refused() -> None:
     unknown = Certificate(chain="", key=Secret("-"), authority="")
     assert refusals(connection(auth=unknown)) == ()
+
+
+def test_an_authority_whose_name_cannot_be_read_is_refused() -> None:
+    auth = Certificate(chain="", key=Secret("-"), authority=unreadable("Berlin"))
+    with pytest.raises(Invalid, match="is not readable"):
+        text.authority(auth)
