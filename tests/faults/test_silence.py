@@ -16,7 +16,7 @@ import pytest
 from tests.faults.injection import delayed, injected
 from tests.faults.test_clock import DECLARED
 from tests.integration.controller_setup import Controller
-from tests.integration.node_rig import Rig, cpu_seconds, within
+from tests.integration.node_rig import Rig, assert_rests, within
 from tests.integration.processes import Process
 from tests.patience import PATIENCE
 
@@ -167,10 +167,8 @@ def test_out_of_file_descriptors_the_controller_survives_and_recovers(state_dir:
         lower(edge.process.pid, 64)
         with crowd(200, socket.AF_INET, ("127.0.0.1", edge.controller.port)) as held:
             assert held > 64, "more than it has descriptors for"
-            before = cpu_seconds(edge.process.pid)
-            time.sleep(3)
+            assert_rests(edge.process.pid)
             assert edge.process.alive()
-            assert cpu_seconds(edge.process.pid) - before < 2.0, "it does not spin"
             assert not edge.controller.answers(), "control: nobody else gets in"
         within(15, edge.controller.answers, "answers again")
         within(15, edge.connected, "the feed")
@@ -189,10 +187,8 @@ def test_out_of_file_descriptors_the_node_survives_and_recovers(state_dir: Path)
         path = str(edge.rig.node_dir / "node.sock")
         with crowd(150, socket.AF_UNIX, path) as held:
             assert held > 64
-            before = cpu_seconds(node.pid)
-            time.sleep(3)
+            assert_rests(node.pid)
             assert node.alive()
-            assert cpu_seconds(node.pid) - before < 2.0, "it does not spin"
             assert not edge.rig.ready(), "control: nobody else gets in"
         within(15, edge.rig.ready, "answers again")
         within(15, lambda: edge.rig.served("later.c.example"), "a new name")

@@ -156,6 +156,18 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def assert_rests(*pids: int) -> None:
+    """See that there come two seconds in which each takes less than half a core: who spins never rests."""
+
+    def rested() -> bool:
+        before, began = [cpu_seconds(pid) for pid in pids], time.monotonic()
+        time.sleep(2)
+        most = (time.monotonic() - began) / 2
+        return all(cpu_seconds(pid) - used < most for pid, used in zip(pids, before, strict=True))
+
+    until(rested, 10, "a rest of all")
+
+
 @contextmanager
 def rig(state_dir: Path) -> Iterator[Rig]:
     made = Rig(state_dir)
