@@ -171,15 +171,6 @@ async def postpone(writing: Writing, renewals: Mapping[str, float]) -> None:
         await writing.connection.execute(statement, rows)
 
 
-async def hasten(writing: Writing, now: float) -> int:
-    """Have renewed now what our own authority signed by a clock that was ahead, and visitors refuse as not
-    valid yet; give how many.
-    """
-    early = (_columns.source == "issued", _columns.not_before > now, _columns.renew_at > now)
-    changed = await writing.connection.execute(update(certificates).where(*early).values(renew_at=now))
-    return changed.rowcount
-
-
 async def withdraw(writing: Writing, names: Collection[str], now: float) -> int:
     """Delete certificates and have every node delete them, too; give the revision of that."""
     revision = await writing.next_revision()

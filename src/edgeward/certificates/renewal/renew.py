@@ -26,13 +26,8 @@ _log = logger("edgeward.certificates.renewal.renew")
 
 async def run(issuance: Issuance, lease: Lease | None = None) -> None:
     """Renew what falls due, until cancelled; of several controllers only the one that has the lease."""
-    looked = float("inf")
     while True:
         try:
-            now = issuance.clock()
-            if now < looked:  # the first look, or the clock was put back
-                await hasten(issuance, now, lease)
-            looked = now
             looked_at = _BATCH
             while looked_at == _BATCH:
                 looked_at = await renew_due(issuance, issuance.clock(), lease)
@@ -43,14 +38,6 @@ async def run(issuance: Issuance, lease: Lease | None = None) -> None:
         except EdgewardError as error:
             _log.warning("renewals wait", reason=str(error))
         await asyncio.sleep(_EVERY)
-
-
-async def hasten(issuance: Issuance, now: float, lease: Lease | None = None) -> None:
-    """See that nobody is served for long with what was signed by a clock that was ahead."""
-    async with issuance.database.writing() as writing:
-        await held(writing, lease)
-        if number := await store.hasten(writing, now):
-            _log.warning("certificates are signed anew: the clock was ahead", number=number)
 
 
 async def order_due(issuance: Issuance, now: float, lease: Lease | None = None) -> int:

@@ -62,7 +62,7 @@ class Certified:
         hosts = await asyncio.to_thread(_hosts, addresses, names)
         now = self._clock()
         own = self._own
-        if own is not None and hosts == self._hosts and _good(own, now) and self._fits(own):
+        if own is not None and hosts == self._hosts and now < own.renew_at.timestamp() and self._fits(own):
             return
         dns, ips = _parted(hosts)
         own = self.authority().issue_server(dns, ips, _LIFETIME, now)
@@ -86,11 +86,6 @@ class Certified:
     def _fits(self, own: Certificate) -> bool:
         """Whether the intermediate that signed it is the one that signs now."""
         return own.chain.endswith(self.authority().intermediate_pem)
-
-
-def _good(own: Certificate, now: float) -> bool:
-    """Whether it need not be renewed; one made by a clock that was ahead is not valid yet."""
-    return own.not_before.timestamp() <= now < own.renew_at.timestamp()
 
 
 def _hosts(addresses: Sequence[Address], names: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgeward.certificates import store, summaries
 from edgeward.certificates.eager import make_missing
 from edgeward.certificates.model import Domain, Issuer, LocalIssuer, Order, Summary, Wanted
-from edgeward.certificates.renewal.renew import forget_uploaded, hasten, renew_due
+from edgeward.certificates.renewal.renew import forget_uploaded, renew_due
 from edgeward.certificates.timing import renewal_of_own
 from tests.unit.certificates.issuing import DAY, START, Installation, installation
 
@@ -111,22 +111,6 @@ async def test_an_expired_certificate_that_is_still_wanted_is_renewed(here):
     await renew_everything(here, START + 3 * DAY)
 
     assert (await stored(here))["b.a.example"].not_after == START + 10 * DAY
-
-
-async def test_what_was_signed_while_the_clock_was_ahead_is_signed_anew_once_it_is_put_right(here):
-    here.declare([Domain(name="a.example"), Domain(name="b.example")])
-    here.now = START + 40 * DAY
-    await make_missing(here.issuance, [Domain(name="a.example")])
-    here.now = START
-    await make_missing(here.issuance, [Domain(name="b.example")])
-    before = await stored(here)
-    await hasten(here.issuance, START + 1)
-    await renew_everything(here, START + 1)
-    after = await stored(here)
-
-    assert before["a.example"].not_before > START + 39 * DAY
-    assert after["a.example"].not_before <= START
-    assert after["b.example"] == before["b.example"]
 
 
 async def uploaded(here: Installation, name: str, life: float) -> None:
