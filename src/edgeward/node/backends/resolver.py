@@ -50,6 +50,8 @@ class Resolver:
                 )
         except TimeoutError as error:
             raise Unavailable("DNS does not answer in time") from error
+        except UnicodeError as error:  # of aiodns, which spells other letters by IDNA
+            raise NotFound("no name in DNS can be spelled like this") from error
         except aiodns.error.DNSError as error:
             if error.args and error.args[0] in _NO_SUCH_NAME:
                 raise NotFound("there is no such name in DNS") from error

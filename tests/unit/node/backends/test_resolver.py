@@ -57,3 +57,11 @@ async def test_a_name_that_is_not_there_is_told_from_dns_that_fails() -> None:
 def test_addresses_without_a_route_are_left_out_unless_all_are() -> None:
     assert routable(["127.0.0.1", "fe80::1"]) == ("127.0.0.1",)
     assert routable(["fe80::1"]) == ("fe80::1",)
+
+
+@pytest.mark.parametrize("name", ["\N{GRINNING FACE}.com", "é" * 200, "xn--é", "\u200d", "\u2028", "．"])
+async def test_a_name_that_dns_cannot_have_is_not_there(name: str) -> None:
+    resolver = Resolver(["127.0.0.1:1"])
+    with pytest.raises(NotFound, match="no name in DNS can be spelled like this"):
+        await resolver.resolve(name)
+    await resolver.close()
