@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from uuid import UUID
@@ -138,12 +139,12 @@ def address(value: Any) -> str | None:
 
 
 def list_of(check: Check) -> Check:
-    """A list of such values, none of them twice."""
+    """A list of such values, none of them twice; as long as a body can be."""
 
     def checked(value: Any) -> str | None:
         if not isinstance(value, list):
             return f"'{value}' is not a list"
-        if twice := list(dict.fromkeys(str(item) for item in value if value.count(item) > 1)):
+        if twice := [item for item, times in Counter(map(str, value)).items() if times > 1]:
             return f"Duplicate items in the list: '{', '.join(twice)}'"
         return next((reason for item in value if (reason := check(item)) is not None), None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -132,7 +133,7 @@ def _of_endpoints(view: Seen, project: str, values: Values) -> Fault | None:
     if not endpoints:
         message = f"No endpoints specified for endpoint group '{values['name']}'"
         return Fault(400, "MissingEndpointForEndpointGroup", message)
-    twice = next((one_ for at, one_ in enumerate(endpoints) if one_ in endpoints[:at]), None)
+    twice = next((one_ for one_, times in Counter(endpoints).items() if times > 1), None)
     if twice is not None:
         return _bad_endpoint(twice, type_, "Endpoints have to be unique")
     named = names(view, project)

@@ -8,13 +8,13 @@ from typing import Any
 
 from edgeward.api.openstack.checks import address as wrong_address
 from edgeward.api.openstack.checks import mapping, uuid
-from edgeward.api.openstack.faults import Fault, bad_request, invalid_attribute, wrong
+from edgeward.api.openstack.faults import Fault, bad_request, invalid_attribute, invalid_operation, wrong
 from edgeward.api.openstack.made import Named
 from edgeward.api.openstack.shown import port_id
 from edgeward.api.openstack.usecases import Seen
 from edgeward.vpn.openstack import addresses, rules
 from edgeward.vpn.openstack.identity import id_of
-from edgeward.vpn.openstack.networks import Fixed, Network, Router, Subnet
+from edgeward.vpn.openstack.networks import MOST_PLACES, Fixed, Network, Router, Subnet
 from edgeward.vpn.openstack.view import Ref, network_of, one
 
 
@@ -38,6 +38,8 @@ def gateway(view: Seen, project: str, info: Mapping[str, Any], router: Router | 
     said = info.get("external_fixed_ips") or []
     if not isinstance(said, list):
         raise invalid_attribute("external_gateway_info", f"'{said}' is not a list")
+    if len(said) > MOST_PLACES:  # each takes a look at all that are taken
+        raise invalid_operation("Exceeded maximum amount of fixed ips per port.")
     if before is not None and before.network == name and not said:
         places = [fixed.model_dump() for fixed in before.addresses]
     else:

@@ -13,6 +13,8 @@ from edgeward.vpn import desired
 from edgeward.vpn.openstack.identity import Known
 
 BRIDGE: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$"
+MOST_PLACES: Final = 8
+"""Addresses of a router on its outside."""
 _NAMESPACE = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
 
 
@@ -80,7 +82,7 @@ class ExternalGateway(Value):
 
     network: Name
     """An external network."""
-    addresses: Annotated[tuple[Fixed, ...], Field(max_length=8)] = ()
+    addresses: Annotated[tuple[Fixed, ...], Field(max_length=MOST_PLACES)] = ()
     """The router's own in it; the first of each family is where its tunnels end."""
     snat: bool = True
     """Whether what leaves for elsewhere than the tunnels gets the router's address."""

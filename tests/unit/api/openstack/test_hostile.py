@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeward.api.openstack.attributes import Asker, read
+from edgeward.api.openstack.checks import list_of, subnet
 from edgeward.api.openstack.faults import Fault
 from edgeward.api.openstack.resources import CONNECTION, PORT, RESOURCES
 from tests.unit.api.openstack.neutron import neutron
@@ -90,3 +91,25 @@ async def test_no_value_of_an_attribute_is_a_defect(tmp_path, url):
         await asyncio.to_thread(asked)
 
     assert {201, 400} <= {status for status, _ in found}
+
+
+class Counted(str):
+    """A text that counts how often it is compared with others."""
+
+    times = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Counted.times += 1
+        return str.__eq__(self, other)
+
+
+def test_a_list_as_long_as_a_body_is_not_compared_each_with_each():
+    values = [Counted(f"10.{at >> 8}.{at & 255}.0/24") for at in range(2000)]
+    check = list_of(subnet)
+
+    assert check(values) is None
+    assert Counted.times <= 10 * len(values)
+    assert (
+        check(["10.0.0.0/24", "10.1.0.0/24", "10.0.0.0/24"]) == "Duplicate items in the list: '10.0.0.0/24'"
+    )

@@ -190,3 +190,13 @@ async def test_a_place_that_is_none_is_refused(tmp_path, value):
         said = json.dumps({"subnet": {**subnet, "allocation_pools": [pool]}}).encode()
         found = await here.error("POST", "/subnets", content=said)
         assert found[:2] == (400, "HTTPBadRequest")
+
+
+async def test_a_router_has_few_addresses_outside(tmp_path):
+    async with neutron(tmp_path) as here:
+        await here.site()
+        info = {"network_id": here.ids["world"], "external_fixed_ips": [{}] * 9}
+        found = await here.error("POST", "/routers", {"router": {"external_gateway_info": info}})
+
+    assert found[:2] == (400, "InvalidInput")
+    assert "Exceeded maximum amount of fixed ips per port" in found[2]
