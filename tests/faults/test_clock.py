@@ -81,11 +81,6 @@ class Clocked:
         ends = self.ends(name)
         return ends is not None and ends > time.time() + self.offset
 
-    def ends_later(self, name: str) -> bool:
-        """Whether a visitor with the true clock is shown a certificate that is not over."""
-        ends = self.ends(name)
-        return ends is not None and ends > time.time()
-
     def assert_calm(self) -> None:
         """Nothing ended, nothing spins, no unexpected error."""
         assert all(process.alive() for process in self.programs.values())
@@ -198,14 +193,10 @@ def test_two_days_back_nothing_stops_being_served(edge: Clocked) -> None:
     first = {name: edge.ends(name) for name in names}
 
     edge.set_clock("-2d")
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 8
     while time.monotonic() < deadline:
-        assert all(edge.ends_later(name) for name in names), "no visitor notices, whose clocks are right"
+        assert {name: edge.ends(name) for name in names} == first, "no visitor notices"
         time.sleep(0.2)
-    for name in names:
-        within(
-            20, lambda name=name: edge.ends(name) != first[name], "signed anew by the clock that it is now"
-        )
     within(10, lambda: edge.valid("new.c.example"), "a new name")
     edge.assert_calm()
     edge.set_clock("+0d")
@@ -220,13 +211,14 @@ def test_programs_started_two_days_back_serve_what_they_have(state_dir: Path, ne
     with ExitStack() as stack:
         edge.start(stack)
         within(8, lambda: edge.valid("shop.example"), "shop.example")
+        first = edge.ends("shop.example")
         for process in edge.programs.values():
             process.end()
         edge.set_clock("-2d")
         stack.enter_context(edge.controller.start("--local-node", "n1", ready=False))
         edge.rig.start_node(**edge.env)
         within(10, edge.rig.ready, "the node")
-        assert edge.ends_later("shop.example")
+        assert edge.ends("shop.example") == first
         within(15, lambda: edge.valid("new.c.example"), "a new name")
 
 
