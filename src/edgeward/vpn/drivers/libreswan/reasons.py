@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from edgeward.vpn.desired import Connection
@@ -84,4 +85,6 @@ def told(found: Finding, connection: Connection, now: float) -> tuple[str, str]:
             f"this host's kernel does not take {connection.ipsec.protocol.upper()}: {found.details[0]}",
             "load its modules (esp4, esp6), or take the driver strongswan, which does it by itself",
         )
+    if found.kind == "untrusted":  # pluto does not say whose it is
+        found = replace(found, details=(connection.peer_id,))
     return reasons.told(found, connection, now)
