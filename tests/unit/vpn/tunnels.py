@@ -8,7 +8,7 @@ from edgeward.vpn.desired import Connection, Gateway, Ike, Ipsec, Proposal, Psk
 from edgeward.vpn.driver import State
 from edgeward.vpn.heard import Heard
 
-NOW = 1_800_000_000.0
+NOW = 1_700_000_000.0
 GATEWAY = "0123456789ab"
 
 

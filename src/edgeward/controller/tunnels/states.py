@@ -168,7 +168,6 @@ def _id(connection: Connection, how: Status) -> str:
     )
 
 
-_LATEST: Final = 253402300799.0  # the end of the year 9999
 _MOST_COUNTED: Final = 2**64
 _COUNTS = ("bytes_in", "bytes_out", "packets_in", "packets_out")
 
@@ -191,7 +190,8 @@ def _sound(state: State, now: float) -> State:
 
 
 def _moment(seconds: float, now: float) -> float:
-    return seconds if 0 <= seconds <= _LATEST else now
+    """Give a moment of a node's clock, which may be wrong: nothing has been so since a time to come."""
+    return min(seconds, now) if seconds >= 0 else now
 
 
 def _news(site: Site, moved: Moved, now: float) -> dict[str, Any]:

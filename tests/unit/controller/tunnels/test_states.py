@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime
 
 import pytest
@@ -39,6 +40,17 @@ async def node(here):
     await here.parts.registry.reported("n1", Report(version="1", revision=0, received=0, envoy=serving))
     here.parts.cases.tunnels.known.gateways = lambda: [gateway(OFFICE, BRANCH)]
     return headers
+
+
+async def test_what_a_node_with_a_clock_that_is_ahead_says_to_be_down_is_down_since_now(here, node):
+    """Alarms wait for some seconds: those of the controller."""
+    before = time.time()
+    lost = state(1, "down").model_copy(update={"since": before + 3600})
+    await tell(here, node, of_gateway(lost))
+
+    async with here.parts.database.reading() as reading:
+        told = await store.untold(reading, time.time() + 1)
+    assert before <= told[OFFICE.id].state.since <= time.time()
 
 
 @on_both
