@@ -55,7 +55,8 @@ class Steering:
             raise Unavailable(f"{how.reason}; {how.remedy}")
         async with self._database.writing() as writing:
             await self._record(writing, who, site, what)
-        answer = await self._ask(how.node, self._steer(who, site, what, level=level), PATIENCE)
+        steer = self._steer(who, site, what, level=level, driver=how.driver)
+        answer = await self._ask(how.node, steer, PATIENCE)
         came, state = _came(how.node, answer), _state(answer)
         _, how = (await self._tunnels.states([site]))[site.connection.id]
         return {
@@ -116,13 +117,16 @@ class Steering:
         lines = [{**event.data, "what": "phase"} for event in found]
         return [*lines, *({"at": row.at, "what": row.action, "who": row.who} for row in rows)]
 
-    def _steer(self, who: Principal, site: Site, what: What, *, level: int = 1, lines: int = 0) -> Steer:
+    def _steer(
+        self, who: Principal, site: Site, what: What, *, level: int = 1, lines: int = 0, driver: str = ""
+    ) -> Steer:
+        """``driver``: whose daemon has it, as far as is known: the declared one may not have taken over."""
         gateway = site.gateway
         return Steer(
             id="",
             gateway=gateway.id,
             namespace=gateway.namespace or f"vpn-{gateway.id}",
-            driver=gateway.driver,
+            driver=driver or gateway.driver,
             connection=site.connection.id,
             what=what,
             level=level,

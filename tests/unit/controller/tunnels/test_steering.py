@@ -37,6 +37,16 @@ async def test_what_is_asked_for_is_done_by_the_node_that_carries_it(here, admin
     assert came["tunnel"]["phase"] == "active", "as its node just said, not as it was before"
 
 
+async def test_whoever_debugs_is_given_the_commands_of_the_daemon_that_carries_it(here, admin, node, asked):  # noqa: F811
+    await tell(
+        here, node, of_gateway(state(1, driver="libreswan"))
+    )  # strongSwan, which is declared, could not
+
+    await here.http.post(f"{URL}/debug?level=3", headers=admin)
+
+    assert asked[1][1].driver == "libreswan"
+
+
 async def test_why_it_did_not_come_about_is_said(here, admin, node, asked):  # noqa: F811
     nobody = await here.http.post(f"{URL}/initiate", headers=admin)
     assert nobody.status_code == 503 and "waits for a node" in nobody.text
