@@ -29,7 +29,9 @@ class Holder:
 
     def holds(self, seconds: float = 60) -> bool:
         assert self.process.stdout is not None
-        return bool(select.select([self.process.stdout], [], [], seconds)[0])
+        events = select.poll()
+        events.register(self.process.stdout, select.POLLIN)
+        return bool(events.poll(1000 * seconds))
 
 
 @contextmanager
