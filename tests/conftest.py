@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
@@ -35,9 +36,12 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 @pytest.fixture(autouse=True)
-def usual_umask() -> None:
-    """Whatever a program that was called in here has left: what other users are to read is made by tests, too."""
+def usual_process() -> None:
+    """Whatever a program that was called in here has left: what other users are to read is made by tests, too,
+    and what is garbage closes its files.
+    """
     os.umask(0o022)
+    gc.enable()
 
 
 @pytest.fixture
