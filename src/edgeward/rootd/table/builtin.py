@@ -50,8 +50,8 @@ def actions(
     def made(
         name: str, description: str, values: Mapping[str, _Value], fixed: Sequence[str] = ()
     ) -> Action:  # fmt: skip
-        first, *others = (f"{{{value}}}" for value in values) if values else ("",)
-        words = (name, str(place), *filter(None, (first, *fixed, *others)))
+        asked = [f"{{{value}}}" for value in values]
+        words = (name, str(place), *asked[:1], *fixed, *asked[1:])  # a namespace first, by which hands lock
         types = {key: value.type for key, value in values.items()}
         specs = {key: value.spec for key, value in values.items()}
         return Action(

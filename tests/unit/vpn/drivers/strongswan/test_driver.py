@@ -26,17 +26,23 @@ OFF = MOVED.model_copy(update={"enabled": False})
 
 
 @asynccontextmanager
+async def driving(path: Path, *known: Connection) -> AsyncIterator[StrongSwan]:
+    driver = await opened(path, known)
+    try:
+        yield driver
+    finally:
+        await driver.close()
+
+
+@asynccontextmanager
 async def after_a_kill(charon: Charon, path: Path, *, swapped: bool) -> AsyncIterator[StrongSwan]:
     """Drive a charon that was told of a peer's other address, and not yet to forget the former one."""
     async with charon.serving(path) as vici:
         former = Loading(vici, Told(), {}, set())
         for one in (MOVED, ONE) if swapped else (ONE, MOVED):
             await former.load(one)
-        driver = await opened(path, [ONE])
-        try:
+        async with driving(path, ONE) as driver:
             yield driver
-        finally:
-            await driver.close()
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -71,12 +77,8 @@ async def test_nothing_answers_for_what_is_disabled_after_a_kill(state_dir: Path
 
 @asynccontextmanager
 async def opened_at(path: Path, charon: Charon) -> AsyncIterator[StrongSwan]:
-    async with charon.serving(path):
-        driver = await opened(path)
-        try:
-            yield driver
-        finally:
-            await driver.close()
+    async with charon.serving(path), driving(path) as driver:
+        yield driver
 
 
 async def test_what_is_not_taken_is_not_kept_up_and_what_was_taken_before_is(state_dir: Path) -> None:
